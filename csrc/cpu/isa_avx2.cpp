@@ -1,0 +1,12 @@
+// AVX2 with FMA: 8 floats or 4 doubles a vector.
+#if defined(__x86_64__)
+#pragma GCC target("avx2,fma")
+#endif
+#define SPION_ISA avx2
+#include "isa.h"
+
+namespace spion_bench::cpu {
+
+const Kernels kernels_avx2 = {"avx2", avx2::table<float, 8>(), avx2::table<double, 4>()};
+
+}  // namespace spion_bench::cpu

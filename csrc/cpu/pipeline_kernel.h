@@ -1,0 +1,122 @@
+// The pieces of the paper's pipeline: SDDMM, softmax with implicit zeros, SpMM, and dropout, on
+// stored tiles [S][S] (query rows by key columns). Bindings loop over tiles and block rows.
+#pragma once
+
+#include "kernels.h"
+#include "philox.h"
+#include "tile.h"
+
+namespace spion_bench::cpu::SPION_ISA {
+
+// A block of 8 is narrower than a full vector of 16 floats; its rows take half vectors.
+constexpr int kNarrowLanes = 8;
+
+template <typename T, int W>
+void sddmm_tile(int64_t S, int64_t D, double scale, const T* q, int64_t q_row, const T* k,
+                int64_t k_row, T* tile, T* scratch) {
+  transpose<T>(S, D, k, k_row, scratch, S, static_cast<T>(scale));
+  if constexpr (W > kNarrowLanes)
+    if (S < W) return product<T, kNarrowLanes, false>(S, S, D, q, q_row, 1, scratch, S, tile, S);
+  product<T, W, false>(S, S, D, q, q_row, 1, scratch, S, tile, S);
+}
+
+template <typename T, int W>
+void spmm_tile(int64_t S, int64_t D, bool transposed, const T* tile, const T* v, int64_t v_row,
+               T* out) {
+  if (transposed)
+    product<T, W, true>(S, D, S, tile, 1, S, v, v_row, out, D);
+  else
+    product<T, W, true>(S, D, S, tile, S, 1, v, v_row, out, D);
+}
+
+// Softmax of query row i over `count` tiles, absent columns as in the published kernel:
+// Z = sum_c exp(z_c - m) + absent * exp(-m).
+template <typename T, int W>
+inline void softmax_query(int64_t S, int64_t count, T absent, const T* scores, const int32_t* col,
+                          const bool* mask, T* probs, T* lse) {
+  constexpr T infinity = static_cast<T>(__builtin_inf());
+  const int64_t tile = S * S;
+  T highest = absent > 0 ? T{0} : -infinity;
+  for (int64_t t = 0; t < count; ++t)
+    for (int64_t j = 0; j < S; ++j) {
+      const bool real = mask == nullptr || mask[col[t] * S + j];
+      const T z = real ? scores[t * tile + j] : -infinity;
+      probs[t * tile + j] = z;
+      highest = highest > z ? highest : z;
+    }
+  const T base = highest == -infinity ? T{0} : highest;
+  Vec<T, W> total = {};
+  for (int64_t t = 0; t < count; ++t)
+    for (int64_t j = 0; j < S; j += W) {
+      T* p = probs + t * tile + j;
+      const Vec<T, W> value = exp2<T, W>((load<T, W>(p) - base) * static_cast<T>(kLog2E));
+      total += value;
+      store<T, W>(p, value);
+    }
+  T denominator = sum<T, W>(total);
+  if (absent > 0) {
+    const Vec<T, W> zeros = exp2<T, W>(splat<T, W>(-base * static_cast<T>(kLog2E)));
+    denominator += absent * zeros[0];
+  }
+  const bool empty = denominator == T{0};
+  *lse = empty ? infinity : static_cast<T>(base + __builtin_log(denominator));
+  const T inverse = empty ? T{0} : T{1} / denominator;
+  for (int64_t t = 0; t < count; ++t)
+    for (int64_t j = 0; j < S; j += W) {
+      T* p = probs + t * tile + j;
+      store<T, W>(p, load<T, W>(p) * inverse);
+    }
+}
+
+template <typename T, int W>
+void softmax_row(int64_t S, int64_t count, double absent, bool zero_logit, const T* scores,
+                 const int32_t* col, const bool* mask, T* probs, T* lse) {
+  const T zeros = zero_logit ? static_cast<T>(absent) : T{0};
+  for (int64_t i = 0; i < S; ++i) {
+    if constexpr (W > kNarrowLanes)
+      if (S < W) {
+        softmax_query<T, kNarrowLanes>(S, count, zeros, scores + i * S, col, mask, probs + i * S,
+                                       lse + i);
+        continue;
+      }
+    softmax_query<T, W>(S, count, zeros, scores + i * S, col, mask, probs + i * S, lse + i);
+  }
+}
+
+// dscores = probs * (dprobs - sum_j probs * dprobs + dlse), row by row.
+template <typename T, int W>
+void softmax_backward_row(int64_t S, int64_t count, const T* dprobs, const T* dlse, const T* probs,
+                          T* dscores) {
+  for (int64_t i = 0; i < S; ++i) {
+    T total = 0;
+    for (int64_t t = 0; t < count; ++t)
+      for (int64_t j = 0; j < S; ++j) {
+        const int64_t at = (t * S + i) * S + j;
+        total += probs[at] * dprobs[at];
+      }
+    const T delta = total - (dlse ? dlse[i] : T{0});
+    for (int64_t t = 0; t < count; ++t)
+      for (int64_t j = 0; j < S; ++j) {
+        const int64_t at = (t * S + i) * S + j;
+        dscores[at] = probs[at] * (dprobs[at] - delta);
+      }
+  }
+}
+
+template <typename T, int W>
+void dropout_tile(int64_t S, const Dropout& dropout, int64_t row, int64_t col, int64_t bh,
+                  const T* probs, T* out) {
+  constexpr int kLanes = W < kNarrowLanes ? W : kNarrowLanes;  // divides every block size
+  T factors[8 * kLanes];
+  for (int64_t i = 0; i < S; i += kLanes)
+    for (int64_t j = 0; j < S; j += 8) {
+      dropout_factors<T, kLanes>(dropout, row + i, col + j, bh, factors, kLanes);
+      for (int64_t ii = 0; ii < kLanes; ++ii)
+        for (int64_t jj = 0; jj < 8; ++jj) {
+          const int64_t at = (i + ii) * S + j + jj;
+          out[at] = probs[at] * factors[jj * kLanes + ii];
+        }
+    }
+}
+
+}  // namespace spion_bench::cpu::SPION_ISA

@@ -1,0 +1,75 @@
+// The micro-kernel that every block operator is built from: a small dense product whose operand A
+// is read by broadcasts with free strides (so that it can be transposed for nothing) and whose
+// operands B and C are read by rows.
+//
+// The attention kernels work transposed: a panel of query rows lies along the vector lanes, so
+// maxima, sums and rescaling are vertical and no operand of a key block has to be packed.
+#pragma once
+
+#include "vec.h"
+
+namespace spion_bench::cpu::SPION_ISA {
+
+// Registers decide the tile: kRows x 2 vectors of accumulators, 2 of B and one broadcast.
+#if defined(__AVX512F__)
+constexpr int kRows = 8;
+#else
+constexpr int kRows = 4;
+#endif
+
+// C[m][n] (+)= sum_k A[m * a_row + k * a_col] * B[k * b_row + n] for MR rows and NV vectors of n.
+template <typename T, int W, int MR, int NV, bool kAccumulate>
+inline void product_tile(int64_t depth, const T* a, int64_t a_row, int64_t a_col, const T* b,
+                         int64_t b_row, T* c, int64_t c_row) {
+  Vec<T, W> acc[MR][NV];
+  for (int m = 0; m < MR; ++m)
+    for (int n = 0; n < NV; ++n)
+      acc[m][n] = kAccumulate ? load<T, W>(c + m * c_row + n * W) : Vec<T, W>{};
+  for (int64_t k = 0; k < depth; ++k) {
+    Vec<T, W> row[NV];
+    for (int n = 0; n < NV; ++n) row[n] = load<T, W>(b + k * b_row + n * W);
+    for (int m = 0; m < MR; ++m) {
+      const Vec<T, W> factor = splat<T, W>(a[m * a_row + k * a_col]);
+      for (int n = 0; n < NV; ++n) acc[m][n] += factor * row[n];
+    }
+  }
+  for (int m = 0; m < MR; ++m)
+    for (int n = 0; n < NV; ++n) store<T, W>(c + m * c_row + n * W, acc[m][n]);
+}
+
+template <typename T, int W, int NV, bool kAccumulate>
+inline void product_columns(int64_t rows, int64_t depth, const T* a, int64_t a_row, int64_t a_col,
+                            const T* b, int64_t b_row, T* c, int64_t c_row) {
+  int64_t m = 0;
+  for (; m + kRows <= rows; m += kRows)
+    product_tile<T, W, kRows, NV, kAccumulate>(depth, a + m * a_row, a_row, a_col, b, b_row,
+                                               c + m * c_row, c_row);
+  for (; m < rows; ++m)
+    product_tile<T, W, 1, NV, kAccumulate>(depth, a + m * a_row, a_row, a_col, b, b_row,
+                                           c + m * c_row, c_row);
+}
+
+// C[rows][columns] (+)= A * B; `columns` is a multiple of W.
+template <typename T, int W, bool kAccumulate>
+inline void product(int64_t rows, int64_t columns, int64_t depth, const T* a, int64_t a_row,
+                    int64_t a_col, const T* b, int64_t b_row, T* c, int64_t c_row) {
+  int64_t n = 0;
+  for (; n + 2 * W <= columns; n += 2 * W)
+    product_columns<T, W, 2, kAccumulate>(rows, depth, a, a_row, a_col, b + n, b_row, c + n, c_row);
+  for (; n < columns; n += W)
+    product_columns<T, W, 1, kAccumulate>(rows, depth, a, a_row, a_col, b + n, b_row, c + n, c_row);
+}
+
+// to[j * to_row + i] = from[i * from_row + j] * factor, in 8 x 8 pieces that stay in registers or
+// the first cache lines; rows and columns are multiples of 8.
+template <typename T>
+inline void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_row, T* to,
+                      int64_t to_row, T factor) {
+  for (int64_t i = 0; i < rows; i += 8)
+    for (int64_t j = 0; j < columns; j += 8)
+      for (int64_t jj = 0; jj < 8; ++jj)
+        for (int64_t ii = 0; ii < 8; ++ii)
+          to[(j + jj) * to_row + i + ii] = from[(i + ii) * from_row + j + jj] * factor;
+}
+
+}  // namespace spion_bench::cpu::SPION_ISA
