@@ -107,8 +107,8 @@ inline void forward_panel(const Row<T>& row, int64_t query, T* scratch) {
   T* maximum = scores + S * P;
   T* denominator = maximum + P;
 
-  transpose<T>(P, D, row.q + query * args.q.row_stride, args.q.row_stride, q_panel, P,
-               static_cast<T>(args.scale * kLog2E));
+  transpose<T, W>(P, D, row.q + query * args.q.row_stride, args.q.row_stride, q_panel, P,
+                  static_cast<T>(args.scale * kLog2E));
   // Pruned scores count as logits of 0: the softmax starts from their maximum and their count.
   const bool sink = args.zero_logit && row.absent() > 0;
   for (int i = 0; i < P; ++i) {
@@ -145,8 +145,8 @@ inline void forward_panel(const Row<T>& row, int64_t query, T* scratch) {
       T* value = out_panel + d * P + n * W;
       store<T, W>(value, load<T, W>(value) * load<T, W>(denominator + n * W));
     }
-  transpose<T>(D, P, out_panel, P, args.out.at(row.b, row.h) + query * args.out.row_stride,
-               args.out.row_stride, T{1});
+  transpose<T, W>(D, P, out_panel, P, args.out.at(row.b, row.h) + query * args.out.row_stride,
+                  args.out.row_stride, T{1});
 }
 
 // delta = sum_d dout * out - dlse: what the softmax's backward pass subtracts from every dP.
@@ -202,8 +202,8 @@ inline void backward_panel(const Row<T>& row, int64_t query, ColumnTiles<T> colu
 
   const T* q = row.q + query * args.q.row_stride;
   const T* dout = args.dout.at(row.b, row.h) + query * args.dout.row_stride;
-  transpose<T>(P, D, q, args.q.row_stride, q_panel, P, static_cast<T>(args.scale * kLog2E));
-  transpose<T>(P, D, dout, args.dout.row_stride, dout_panel, P, T{1});
+  transpose<T, W>(P, D, q, args.q.row_stride, q_panel, P, static_cast<T>(args.scale * kLog2E));
+  transpose<T, W>(P, D, dout, args.dout.row_stride, dout_panel, P, T{1});
   delta_panel<T, W>(row, query, P, delta);
   for (int i = 0; i < P; ++i)
     lse2[i] = args.lse[row.bh() * args.length + query + i] * static_cast<T>(kLog2E);
@@ -221,8 +221,8 @@ inline void backward_panel(const Row<T>& row, int64_t query, ColumnTiles<T> colu
     product<T, W, true>(S, D, P, dprobs, P, 1, q, args.q.row_stride, columns.dk + slot * S * D, D);
     product<T, W, true>(D, P, S, row.k + key * k_row, 1, k_row, dprobs, P, dq_panel, P);
   }
-  transpose<T>(D, P, dq_panel, P, args.dq.at(row.b, row.h) + query * args.dq.row_stride,
-               args.dq.row_stride, T{1});
+  transpose<T, W>(D, P, dq_panel, P, args.dq.at(row.b, row.h) + query * args.dq.row_stride,
+                  args.dq.row_stride, T{1});
 }
 
 template <typename T, int W>

@@ -12,12 +12,20 @@ namespace spion_bench::cpu::SPION_ISA {
 constexpr int kNarrowLanes = 8;
 
 template <typename T, int W>
+inline void sddmm_lanes(int64_t S, int64_t D, double scale, const T* q, int64_t q_row, const T* k,
+                        int64_t k_row, T* tile, T* scratch) {
+  transpose<T, W>(S, D, k, k_row, scratch, S, static_cast<T>(scale));
+  product<T, W, false>(S, S, D, q, q_row, 1, scratch, S, tile, S);
+}
+
+template <typename T, int W>
 void sddmm_tile(int64_t S, int64_t D, double scale, const T* q, int64_t q_row, const T* k,
                 int64_t k_row, T* tile, T* scratch) {
-  transpose<T>(S, D, k, k_row, scratch, S, static_cast<T>(scale));
-  if constexpr (W > kNarrowLanes)
-    if (S < W) return product<T, kNarrowLanes, false>(S, S, D, q, q_row, 1, scratch, S, tile, S);
-  product<T, W, false>(S, S, D, q, q_row, 1, scratch, S, tile, S);
+  constexpr int kNarrow = W < kNarrowLanes ? W : kNarrowLanes;
+  if (S < W)
+    sddmm_lanes<T, kNarrow>(S, D, scale, q, q_row, k, k_row, tile, scratch);
+  else
+    sddmm_lanes<T, W>(S, D, scale, q, q_row, k, k_row, tile, scratch);
 }
 
 template <typename T, int W>
@@ -71,15 +79,13 @@ inline void softmax_query(int64_t S, int64_t count, T absent, const T* scores, c
 template <typename T, int W>
 void softmax_row(int64_t S, int64_t count, double absent, bool zero_logit, const T* scores,
                  const int32_t* col, const bool* mask, T* probs, T* lse) {
+  constexpr int kNarrow = W < kNarrowLanes ? W : kNarrowLanes;
   const T zeros = zero_logit ? static_cast<T>(absent) : T{0};
   for (int64_t i = 0; i < S; ++i) {
-    if constexpr (W > kNarrowLanes)
-      if (S < W) {
-        softmax_query<T, kNarrowLanes>(S, count, zeros, scores + i * S, col, mask, probs + i * S,
-                                       lse + i);
-        continue;
-      }
-    softmax_query<T, W>(S, count, zeros, scores + i * S, col, mask, probs + i * S, lse + i);
+    if (S < W)
+      softmax_query<T, kNarrow>(S, count, zeros, scores + i * S, col, mask, probs + i * S, lse + i);
+    else
+      softmax_query<T, W>(S, count, zeros, scores + i * S, col, mask, probs + i * S, lse + i);
   }
 }
 

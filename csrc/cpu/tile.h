@@ -60,16 +60,19 @@ inline void product(int64_t rows, int64_t columns, int64_t depth, const T* a, in
     product_columns<T, W, 1, kAccumulate>(rows, depth, a, a_row, a_col, b + n, b_row, c + n, c_row);
 }
 
-// to[j * to_row + i] = from[i * from_row + j] * factor, in 8 x 8 pieces that stay in registers or
-// the first cache lines; rows and columns are multiples of 8.
-template <typename T>
+// to[j * to_row + i] = from[i * from_row + j] * factor; rows and columns are multiples of W.
+template <typename T, int W>
 inline void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_row, T* to,
                       int64_t to_row, T factor) {
-  for (int64_t i = 0; i < rows; i += 8)
-    for (int64_t j = 0; j < columns; j += 8)
-      for (int64_t jj = 0; jj < 8; ++jj)
-        for (int64_t ii = 0; ii < 8; ++ii)
-          to[(j + jj) * to_row + i + ii] = from[(i + ii) * from_row + j + jj] * factor;
+  for (int64_t i = 0; i < rows; i += W)
+    for (int64_t j = 0; j < columns; j += W) {
+      Vec<T, W> lanes[W];
+#pragma GCC unroll 16
+      for (int n = 0; n < W; ++n) lanes[n] = load<T, W>(from + (i + n) * from_row + j) * factor;
+      transpose_lanes<T, W>(lanes);
+#pragma GCC unroll 16
+      for (int n = 0; n < W; ++n) store<T, W>(to + (j + n) * to_row + i, lanes[n]);
+    }
 }
 
 }  // namespace spion_bench::cpu::SPION_ISA

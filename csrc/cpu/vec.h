@@ -72,8 +72,7 @@ struct Exp2<float> {
                                              0.001340042817761583794f,
                                              0.00015461444698569129083f};
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  static constexpr float kLowest = -126.0f;     // below, the result is flushed to 0
-  static constexpr float kHighest = 127.0f;
+  static constexpr float kLowest = -127.0f;     // its exponent field is 0, so the result is 0
   static constexpr int kMantissa = 23;
   static constexpr int32_t kBias = 127;
 };
@@ -86,30 +85,57 @@ struct Exp2<double> {
       0.00015403530463724354209, 0.000015252733841556772589, 1.3215432535912376166e-6,
       1.0178057087733941105e-7,  7.0741942972885210056e-9,   4.455817908336064493e-10};
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr double kLowest = -1022.0;
-  static constexpr double kHighest = 1023.0;
+  static constexpr double kLowest = -1023.0;
   static constexpr int kMantissa = 52;
   static constexpr int64_t kBias = 1023;
 };
 
-// 2^x for x <= 0 or so: 0 below the smallest normal number (-infinity included), NaN for NaN,
-// saturating above the largest exponent.
+// 2^x for x below the largest exponent, as a softmax needs it: 0 where the result would not be a
+// normal number (-infinity included), NaN for NaN.
 template <typename T, int W>
 inline Vec<T, W> exp2(Vec<T, W> x) {
   using E = Exp2<T>;
   using I = typename IntOf<T>::type;
   const Vec<T, W> low = splat<T, W>(E::kLowest);
-  const Vec<T, W> high = splat<T, W>(E::kHighest);
-  const Vec<T, W> zero = {};
-  Vec<T, W> clamped = x < low ? low : x;
-  clamped = clamped > high ? high : clamped;
+  const Vec<T, W> clamped = x < low ? low : x;
   const Vec<T, W> shifted = clamped + E::kRound;
   const Vec<T, W> fraction = clamped - (shifted - E::kRound);
   Vec<T, W> poly = splat<T, W>(E::kCoefficients[E::kDegree]);
   for (int i = E::kDegree - 1; i >= 0; --i) poly = poly * fraction + E::kCoefficients[i];
   const Vec<I, W> exponent = (Vec<I, W>)shifted + E::kBias;  // low bits hold round(x) + bias
-  const Vec<T, W> power = (Vec<T, W>)(exponent << E::kMantissa);
-  return x < low ? zero : poly * power;
+  return poly * (Vec<T, W>)(exponent << E::kMantissa);
+}
+
+// Exchanges, between two rows, the lanes that a transpose has to exchange at distance kStep.
+template <typename T, int W, int kStep>
+inline void exchange(Vec<T, W>& a, Vec<T, W>& b) {
+  using Lanes = Vec<typename IntOf<T>::type, W>;
+  Lanes first, second;
+  for (int i = 0; i < W; ++i) {
+    first[i] = (i & kStep) == 0 ? i : W + i - kStep;
+    second[i] = (i & kStep) == 0 ? i + kStep : W + i;
+  }
+#if defined(__clang__)
+  Vec<T, W> a_new, b_new;
+  for (int i = 0; i < W; ++i) {
+    a_new[i] = (i & kStep) == 0 ? a[i] : b[i - kStep];
+    b_new[i] = (i & kStep) == 0 ? a[i + kStep] : b[i];
+  }
+#else
+  const Vec<T, W> a_new = __builtin_shuffle(a, b, first);
+  const Vec<T, W> b_new = __builtin_shuffle(a, b, second);
+#endif
+  a = a_new;
+  b = b_new;
+}
+
+// Transposes W vectors in registers: log2(W) rounds of exchanges.
+template <typename T, int W, int kStep = W / 2>
+inline void transpose_lanes(Vec<T, W> rows[W]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < W; ++i)
+    if ((i & kStep) == 0) exchange<T, W, kStep>(rows[i], rows[i + kStep]);
+  if constexpr (kStep > 1) transpose_lanes<T, W, kStep / 2>(rows);
 }
 
 }  // namespace spion_bench::cpu::SPION_ISA
