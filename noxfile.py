@@ -1,0 +1,84 @@
+"""Sessions: `nox -s reproduce` runs the main job, `nox -s tests` runs the test suite.
+
+Everything after `--` goes on to the program a session runs, for example
+`nox -s reproduce -- --profile smoke --fresh` or `nox -s tests -- -k block_attention`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+CONSTRAINTS = ("--constraint", "constraints.txt")
+CPP_SOURCES = sorted(
+    str(path) for pattern in ("*.cpp", "*.h") for path in Path("csrc").rglob(pattern)
+)
+
+
+def install(session: nox.Session, package: str) -> None:
+    """Install this checkout, every dependency at its pinned version."""
+    session.install(*CONSTRAINTS, "--editable", package)
+
+
+@nox.session
+def reproduce(session: nox.Session) -> None:
+    """Run a profile (default: smoke) end to end and write its report."""
+    install(session, ".")
+    session.run("spion-bench", "run", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite with coverage."""
+    install(session, ".[dev]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    # A selected part of the tests says nothing about the coverage of the whole.
+    minimum = "0" if session.posargs else "90"
+    session.run("coverage", "report", "--skip-covered", f"--fail-under={minimum}")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of Python, C++ and of everything pre-commit looks at."""
+    session.install(*CONSTRAINTS, "ruff", "clang-format")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("clang-format", "--dry-run", "-Werror", *CPP_SOURCES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types strictly."""
+    install(session, ".[dev]")
+    session.run("mypy")
+
+
+@nox.session(default=False)
+def doctor(session: nox.Session) -> None:
+    """Say what this machine can measure and how to get the rest."""
+    install(session, ".")
+    session.run("spion-bench", "doctor", *session.posargs)
+
+
+@nox.session(default=False)
+def perf(session: nox.Session) -> None:
+    """Time single operators with pytest-benchmark, for quick feedback while editing a kernel."""
+    install(session, ".[dev]")
+    session.run("pytest", "tests/perf/bench_kernels.py", "--benchmark-only", *session.posargs)
+
+
+@nox.session(default=False)
+def asv(session: nox.Session) -> None:
+    """Record this commit's speed with asv and write its site to .asv/html."""
+    install(session, ".[track]")
+    session.run("python", "-c", "from spion_bench import kernels; kernels.load()")
+    session.run("asv", "machine", "--yes")
+    session.run("asv", "run", "--set-commit-hash", "HEAD", *session.posargs)
+    session.run("asv", "publish")

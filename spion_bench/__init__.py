@@ -1,0 +1,35 @@
+"""Benchmark and reproducibility suite for SPION, layer-wise sparse training of Transformers.
+
+The public names are loaded on first use, so that importing a part that needs no torch
+(``spion_bench.records``, ``spion_bench.report``) does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spion_bench.block_pattern import BlockPattern
+    from spion_bench.model.attention import SpionAttention
+    from spion_bench.ops.block_attention import block_attention
+    from spion_bench.pattern.generate import generate_pattern
+
+__version__ = "0.1.0"
+
+__all__ = ["BlockPattern", "SpionAttention", "block_attention", "generate_pattern"]
+
+_HOME = {
+    "BlockPattern": "spion_bench.block_pattern",
+    "SpionAttention": "spion_bench.model.attention",
+    "block_attention": "spion_bench.ops",
+    "generate_pattern": "spion_bench.pattern.generate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

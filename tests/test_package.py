@@ -1,0 +1,38 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import spion_bench
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops.block_attention import block_attention
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def test_version_is_that_of_the_project():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert spion_bench.__version__ == project["version"]
+
+
+def test_public_names_resolve():
+    assert spion_bench.BlockPattern is BlockPattern
+    assert spion_bench.block_attention is block_attention
+    for name in spion_bench.__all__:
+        assert name in dir(spion_bench)
+        assert getattr(spion_bench, name).__name__ == name
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = spion_bench.nothing
+
+
+def test_importing_the_package_needs_no_torch():
+    script = "import sys, spion_bench, spion_bench.records; print('torch' in sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "False"
