@@ -33,7 +33,7 @@ inline void check_heads(const at::Tensor& x, const char* name) {
   TORCH_CHECK(x.dim() == 4, name, ": expected [B, H, L, D], got ", x.dim(), " dimensions");
   TORCH_CHECK(x.size(3) >= 1 && x.size(3) <= 256, name,
               ": expected a head width from 1 to 256, got ", x.size(3));
-  TORCH_CHECK(x.size(3) == 1 || x.stride(3) == 1, name,
+  TORCH_CHECK(x.numel() == 0 || x.size(3) == 1 || x.stride(3) == 1, name,
               ": expected a contiguous last dimension, got stride ", x.stride(3));
 }
 

@@ -43,22 +43,27 @@ struct DiagonalFilter {
 
   int64_t taps() const { return 2 * half + 1; }
 
-  // The positions [first, last) of a panel whose column falls inside the map on this row.
+  // The part of a panel that lies inside the map on one row: `count` positions from `position` on,
+  // which are the row's columns from `column` on.
   struct Span {
-    int64_t first;
-    int64_t last;
+    int64_t position;
+    int64_t column;
+    int64_t count;
   };
   Span columns_inside(int64_t row, int64_t first_diagonal) const {
-    const int64_t left = row + first_diagonal;  // the column of the panel's position 0
-    return {std::max<int64_t>(0, -left), std::min(kPanelWidth, length - left)};
+    const int64_t left = row + first_diagonal;  // the column of position 0
+    const int64_t column = std::clamp<int64_t>(left, 0, length);
+    const int64_t end = std::clamp<int64_t>(left + kPanelWidth, 0, length);
+    return {std::clamp<int64_t>(column - left, 0, kPanelWidth), column, end - column};
   }
 
-  // sums[c] += map[row][row + first_diagonal + c]; rows outside the map count as zeros.
+  // sums[c] += map[row][row + first_diagonal + c]; cells outside the map count as zeros.
   void add_row(int64_t row, int64_t first_diagonal, double* sums) const {
     if (row < 0 || row >= length) return;
     const Span span = columns_inside(row, first_diagonal);
-    const scalar_t* source = map + row * length + row + first_diagonal;
-    for (int64_t c = span.first; c < span.last; ++c) sums[c] += source[c];
+    const scalar_t* source = map + row * length + span.column;
+    double* target = sums + span.position;
+    for (int64_t n = 0; n < span.count; ++n) target[n] += source[n];
   }
 
   // Writes the outputs of rows [first_row, first_row + taps()) on one panel of diagonals.
@@ -85,10 +90,11 @@ struct DiagonalFilter {
     for (int64_t k = 0; k < n_rows; ++k) {
       const int64_t row = first_row + k;
       const Span span = columns_inside(row, first_diagonal);
-      const double* sums = suffix + k * kPanelWidth;
-      scalar_t* target = out + row * length + row + first_diagonal;
-      for (int64_t c = span.first; c < span.last; ++c) {
-        target[c] = static_cast<scalar_t>(sums[c] + prefix[c]);
+      const double* upper = suffix + k * kPanelWidth + span.position;
+      const double* lower = prefix + span.position;
+      scalar_t* target = out + row * length + span.column;
+      for (int64_t n = 0; n < span.count; ++n) {
+        target[n] = static_cast<scalar_t>(upper[n] + lower[n]);
       }
       add_row(lower_group + k, first_diagonal, prefix);
     }

@@ -93,18 +93,20 @@ void softmax_row(int64_t S, int64_t count, double absent, bool zero_logit, const
 template <typename T, int W>
 void softmax_backward_row(int64_t S, int64_t count, const T* dprobs, const T* dlse, const T* probs,
                           T* dscores) {
+  constexpr int kLanes = W < kNarrowLanes ? W : kNarrowLanes;  // divides every block size
   for (int64_t i = 0; i < S; ++i) {
-    T total = 0;
+    Vec<T, kLanes> total = {};
     for (int64_t t = 0; t < count; ++t)
-      for (int64_t j = 0; j < S; ++j) {
+      for (int64_t j = 0; j < S; j += kLanes) {
         const int64_t at = (t * S + i) * S + j;
-        total += probs[at] * dprobs[at];
+        total += load<T, kLanes>(probs + at) * load<T, kLanes>(dprobs + at);
       }
-    const T delta = total - (dlse ? dlse[i] : T{0});
+    const T delta = sum<T, kLanes>(total) - (dlse ? dlse[i] : T{0});
     for (int64_t t = 0; t < count; ++t)
-      for (int64_t j = 0; j < S; ++j) {
+      for (int64_t j = 0; j < S; j += kLanes) {
         const int64_t at = (t * S + i) * S + j;
-        dscores[at] = probs[at] * (dprobs[at] - delta);
+        store<T, kLanes>(dscores + at,
+                         load<T, kLanes>(probs + at) * (load<T, kLanes>(dprobs + at) - delta));
       }
   }
 }

@@ -1,0 +1,24 @@
+"""The operators of SPION: Python faces, checks, fake kernels and gradients of the C++ kernels.
+
+``reference`` and ``reference_pattern`` define every operator in plain PyTorch.
+"""
+
+from spion_bench.ops.attention_map import attention_map
+from spion_bench.ops.block_attention import block_attention
+from spion_bench.ops.block_dropout import block_dropout
+from spion_bench.ops.block_sddmm import block_sddmm
+from spion_bench.ops.block_softmax import block_softmax
+from spion_bench.ops.block_spmm import block_spmm
+from spion_bench.ops.diagonal_conv import diagonal_conv
+from spion_bench.ops.flood_fill import flood_fill
+
+__all__ = [
+    "attention_map",
+    "block_attention",
+    "block_dropout",
+    "block_sddmm",
+    "block_softmax",
+    "block_spmm",
+    "diagonal_conv",
+    "flood_fill",
+]

@@ -1,0 +1,190 @@
+"""Block-sparse attention: the fused operator, and the paper's pipeline composed of three."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor
+
+from spion_bench import kernels
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops import checks
+from spion_bench.ops.block_dropout import block_dropout
+from spion_bench.ops.block_sddmm import block_sddmm
+from spion_bench.ops.block_softmax import block_softmax
+from spion_bench.ops.block_spmm import block_spmm
+from spion_bench.ops.registration import (
+    register_operator,
+    transpose_words,
+    with_contiguous_rows,
+)
+
+Pruned = Literal["minus_inf", "zero_logit"]
+Implementation = Literal["fused", "pipeline"]
+
+
+@overload
+def block_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: BlockPattern,
+    *,
+    pruned: Pruned,
+    key_padding_mask: Tensor | None = None,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    dropout_seed: int | None = None,
+    implementation: Implementation = "fused",
+    return_lse: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def block_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: BlockPattern,
+    *,
+    pruned: Pruned,
+    key_padding_mask: Tensor | None = None,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    dropout_seed: int | None = None,
+    implementation: Implementation = "fused",
+    return_lse: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+def block_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: BlockPattern,
+    *,
+    pruned: Pruned,
+    key_padding_mask: Tensor | None = None,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    dropout_seed: int | None = None,
+    implementation: Implementation = "fused",
+    return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Attend over the blocks that ``pattern`` keeps: ``softmax(scale * q k^T) v``.
+
+    Exact, forward and backward, for both meanings of a pruned score; see ``block_softmax`` for
+    them and for rows without any key, ``block_dropout`` for dropout. Differentiable in ``q k v``,
+    through both outputs. Under ``torch.autocast`` it computes and returns float32. Oracles:
+    ``reference.block_attention`` and, for long sequences, ``reference.block_attention_by_rows``.
+    Cost: ``4 * B * H * nnzb * S * S * D`` FLOPs forward, 2.5 times that backward.
+
+    Args:
+        q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension
+            (``x.view(B, L, H, D).transpose(1, 2)`` needs no copy); D from 1 to 256.
+        k: Like ``q``.
+        v: Like ``q``.
+        pattern: Kept blocks; ``pattern.length == L``.
+        pruned: ``"minus_inf"`` or ``"zero_logit"`` (the SPION code).
+        key_padding_mask: bool ``[B, L]``, True = real token.
+        scale: Factor of the scores; ``1 / sqrt(D)`` by default.
+        dropout_p: Drop probability of the attention probabilities.
+        dropout_seed: Seed of the dropout mask; required where ``dropout_p`` is positive. A new
+            seed per step is the caller's business; ``torch.compile`` recompiles for each.
+        implementation: ``"fused"`` stores neither scores nor probabilities. ``"pipeline"`` runs
+            SDDMM, softmax and SpMM one after the other and stores the kept blocks, as the paper
+            does. Both give the same result and the same dropout mask.
+        return_lse: Also return the logarithm of each row's denominator, ``[B, H, L]``, of the
+            distribution before dropout.
+
+    Returns:
+        ``[B, H, L, D]``, or that and the log-sum-exp.
+
+    Raises:
+        ValueError: If an argument does not fit, naming it.
+    """
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        checks.check_heads(name, x)
+        checks.check_like(name, x, "q", q)
+    checks.check_pattern("q", q, pattern)
+    checks.check_choice("pruned", pruned, checks.PRUNED)
+    checks.check_choice("implementation", implementation, checks.IMPLEMENTATIONS)
+    checks.check_key_padding_mask(key_padding_mask, q.shape[0], q.shape[2], q)
+    scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
+    checks.check_scale(scale)
+    checks.check_dropout(dropout_p, dropout_seed)
+    seed = 0 if dropout_seed is None else dropout_seed
+
+    if implementation == "pipeline":
+        scores = block_sddmm(q, k, pattern, scale=scale)
+        probs, lse = block_softmax(
+            scores, pattern, pruned=pruned, key_padding_mask=key_padding_mask
+        )
+        if dropout_p > 0.0:
+            probs = block_dropout(probs, pattern, p=dropout_p, seed=seed)
+        out = block_spmm(probs, v, pattern)
+    else:
+        kernels.load()
+        out, lse = torch.ops.spion_bench.block_attention_forward(
+            q,
+            k,
+            v,
+            pattern.crow_indices,
+            pattern.col_indices,
+            pattern.block_size,
+            pruned == "zero_logit",
+            key_padding_mask,
+            scale,
+            dropout_p,
+            seed,
+        )
+    return (out, lse) if return_lse else out
+
+
+def _fake_forward(
+    q: Tensor, k: Tensor, v: Tensor, crow: Tensor, col: Tensor, *options: Any
+) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), q.new_empty(q.shape[:3])
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, crow, col, ctx.block_size, ctx.zero_logit, mask, *ctx.scale_and_dropout = inputs
+    ctx.save_for_backward(q, k, v, *output, crow, col, mask)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, dout: Tensor | None, dlse: Tensor | None) -> tuple[Tensor | None, ...]:
+    q, k, v, out, lse, crow, col, mask = ctx.saved_tensors
+    dout = torch.zeros_like(out) if dout is None else with_contiguous_rows(dout)
+    dq, dk, dv = torch.ops.spion_bench.block_attention_backward(
+        dout,
+        None if dlse is None else dlse.contiguous(),
+        q,
+        k,
+        v,
+        out,
+        lse,
+        crow,
+        col,
+        *transpose_words(crow, col),
+        ctx.block_size,
+        ctx.zero_logit,
+        mask,
+        *ctx.scale_and_dropout,
+    )
+    return dq, dk, dv, *[None] * 8
+
+
+def _fake_backward(
+    dout: Tensor, dlse: Tensor | None, q: Tensor, k: Tensor, v: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+register_operator(
+    "block_attention_forward",
+    fake=_fake_forward,
+    backward=_backward,
+    setup_context=_setup_context,
+)
+register_operator("block_attention_backward", fake=_fake_backward)

@@ -1,0 +1,68 @@
+"""Sampled dense-dense product: attention scores inside the kept blocks (SPION code, step SDDMM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spion_bench import kernels
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops import checks
+from spion_bench.ops.registration import register_operator, transpose_words
+
+
+def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) -> Tensor:
+    """Compute ``scale * q @ k.T`` only inside the blocks that ``pattern`` keeps.
+
+    Differentiable in ``q`` and ``k``. Oracle: ``reference.block_sddmm``. Cost:
+    ``2 * B * H * nnzb * S * S * D`` FLOPs.
+
+    Args:
+        q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension.
+        k: Like ``q``.
+        pattern: Kept blocks; ``pattern.length == L``.
+        scale: Factor of every score; attention uses ``1 / sqrt(D)``.
+
+    Returns:
+        Tiles ``[B, H, nnzb, S, S]`` in the order of ``pattern.col_indices``.
+
+    Raises:
+        ValueError: If an argument does not fit, naming it.
+    """
+    checks.check_heads("q", q)
+    checks.check_heads("k", k)
+    checks.check_like("k", k, "q", q)
+    checks.check_pattern("q", q, pattern)
+    checks.check_scale(scale)
+    kernels.load()
+    tiles: Tensor = torch.ops.spion_bench.block_sddmm(
+        q, k, pattern.crow_indices, pattern.col_indices, pattern.block_size, scale
+    )
+    return tiles
+
+
+def _fake(q: Tensor, k: Tensor, crow: Tensor, col: Tensor, block_size: int, scale: float) -> Tensor:
+    return q.new_empty(q.shape[0], q.shape[1], col.shape[0], block_size, block_size)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    q, k, crow, col, ctx.block_size, ctx.scale = inputs
+    ctx.save_for_backward(q, k, crow, col)
+
+
+def _backward(ctx: Any, dscores: Tensor) -> tuple[Tensor | None, ...]:
+    q, k, crow, col = ctx.saved_tensors
+    dscores = dscores.contiguous()
+    ops = torch.ops.spion_bench
+    dq = dk = None
+    if ctx.needs_input_grad[0]:
+        dq = ops.block_spmm(dscores, k, crow, col, ctx.block_size) * ctx.scale
+    if ctx.needs_input_grad[1]:
+        transposed = transpose_words(crow, col)
+        dk = ops.block_spmm_transposed(dscores, q, *transposed, ctx.block_size) * ctx.scale
+    return dq, dk, None, None, None, None
+
+
+register_operator("block_sddmm", fake=_fake, backward=_backward, setup_context=_setup_context)

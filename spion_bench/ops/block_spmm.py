@@ -1,0 +1,82 @@
+"""Sparse-dense product: probabilities inside the kept blocks times values (SPION code, SpMM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spion_bench import kernels
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops import checks
+from spion_bench.ops.registration import (
+    register_operator,
+    transpose_words,
+    with_contiguous_rows,
+)
+
+
+def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
+    """Compute ``P @ v`` where ``P`` is 0 outside the blocks that ``pattern`` keeps.
+
+    Differentiable in ``probs`` and ``v``. Oracle: ``reference.block_spmm``. Cost:
+    ``2 * B * H * nnzb * S * S * D`` FLOPs.
+
+    Args:
+        probs: Tiles ``[B, H, nnzb, S, S]`` in the order of ``pattern.col_indices``, contiguous,
+            float32 or float64.
+        v: ``[B, H, L, D]``, any strides with a contiguous last dimension.
+        pattern: Which blocks the tiles are; ``pattern.length == L``.
+
+    Returns:
+        ``[B, H, L, D]``; rows of an empty block row are 0.
+
+    Raises:
+        ValueError: If an argument does not fit, naming it.
+    """
+    checks.check_tiles("probs", probs, pattern)
+    checks.check_heads("v", v)
+    checks.check_pattern("v", v, pattern)
+    checks.check_same_kind("v", v, "probs", probs)
+    if probs.shape[:2] != v.shape[:2]:
+        raise ValueError(
+            f"v: expected [B, H] = {list(probs.shape[:2])} as probs, got {list(v.shape[:2])}"
+        )
+    kernels.load()
+    out: Tensor = torch.ops.spion_bench.block_spmm(
+        probs, v, pattern.crow_indices, pattern.col_indices, pattern.block_size
+    )
+    return out
+
+
+def _fake(probs: Tensor, v: Tensor, crow: Tensor, col: Tensor, block_size: int) -> Tensor:
+    return v.new_empty(v.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    probs, v, crow, col, ctx.block_size = inputs
+    ctx.save_for_backward(probs, v, crow, col)
+
+
+def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+    probs, v, crow, col = ctx.saved_tensors
+    dout = with_contiguous_rows(dout)
+    ops = torch.ops.spion_bench
+    dprobs = dv = None
+    if ctx.needs_input_grad[0]:
+        dprobs = ops.block_sddmm(dout, v, crow, col, ctx.block_size, 1.0)
+    if ctx.needs_input_grad[1]:
+        transposed = transpose_words(crow, col)
+        dv = ops.block_spmm_transposed(probs, dout, *transposed, ctx.block_size)
+    return dprobs, dv, None, None, None
+
+
+def _fake_transposed(
+    probs: Tensor, v: Tensor, t_crow: Tensor, t_row: Tensor, t_tile: Tensor, block_size: int
+) -> Tensor:
+    return v.new_empty(v.shape)
+
+
+register_operator("block_spmm", fake=_fake, backward=_backward, setup_context=_setup_context)
+register_operator("block_spmm_transposed", fake=_fake_transposed)

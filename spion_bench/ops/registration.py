@@ -1,0 +1,69 @@
+"""How the operators' Python halves are registered: fake kernel, autograd and autocast rules.
+
+The C++ half (``csrc``) defines the schemas and the CPU kernels; PyTorch needs the rest from Python
+before ``torch.compile``, ``backward`` and ``autocast`` can work with an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spion_bench import kernels
+
+
+def register_operator(
+    name: str,
+    *,
+    fake: Callable[..., Any],
+    backward: Callable[..., Any] | None = None,
+    setup_context: Callable[..., None] | None = None,
+) -> None:
+    """Register the Python half of ``torch.ops.spion_bench.<name>`` once the library is loaded.
+
+    Under ``torch.autocast`` the operator computes in float32, as the published code does (its
+    attention runs with autocast off).
+
+    Args:
+        name: Operator name as in ``csrc/schema.cpp``.
+        fake: Returns empty outputs of the right shape, for tracing.
+        backward: Gradient formula; without one, a backward pass through the operator raises.
+        setup_context: What the forward pass saves for ``backward``.
+    """
+
+    def refuse(ctx: Any, *grads: Any) -> None:
+        raise RuntimeError(f"spion_bench::{name} is not differentiable")
+
+    def register() -> None:
+        op = f"spion_bench::{name}"
+        torch.library.register_fake(op, fake)
+        torch.library.register_autograd(op, backward or refuse, setup_context=setup_context)
+        torch.library.register_autocast(op, "cpu", torch.float32)
+
+    kernels.after_load(register)
+
+
+def transpose_words(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``t_crow_indices, t_row_indices, t_tile_indices`` of a pattern's row list.
+
+    The same as ``BlockPattern`` derives, for the backward passes, which see only the operator's
+    arguments. Every shape follows from the input shapes, so nothing is read back from the device
+    and ``torch.compile`` can trace it.
+    """
+    tiles = torch.argsort(col, stable=True)  # entries come row by row, so rows stay ascending
+    columns = torch.arange(crow.shape[0], dtype=col.dtype, device=col.device)
+    t_crow = torch.searchsorted(col[tiles], columns, out_int32=True)
+    t_row = torch.searchsorted(crow, tiles.to(crow.dtype), right=True, out_int32=True) - 1
+    return t_crow, t_row, tiles.to(torch.int32)
+
+
+def with_contiguous_rows(x: Tensor) -> Tensor:
+    """Return ``x: [B, H, L, D]``, copied only if its last dimension is not contiguous.
+
+    Gradients come in any layout, for instance expanded from a sum.
+    """
+    # Not x.contiguous(): it returns a tensor without elements as it is, whatever its strides.
+    return x if x.stride(3) == 1 else x.clone(memory_format=torch.contiguous_format)

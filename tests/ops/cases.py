@@ -1,0 +1,106 @@
+"""Shapes and patterns that the block operators are tested on, each for a reason."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spion_bench.block_pattern import BlockPattern
+
+IMPLEMENTATIONS = ["fused", "pipeline"]
+PRUNED = ["minus_inf", "zero_logit"]
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden.json"
+
+
+def golden(case_id: str) -> dict[str, Any]:
+    """Return one case of the golden values."""
+    cases = json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"]
+    (case,) = [case for case in cases if case["id"] == case_id]
+    return case
+
+
+def random_pattern(nb: int, block_size: int, density: float, seed: int = 0) -> BlockPattern:
+    """Keep the diagonal and random blocks, about ``density`` of all."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(nb, nb, generator=generator) < density
+    return BlockPattern.from_mask(mask | torch.eye(nb, dtype=torch.bool), block_size)
+
+
+def holes(nb: int, block_size: int) -> BlockPattern:
+    """Keep random blocks, but nothing in the second block row and the last block column."""
+    mask = random_pattern(nb, block_size, 0.5).to_mask()
+    mask[1] = False
+    mask[:, -1] = False
+    return BlockPattern.from_mask(mask, block_size)
+
+
+def as_strided_views(x: torch.Tensor) -> torch.Tensor:
+    """Return the values of ``x: [B, H, L, D]`` as the transposed view a model produces."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def as_packed_slice(x: torch.Tensor) -> torch.Tensor:
+    """Return the values of ``x`` as a slice of a packed qkv projection, ``[B, L, 3, H, D]``."""
+    packed = x.new_full((x.shape[0], x.shape[2], 3, x.shape[1], x.shape[3]), float("nan"))
+    packed[:, :, 1] = x.transpose(1, 2)
+    return packed[:, :, 1].transpose(1, 2)
+
+
+def as_expanded(x: torch.Tensor) -> torch.Tensor:
+    """Return the first batch item and head of ``x`` for all of them, with strides of 0."""
+    return x[:1, :1].expand(x.shape)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape: ``[batch, heads, pattern.length, width]`` and the layout of q, k and v."""
+
+    pattern: BlockPattern
+    batch: int = 2
+    heads: int = 2
+    width: int = 16
+    layout: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.contiguous
+
+    def inputs(self, dtype: torch.dtype, seed: int = 0) -> tuple[torch.Tensor, ...]:
+        """Return q, k, v in float64 values rounded to ``dtype``."""
+        generator = torch.Generator().manual_seed(seed)
+        shape = (self.batch, self.heads, self.pattern.length, self.width)
+        return tuple(
+            self.layout(torch.randn(shape, generator=generator).to(dtype)) for _ in range(3)
+        )
+
+    def key_padding_mask(self) -> torch.Tensor:
+        """Return a mask with whole blocks, single tokens and one example of padding only."""
+        generator = torch.Generator().manual_seed(1)
+        mask = torch.rand(self.batch, self.pattern.length, generator=generator) > 0.3
+        if self.batch > 0:
+            mask[0, -self.pattern.block_size :] = False
+            mask[-1] = False
+        return mask
+
+
+CASES = {
+    "one_block": Case(BlockPattern.full(8, 8)),  # L = S: the smallest sequence there is
+    "three_blocks": Case(random_pattern(3, 16, 0.5)),  # L = 3S: an odd number of block rows
+    "width_1": Case(random_pattern(4, 16, 0.4), width=1),  # narrower than any vector
+    "width_5": Case(random_pattern(4, 16, 0.4), width=5),  # odd: no vector length divides it
+    "width_80": Case(random_pattern(4, 16, 0.4), width=80),  # several vectors, no power of two
+    "width_256": Case(random_pattern(3, 8, 0.4), width=256),  # the widest head
+    "block_8": Case(random_pattern(9, 8, 0.3), width=32),  # half of an AVX-512 vector of floats
+    "block_32": Case(random_pattern(5, 32, 0.3), batch=1, width=32),  # the image task's block
+    "block_64": Case(random_pattern(3, 64, 0.3), batch=1, width=32),  # the text task's block
+    "block_128": Case(random_pattern(2, 128, 0.4), batch=1, width=8),  # the largest block
+    "holes": Case(holes(6, 8)),  # an empty row and an empty column
+    "empty": Case(BlockPattern.from_mask(torch.zeros(3, 3), 16)),  # nothing kept at all
+    "full": Case(BlockPattern.full(64, 16)),  # nothing pruned: dense attention
+    "one_head": Case(random_pattern(12, 8, 0.3), batch=1, heads=1),  # split along the rows only
+    "many_heads": Case(random_pattern(4, 8, 0.5), batch=5, heads=8),  # split along the heads only
+    "transposed": Case(random_pattern(4, 16, 0.4), layout=as_strided_views),
+    "packed": Case(random_pattern(4, 16, 0.4), layout=as_packed_slice, heads=3),
+    "expanded": Case(random_pattern(4, 16, 0.4), layout=as_expanded),
+    "no_batch": Case(random_pattern(4, 16, 0.4), batch=0),  # the end of an uneven data set
+}

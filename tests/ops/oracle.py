@@ -1,0 +1,46 @@
+"""Comparison of block_attention, forward and backward, with the float64 oracle."""
+
+import torch
+
+from spion_bench.ops import block_attention, reference
+from tests.budgets import assert_within_budget
+
+NAMES = ("out", "lse", "dq", "dk", "dv")
+
+
+def forward_backward(attend, qkv, dout, dlse, **options):
+    """Return out, lse, dq, dk, dv of one implementation."""
+    leaves = [x.detach().requires_grad_() for x in qkv]
+    out, lse = attend(*leaves, **options)
+    grads = torch.autograd.grad((out, lse), leaves, (dout, dlse))
+    return out.detach(), lse.detach(), *grads
+
+
+def compare_attention(case, dtype, implementation, **options):
+    """Check out, lse and all gradients of a case against the float64 oracle."""
+    qkv = case.inputs(dtype)
+    dout = torch.randn(qkv[0].shape).to(dtype)
+    dlse = torch.randn(qkv[0].shape[:3]).to(dtype)
+    got = forward_backward(
+        block_attention,
+        qkv,
+        dout,
+        dlse,
+        pattern=case.pattern,
+        implementation=implementation,
+        return_lse=True,
+        **options,
+    )
+    expect = [
+        forward_backward(
+            reference.block_attention,
+            [x.to(d) for x in qkv],
+            dout.to(d),
+            dlse.to(d),
+            pattern=case.pattern,
+            **options,
+        )
+        for d in (dtype, torch.float64)
+    ]
+    for name, g, ref, oracle in zip(NAMES, got, *expect, strict=True):
+        assert_within_budget(name, g, ref, oracle)

@@ -1,0 +1,166 @@
+import json
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spion_bench.block_pattern import BlockPattern
+
+
+@st.composite
+def masks(draw):
+    nb = draw(st.integers(1, 12))
+    bits = draw(st.lists(st.booleans(), min_size=nb * nb, max_size=nb * nb))
+    return torch.tensor(bits).view(nb, nb)
+
+
+def words(crow, col):
+    return torch.tensor(crow, dtype=torch.int32), torch.tensor(col, dtype=torch.int32)
+
+
+@given(mask=masks(), block_size=st.sampled_from([8, 16, 32, 64, 128]))
+def test_property_mask_round_trip(mask, block_size):
+    pattern = BlockPattern.from_mask(mask, block_size)
+    assert torch.equal(pattern.to_mask(), mask)
+    assert pattern.nnzb == int(mask.sum())
+    assert pattern.length == mask.shape[0] * block_size
+    assert pattern.density == pytest.approx(mask.double().mean().item())
+
+
+@given(mask=masks())
+def test_property_transpose_is_its_own_inverse(mask):
+    pattern = BlockPattern.from_mask(mask, 8)
+    assert torch.equal(pattern.transpose().to_mask(), mask.T)
+    assert pattern.transpose().transpose() == pattern
+
+
+@given(mask=masks())
+def test_property_transposed_entries_point_at_their_tiles(mask):
+    pattern = BlockPattern.from_mask(mask, 8)
+    tiles = pattern.t_tile_indices.long()
+    assert sorted(tiles.tolist()) == list(range(pattern.nnzb))
+    assert torch.equal(pattern.row_indices()[tiles], pattern.t_row_indices)
+    counts = pattern.t_crow_indices.diff().long()
+    columns = torch.arange(pattern.nb).repeat_interleave(counts).int()
+    assert torch.equal(pattern.col_indices[tiles], columns)
+
+
+@given(mask=masks())
+def test_property_words_are_those_of_torch_csr(mask):
+    # A CSR matrix of ones, one entry per block, is an independent derivation of the words.
+    csr = mask.double().to_sparse_csr()
+    pattern = BlockPattern.from_mask(mask, 8)
+    assert torch.equal(pattern.crow_indices.long(), csr.crow_indices())
+    assert torch.equal(pattern.col_indices.long(), csr.col_indices())
+
+
+@given(mask=masks())
+def test_property_save_and_load(mask, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pattern") / "pattern.json"
+    pattern = BlockPattern.from_mask(mask, 16)
+    pattern.save(path)
+    assert BlockPattern.load(path) == pattern
+
+
+def test_token_mask():
+    pattern = BlockPattern.from_mask(torch.tensor([[1, 0], [1, 1]]), 8)
+    expected = torch.ones(16, 16, dtype=torch.bool)
+    expected[:8, 8:] = False
+    assert torch.equal(pattern.to_token_mask(), expected)
+
+
+def test_full_and_band():
+    assert BlockPattern.full(64, 16).to_mask().all()
+    band = BlockPattern.band(64, 16, 1).to_mask()
+    assert band.int().tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    assert BlockPattern.band(64, 16, 0).nnzb == 4
+
+
+def test_equality_and_hash():
+    pattern = BlockPattern.band(64, 16, 1)
+    same = BlockPattern.band(64, 16, 1)
+    assert pattern == same
+    assert hash(pattern) == hash(same)
+    assert pattern != BlockPattern.band(64, 16, 0)
+    assert pattern != BlockPattern.band(32, 8, 1)
+    assert pattern != "pattern"
+
+
+def test_is_immutable():
+    pattern = BlockPattern.full(16, 8)
+    with pytest.raises(AttributeError):
+        pattern.block_size = 16
+
+
+def test_to_the_same_device_is_the_same_object():
+    pattern = BlockPattern.full(16, 8)
+    assert pattern.to("cpu") is pattern
+
+
+def test_repr_names_what_matters():
+    assert repr(BlockPattern.band(64, 16, 0)) == (
+        "BlockPattern(length=64, block_size=16, nnzb=4, density=0.2500)"
+    )
+
+
+@pytest.mark.parametrize("block_size", [0, 4, 24, 256, -8])
+def test_wrong_block_sizes(block_size):
+    with pytest.raises(ValueError, match="block_size: expected a power of two from 8 to 128"):
+        BlockPattern.from_mask(torch.eye(2), block_size)
+
+
+@pytest.mark.parametrize(
+    ("crow", "col", "message"),
+    [
+        ([0, 1], [1], "col_indices: expected values from 0 to 0, got 1 to 1"),
+        ([0, 1], [-1], "col_indices: expected values from 0 to 0, got -1 to -1"),
+        ([0, 2, 2], [1, 0], "col_indices: expected strictly ascending columns within each"),
+        ([0, 2, 2], [1, 1], "col_indices: expected strictly ascending columns within each"),
+        ([0, 1, 1], [0, 1], "crow_indices: expected to rise from 0 to nnzb=2"),
+        ([1, 1, 2], [0, 1], "crow_indices: expected to rise from 0 to nnzb=2"),
+        ([0, 2, 1], [0], "crow_indices: expected to rise from 0 to nnzb=1"),
+        ([0], [], "crow_indices: expected at least one block row"),
+    ],
+)
+def test_wrong_words(crow, col, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        BlockPattern(8, *words(crow, col))
+
+
+def test_words_must_be_int32():
+    crow, col = words([0, 1], [0])
+    with pytest.raises(ValueError, match="crow_indices: expected a one-dimensional int32 tensor"):
+        BlockPattern(8, crow.long(), col)
+    with pytest.raises(ValueError, match="col_indices: expected a one-dimensional int32 tensor"):
+        BlockPattern(8, crow, col[None])
+
+
+@pytest.mark.parametrize("mask", [torch.ones(2, 3), torch.ones(4), torch.ones(0, 0)])
+def test_masks_must_be_square(mask):
+    with pytest.raises(ValueError, match=r"mask: expected a square \[nb, nb\] matrix"):
+        BlockPattern.from_mask(mask, 8)
+
+
+@pytest.mark.parametrize("length", [0, -8, 12])
+def test_lengths_must_be_whole_blocks(length):
+    with pytest.raises(ValueError, match="length: expected a positive multiple of block_size=8"):
+        BlockPattern.full(length, 8)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[1]",
+        json.dumps({"block_size": 8, "crow_indices": [0, 2], "col_indices": [0]}),
+        json.dumps({"block_size": 8, "crow_indices": [0, 1], "col_indices": ["a"]}),
+    ],
+)
+def test_files_that_are_no_pattern(text, tmp_path):
+    path = tmp_path / "broken.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"broken.json: not a saved BlockPattern"):
+        BlockPattern.load(path)
