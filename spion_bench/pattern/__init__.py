@@ -1,0 +1,1 @@
+"""Pattern generation (``generate``) and the test that ends dense training (``transition``)."""
