@@ -1,0 +1,105 @@
+"""The image task: classify a grey picture that is read as a sequence of pixels.
+
+The published data is CIFAR-10 in grey, 32x32 pixels row by row: 1024 tokens, one of 256 grey
+values each, ten classes (Long Range Arena). Where CIFAR-10 is not at hand, Fashion-MNIST or the
+digits that scikit-learn bundles stand in for it, and are labelled as such.
+
+Black is id 0, the id that other tasks pad with. Whether that excludes black pixels from attention
+or pooling is the configuration's decision (``mask_attention``, ``mask_pooling``), not the data's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from spion_bench.tasks.config import Settings
+from spion_bench.tasks.image_sources import (
+    find_cifar10,
+    find_fashion_mnist,
+    read_cifar10,
+    read_digits,
+    read_fashion_mnist,
+)
+from spion_bench.tasks.task import TaskSplits, parse_options
+
+_FULL_LENGTH: Final = 1024
+
+SourceName = Literal["cifar10", "fashion-mnist", "digits"]
+
+
+class ImageOptions(Settings):
+    """Options of the image task.
+
+    Attributes:
+        source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is there, and
+            the data source says which.
+        length: Pixels of a picture: 1024 (32x32), with digits also 256 (16x16).
+        n_train: Use at most this many training examples, the first ones; None: all.
+        n_dev: The same for the dev split.
+        n_test: The same for the test split.
+        verify: Whether a data file must have the published content; False is for tests.
+        seed: Of the shuffle that splits the digits; the other sources have fixed splits.
+    """
+
+    source: Literal["auto", "cifar10", "fashion-mnist", "digits"] = "auto"
+    length: Literal[256, 1024] = _FULL_LENGTH
+    n_train: PositiveInt | None = None
+    n_dev: PositiveInt | None = None
+    n_test: PositiveInt | None = None
+    verify: bool = True
+    seed: NonNegativeInt = 0
+
+
+def load(data_dir: Path | None, options: Mapping[str, object]) -> TaskSplits:
+    """Load the image task; ``options`` are those of ``ImageOptions``.
+
+    Raises:
+        ValueError: If an option is not allowed or a data file is damaged.
+        FileNotFoundError: If the source asked for is not there.
+    """
+    chosen = parse_options(ImageOptions, "image", options)
+    name, reason = _choose_source(data_dir, chosen)
+    if name != "digits" and chosen.length != _FULL_LENGTH:
+        raise ValueError(
+            f"task image: option length: source {name!r} has {_FULL_LENGTH} pixels, got "
+            f"{chosen.length}; leave length out or use source 'digits'"
+        )
+    if name == "cifar10":
+        splits = read_cifar10(data_dir, verify=chosen.verify)
+    elif name == "fashion-mnist":
+        splits = read_fashion_mnist(data_dir, verify=chosen.verify)
+    else:
+        splits = read_digits(math.isqrt(chosen.length), seed=chosen.seed)
+    return _cap(splits, chosen, reason)
+
+
+def _choose_source(data_dir: Path | None, options: ImageOptions) -> tuple[SourceName, str]:
+    """Return the source and why it was chosen."""
+    if options.source != "auto":
+        return options.source, "as asked"
+    if options.length != _FULL_LENGTH:
+        return "digits", "chosen because only the digits come in this length"
+    if find_cifar10(data_dir) is not None:
+        return "cifar10", "chosen because it was found"
+    if find_fashion_mnist(data_dir) is not None:
+        return "fashion-mnist", "chosen because CIFAR-10 was not found"
+    return "digits", "chosen because neither CIFAR-10 nor Fashion-MNIST was found"
+
+
+def _cap(splits: TaskSplits, options: ImageOptions, reason: str) -> TaskSplits:
+    """Cap the splits as asked; the description says how much of how much is used."""
+    train = splits.train.first(options.n_train)
+    dev = splits.dev.first(options.n_dev)
+    test = splits.test.first(options.n_test)
+    description = (
+        f"{splits.source.description} ({reason}); uses {len(train)} of {len(splits.train)} train, "
+        f"{len(dev)} of {len(splits.dev)} dev and {len(test)} of {len(splits.test)} test examples"
+    )
+    source = dataclasses.replace(splits.source, description=description)
+    return TaskSplits(train, dev, test, source)

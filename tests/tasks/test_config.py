@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from spion_bench.tasks.config import TaskConfig, read_config, suggest
+from spion_bench.tasks.task import load_config, task_names
+
+CONFIGS = Path(__file__).parents[2] / "spion_bench" / "tasks" / "configs"
+
+# config.py of the SPION code, and the constants of its training scripts.
+PUBLISHED = {
+    "image": {
+        "model": {"layers": 2, "vocab_size": 256, "max_length": 1024, "n_classes": 10},
+        "train": {
+            "steps": 10000,
+            "batch_size": 128,
+            "learning_rate": 1e-4,
+            "warmup_steps": 175,
+            "eval_every": 500,
+        },
+        "spion": {"block_size": 32, "quantile": 0.96, "density": 0.04},
+    },
+    "listops": {
+        "model": {"layers": 4, "vocab_size": 32, "max_length": 2048, "n_classes": 10},
+        "train": {
+            "steps": 30000,
+            "batch_size": 256,
+            "learning_rate": 7e-4,
+            "warmup_steps": 1000,
+            "eval_every": 500,
+        },
+        "spion": {"block_size": 64, "quantile": 0.98, "density": 0.04},
+    },
+}
+COMMON = {
+    "model": {
+        "embedding_dim": 64,
+        "hidden_dim": 128,
+        "heads": 2,
+        "head_dim": 32,
+        "dropout": 0.1,
+        "two_towers": False,
+    },
+    "train": {
+        "weight_decay": 0.0,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_eps": 1e-6,
+        "clip_value": 1.0,
+    },
+    "spion": {
+        "filter_size": 31,
+        "transition_threshold_percent": 15,
+        "pruned": "zero_logit",
+        "selection": "walk",
+        "transition_mode": "joint",
+    },
+}
+
+
+def edited(tmp_path: Path, old: str, new: str) -> Path:
+    text = (CONFIGS / "listops.toml").read_text()
+    assert text.count(old) == 1
+    path = tmp_path / "edited.toml"
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_values(name: str) -> None:
+    config = load_config(name)
+    for section in ("model", "train", "spion"):
+        expected = PUBLISHED[name][section] | COMMON[section]
+        found = getattr(config, section).model_dump()
+        assert {key: found[key] for key in expected} == expected
+
+
+def test_masks_differ_between_the_tasks() -> None:
+    image, listops = load_config("image").model, load_config("listops").model
+    assert (image.mask_attention, image.mask_pooling) == (False, True)
+    assert (listops.mask_attention, listops.mask_pooling) == (True, True)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_value_has_an_origin_and_choices_say_so(name: str) -> None:
+    config = load_config(name)
+    keys = {
+        f"{section}.{key}"
+        for section in ("model", "train", "spion")
+        for key in getattr(config, section).model_dump()
+    }
+    assert set(config.origins) == keys
+    choices = {k for k, origin in config.origins.items() if origin.startswith("spion_bench choice")}
+    assert choices == {"train.latest_transition_step", "train.eval_batch_size"}
+    assert all(config.origins[k].startswith("SPION code: ") for k in keys - choices)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_blocks_tile_the_sequence_and_the_dense_phase_ends_in_time(name: str) -> None:
+    config = load_config(name)
+    assert config.name == name
+    assert config.model.max_length % config.spion.block_size == 0
+    assert config.train.latest_transition_step <= config.train.steps // 2
+    assert config.train.warmup_steps < config.train.steps
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("layers = { value = 4,", "layers = { value = '4',", "model.layers: .*integer, got '4'"),
+        ("layers = { value = 4,", "layers = { value = 4.0,", "model.layers: .*integer, got 4.0"),
+        ("layers = { value = 4,", "layers = { value = true,", "model.layers: .*integer, got True"),
+        ("layers = { value = 4,", "layers = { value = 0,", "model.layers: .*greater than 0, got 0"),
+        ("layers = {", "lairs = {", "model.layers: Field required; model.lairs: Extra inputs"),
+        ('"zero_logit"', '"zero"', "spion.pruned: .*'minus_inf' or 'zero_logit', got 'zero'"),
+        ("value = 0.1,", "value = 1.0,", "model.dropout: .*less than 1, got 1.0"),
+        ('version = "1"', "version = 1", "version: .*string, got 1"),
+        ('name = "listops"', 'title = "listops"', "name: Field required; title: Extra inputs"),
+        ("[spion]", "[spoin]", r"spion: expected a table \[spion\], got None"),
+        (
+            'layers = { value = 4, origin = "published" }',
+            "layers = 4",
+            r"model.layers: expected { value = \.\.\., origin = \"key\" }, got 4",
+        ),
+        (
+            'layers = { value = 4, origin = "published" }',
+            "layers = { value = 4 }",
+            "model.layers: expected",
+        ),
+        (
+            'layers = { value = 4, origin = "published" }',
+            'layers = { value = 4, origin = "paper" }',
+            r"model.layers: origin 'paper' is not in \[origins\]; add a sentence",
+        ),
+        ("[origins]", "[origins]\nspare = 'x'", "origins.spare: no value names this origin"),
+        ("[model]", "[model", "not a TOML file"),
+    ],
+)
+def test_faulty_files_name_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"edited\.toml: .*{message}"):
+        read_config(edited(tmp_path, old, new))
+
+
+def test_settings_are_immutable() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_config("image").train.steps = 1  # type: ignore[misc]
+
+
+def test_copy_with_updates_keeps_the_rest_and_is_validated() -> None:
+    config = load_config("image")
+    train = config.train.model_copy(update={"steps": 20})
+    copied = config.model_copy(update={"train": train})
+    assert isinstance(copied, TaskConfig)
+    assert copied.train.steps == 20
+    assert copied.train.batch_size == config.train.batch_size
+    assert copied.model == config.model
+    assert config.train.steps == 10000
+    with pytest.raises(ValidationError, match="stepps"):
+        config.train.model_copy(update={"stepps": 20})
+    with pytest.raises(ValidationError, match="integer"):
+        config.train.model_copy(update={"steps": "20"})
+
+
+def test_suggest_is_silent_when_nothing_is_near() -> None:
+    assert suggest("listop", ["image", "listops"]) == "; did you mean 'listops'?"
+    assert suggest("xyz", ["image", "listops"]) == ""
