@@ -1,0 +1,1 @@
+"""Attention methods that SPION is compared with; see README.md in this folder."""

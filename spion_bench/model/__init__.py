@@ -1,0 +1,1 @@
+"""The Transformer classifier that every attention method is plugged into."""

@@ -1,0 +1,136 @@
+"""The attention protocol: what every method of the suite looks like to the encoder.
+
+The same encoder, projections, heads and parameter count serve every method, so that only
+attention differs. A method is a module that maps ``q k v`` to the attention output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops import attention_map, block_attention
+
+Pruned = Literal["minus_inf", "zero_logit"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a method can do; the harness records anything else as ``unsupported``.
+
+    Attributes:
+        devices: Device types it runs on.
+        dtypes: Input dtypes it accepts.
+        backward: Whether it can train.
+        min_length: Shortest sequence it accepts.
+        exact: Whether it computes softmax attention over its mask without approximation.
+    """
+
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    backward: bool = True
+    min_length: int = 1
+    exact: bool = True
+
+
+class Attention(nn.Module):
+    """Base of every attention method.
+
+    ``forward(q, k, v, key_padding_mask)`` takes ``q k v: [B, H, L, D]`` and an optional bool
+    ``[B, L]`` mask (True = real token) and returns ``[B, H, L, D]``. Subclasses set
+    ``capabilities`` and ``caveats``; caveats are printed beside the method's numbers.
+    ``shares_dense_prefix`` is True where the method has no parameters and trains densely exactly
+    as ``dense_attention`` does, bit for bit, so that its runs may fork from one dense prefix.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    caveats: ClassVar[tuple[str, ...]] = ()
+    shares_dense_prefix: ClassVar[bool] = False
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the attention output, ``[B, H, L, D]``."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+
+def dense_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    key_padding_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+) -> Tensor:
+    """Exact dense attention through ``scaled_dot_product_attention``; padded keys get weight 0."""
+    mask = None if key_padding_mask is None else key_padding_mask[:, None, None, :]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
+
+
+class SpionAttention(Attention):
+    """SPION's attention: dense until it is given a pattern, block-sparse afterwards.
+
+    Attributes:
+        pruned: What a pruned score counts as, ``"zero_logit"`` (the published code: a score of 0
+            in the denominator) or ``"minus_inf"``.
+        pattern: The layer's pattern, or None in the dense phase.
+        implementation: ``"fused"`` or ``"pipeline"``, see ``ops.block_attention``.
+    """
+
+    shares_dense_prefix: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        pruned: Pruned,
+        pattern: BlockPattern | None = None,
+        implementation: Literal["fused", "pipeline"] = "fused",
+    ) -> None:
+        super().__init__()
+        self.pruned: Pruned = pruned
+        self.pattern = pattern
+        self.implementation: Literal["fused", "pipeline"] = implementation
+        self._watching = False
+        self._watched: tuple[Tensor, Tensor, Tensor | None] | None = None
+
+    def watch(self) -> None:
+        """Make the next forward pass keep what its attention map is computed from."""
+        self._watching = True
+
+    def take_map(self) -> Tensor:
+        """Return the watched forward pass's attention map, averaged over batch and heads, once.
+
+        The ``[L, L]`` map is computed here rather than in the forward pass, so that its cost can
+        be told apart from that of a training step.
+
+        Raises:
+            RuntimeError: If no forward pass was watched since the last call.
+        """
+        if self._watched is None:
+            raise RuntimeError("no forward pass was watched; call watch() before the forward")
+        (q, k, key_padding_mask), self._watched = self._watched, None
+        return attention_map(q, k, key_padding_mask=key_padding_mask)
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """Attend densely without a pattern, over the kept blocks with one."""
+        if self._watching:
+            self._watching = False
+            # For two-tower tasks the encoder runs twice; the first document's map is used, as in
+            # the published code.
+            self._watched = (q.detach(), k.detach(), key_padding_mask)
+        if self.pattern is None:
+            return dense_attention(q, k, v, key_padding_mask)
+        return block_attention(
+            q,
+            k,
+            v,
+            self.pattern,
+            pruned=self.pruned,
+            key_padding_mask=key_padding_mask,
+            implementation=self.implementation,
+        )

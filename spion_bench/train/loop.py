@@ -1,0 +1,212 @@
+"""Training a classifier on a task, with SPION or with a dense method.
+
+A SPION run has three phases (SPION paper, figure "overall"; ``phases`` holds them):
+
+1. ``dense_phase``: dense attention, until the attention maps have settled;
+2. ``make_patterns``: each layer's map becomes its block pattern;
+3. ``sparse_phase``: block-sparse attention with fixed patterns, to the last step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spion_bench.model.attention import SpionAttention
+from spion_bench.model.classifier import Classifier
+from spion_bench.model.encoder import MakeAttention
+from spion_bench.tasks.task import TaskData
+from spion_bench.train.checkpoint import CheckpointStore, Tree
+from spion_bench.train.data import EpochOrder, data_digest
+from spion_bench.train.phases import Run, dense_phase, make_patterns, sparse_phase
+from spion_bench.train.prefix import can_share_prefix, prefix_identity, take_prefix
+from spion_bench.train.progress import Progress, Reporter
+from spion_bench.train.result import TrainResult, conclude
+from spion_bench.train.schedule import Variant
+from spion_bench.train.settings import TrainSettings, check_fit
+from spion_bench.train.state import TrainState
+from spion_bench.train.usage import PeakMeter, PhaseUsage, UsageClock
+
+CHECKPOINT_EVERY_S = 60.0
+
+
+def train(
+    task: TaskData,
+    settings: TrainSettings,
+    *,
+    make_attention: MakeAttention,
+    method: str,
+    variant: Variant | None,
+    seed: int,
+    device: torch.device | str,
+    out_dir: Path,
+    prefix_dir: Path | None = None,
+    progress: Progress | None = None,
+    resume: bool = True,
+    peak_meter: PeakMeter | None = None,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+) -> TrainResult:
+    """Train one method on one task with one seed, and test it.
+
+    The same seed, machine, torch and thread count give the same losses, bit for bit, whether the
+    run was interrupted and resumed or not, and whether its dense phase was forked or trained. The
+    caller's torch random state and deterministic mode are restored.
+
+    Args:
+        task: The data.
+        settings: Model, training, patterns and recipe.
+        make_attention: Makes the attention module of a layer; ``SpionAttention`` if ``variant``.
+        method: The method's name, part of the checkpoint's identity.
+        variant: SPION's variant; None keeps the method as it is to the end (a dense run).
+        seed: Of the weights, dropout and the order of the data.
+        device: Where to train.
+        out_dir: The folder of this run's checkpoint.
+        prefix_dir: Where shared dense prefixes are kept (see ``prefix``); None trains the dense
+            phase here. Methods that cannot share a prefix ignore it, as
+            ``TrainResult.forked_from_prefix`` tells.
+        progress: Called about ten times a second and at every evaluation.
+        resume: Whether to continue from the checkpoint in ``out_dir``; False deletes it.
+        peak_meter: Measures peak memory by phase.
+        checkpoint_every_s: Seconds between checkpoints; there is also one after every phase.
+
+    Raises:
+        ValueError: If the settings do not fit the task or the method.
+        NonFiniteLossError: If a training loss is NaN or infinite.
+        CheckpointError: If a checkpoint is damaged, of another run, or cannot be written.
+    """
+    device = torch.device(device)
+    check_fit(task, settings, variant)
+    reporter = Reporter(progress, settings.train.steps)
+    store = CheckpointStore(
+        out_dir, _identity(task, settings, method, variant, seed, device), checkpoint_every_s
+    )
+    make_run = partial(_make_run, task, settings, variant, seed, device, reporter, peak_meter)
+    if not resume:
+        store.clear()
+    with _deterministic(device):
+        run = make_run(store, make_attention, seeks_transition=variant is not None)
+        checkpoint = store.load()
+        if checkpoint is not None:
+            run.restore(checkpoint)
+        elif prefix_dir is not None and can_share_prefix(run):
+            prefix = take_prefix(
+                prefix_dir,
+                prefix_identity(task, settings, variant, seed, device),
+                lambda kept: make_run(kept, _watched_dense, seeks_transition=True),
+                reporter,
+                checkpoint_every_s,
+            )
+            _fork(run, prefix)
+        _run_phases(run)
+        return conclude(run)
+
+
+def _run_phases(run: Run) -> None:
+    """Run what is left of the three phases; layers may turn sparse one after the other."""
+    while not run.is_finished and run.state.phase == "dense":
+        if not run.state.pending:
+            dense_phase(run)
+        if run.state.pending and run.variant is not None:
+            make_patterns(run, run.variant)
+    sparse_phase(run)
+
+
+def _fork(run: Run, prefix: Tree) -> None:
+    """Start ``run`` from a dense prefix; a dense run just goes on from there."""
+    run.restore(prefix)
+    run.state.forked_from_prefix = True
+    if run.variant is None:
+        run.state.pending = {}
+        vars(run.state.usage["pattern"]).update(vars(PhaseUsage()))
+
+
+def _make_run(
+    task: TaskData,
+    settings: TrainSettings,
+    variant: Variant | None,
+    seed: int,
+    device: torch.device,
+    reporter: Reporter,
+    peak_meter: PeakMeter | None,
+    store: CheckpointStore,
+    make_attention: MakeAttention,
+    *,
+    seeks_transition: bool,
+) -> Run:
+    torch.manual_seed(seed)
+    model = Classifier(settings.model, make_attention).to(device)
+    layers = model.attention_layers()
+    if seeks_transition and not all(isinstance(layer, SpionAttention) for layer in layers):
+        raise ValueError(
+            f"make_attention: expected SpionAttention layers for variant {variant!r}, got "
+            f"{sorted({type(layer).__name__ for layer in layers})}; dense methods have variant None"
+        )
+    config = settings.train
+    optimizer = torch.optim.AdamW(
+        model.parameters(), eps=config.adam_eps, weight_decay=config.weight_decay
+    )
+    state = TrainState.at_start(settings.model.layers, settings.spion)
+    return Run(
+        task=task,
+        settings=settings,
+        variant=variant,
+        seeks_transition=seeks_transition,
+        device=device,
+        model=model,
+        optimizer=optimizer,
+        order=EpochOrder(len(task.train), config.batch_size, seed),
+        state=state,
+        clock=UsageClock(state.usage, device, peak_meter),
+        store=store,
+        reporter=reporter,
+    )
+
+
+def _watched_dense(layer: int) -> SpionAttention:
+    """Make the attention of a prefix: dense, and able to show its map; it never gets a pattern."""
+    return SpionAttention(pruned="zero_logit")
+
+
+def _identity(
+    task: TaskData,
+    settings: TrainSettings,
+    method: str,
+    variant: Variant | None,
+    seed: int,
+    device: torch.device,
+) -> Tree:
+    return {
+        "task": task.name,
+        "data": data_digest(task),
+        "model": settings.model.model_dump(),
+        "train": settings.train.model_dump(),
+        "spion": settings.spion.model_dump(),
+        "recipe": settings.recipe,
+        "method": method,
+        "variant": variant,
+        "seed": seed,
+        "device": device.type,
+    }
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Keep to deterministic algorithms; restore the mode and torch's random state afterwards."""
+    was_on = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic  # defines its one switch at run time only
+    was_filled = memory.fill_uninitialized_memory
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.use_deterministic_algorithms(True)
+        # Filling every torch.empty would slow down the operators that are to be timed.
+        memory.fill_uninitialized_memory = False
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(was_on, warn_only=only_warned)
+            memory.fill_uninitialized_memory = was_filled

@@ -1,0 +1,65 @@
+"""What a training run is asked to do, and whether its data can do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spion_bench.tasks.config import ModelConfig, SpionConfig, TrainConfig
+from spion_bench.tasks.task import TaskData
+from spion_bench.train.schedule import RECIPES, Recipe, RecipeName, Variant
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The settings of one run.
+
+    Attributes:
+        model: The encoder and its classifier.
+        train: The training loop.
+        spion: The patterns and the transition; a dense run reads its transition settings only to
+            know whether it may share a dense prefix.
+        recipe: ``"published"`` or ``"corrected"``, see ``schedule.Recipe``.
+    """
+
+    model: ModelConfig
+    train: TrainConfig
+    spion: SpionConfig
+    recipe: RecipeName
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe: expected one of {sorted(RECIPES)}, got {self.recipe!r}")
+
+    @property
+    def switches(self) -> Recipe:
+        """The recipe's switches."""
+        return RECIPES[self.recipe]
+
+
+def check_fit(task: TaskData, settings: TrainSettings, variant: Variant | None) -> None:
+    """Raise ValueError, naming setting and remedy, if the settings do not fit the task's data."""
+    model = settings.model
+    if task.length > model.max_length:
+        raise ValueError(
+            f"max_length: expected at least the {task.length} positions of task {task.name}, got "
+            f"{model.max_length}; raise max_length or ask for a shorter task"
+        )
+    if task.vocab_size > model.vocab_size:
+        raise ValueError(
+            f"vocab_size: expected at least the {task.vocab_size} tokens of task {task.name}, got "
+            f"{model.vocab_size}; raise vocab_size"
+        )
+    if task.n_classes != model.n_classes:
+        raise ValueError(
+            f"n_classes: expected {task.n_classes} as in task {task.name}, got {model.n_classes}"
+        )
+    if (task.train.inputs.ndim == 3) != model.two_towers:
+        raise ValueError(
+            f"two_towers: got {model.two_towers}, but the inputs of task {task.name} have shape "
+            f"{list(task.train.inputs.shape)}; pairs are [N, 2, L]"
+        )
+    if variant is not None and task.length % settings.spion.block_size:
+        raise ValueError(
+            f"block_size: expected a divisor of the task's length {task.length}, got "
+            f"{settings.spion.block_size}; choose another block size or length"
+        )

@@ -1,0 +1,396 @@
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.dense_sdpa import DenseSdpa
+from spion_bench.train import CheckpointError, train
+from spion_bench.train import checkpoint as checkpoint_module
+from tests.train.tiny import (
+    METHODS,
+    interrupt_at,
+    losses,
+    outcome,
+    run,
+    tiny_settings,
+    tiny_task,
+)
+
+SPION = ["spion_c", "spion_f", "spion_cf"]
+DENSE = ["dense_sdpa", "dense_eager"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("recipe", ["published", "corrected"])
+def test_same_seed_same_bits(tmp_path, method, recipe):
+    first = run(method, tmp_path / "a", tiny_settings(recipe))
+    second = run(method, tmp_path / "b", tiny_settings(recipe))
+    assert outcome(first) == outcome(second)
+    assert len(first.curve) == 12
+    other = run(method, tmp_path / "c", tiny_settings(recipe), seed=2)
+    assert losses(other) != losses(first)
+
+
+def test_methods_are_equal_until_the_transition(tmp_path):
+    results = {method: run(method, tmp_path / method) for method in METHODS}
+    dense = losses(results["dense_sdpa"])
+    for method in SPION:
+        found = losses(results[method])
+        assert found[:5] == dense[:5]
+        assert found[5:] != dense[5:]
+    assert losses(results["dense_eager"]) == pytest.approx(dense, rel=1e-3)
+    assert len({tuple(losses(results[method])) for method in SPION}) > 1
+
+
+def test_training_learns(tmp_path):
+    settings = tiny_settings(
+        steps=150, latest_transition_step=40, dropout=0.0, learning_rate=3e-3, eval_every=25
+    )
+    result = run("spion_cf", tmp_path, settings, tiny_task(n_train=8))
+    assert np.mean(losses(result)[:5]) > 0.9
+    assert result.final_loss < 0.2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_result_is_complete(tmp_path, method):
+    result = run(method, tmp_path)
+    assert [point.step for point in result.curve] == list(range(1, 13))
+    evaluated = [point.step for point in result.curve if point.dev_accuracy is not None]
+    assert evaluated == [3, 6, 9, 12]
+    assert result.final_loss == result.curve[-1].train_loss
+    assert result.test_count == 13
+    assert result.test_accuracy == result.test_correct / 13
+    assert result.model_bytes == 4 * result.n_parameters
+    is_spion = method in SPION
+    boundary = 5 if is_spion else 12
+    assert [point.phase for point in result.curve].count("dense") == boundary
+    assert result.phases["dense"].steps == boundary
+    assert result.phases["dense"].validation_s > 0
+    for phase, usage in result.phases.items():
+        assert usage.wall_s > 0, phase
+        assert usage.peak_bytes is None
+    if is_spion:
+        assert set(result.phases) == {"dense", "pattern", "sparse"}
+        assert result.phases["sparse"].steps == 7
+        assert result.phases["pattern"].steps == 0
+    else:
+        assert set(result.phases) == {"dense"}
+        assert result.transition is None
+        assert result.patterns is None
+        assert result.stages is None
+        best = max(p.dev_accuracy for p in result.curve if p.dev_accuracy is not None)
+        assert result.dev_accuracy == best
+
+
+def test_the_last_step_is_always_evaluated(tmp_path):
+    result = run("spion_c", tmp_path, tiny_settings(eval_every=10, steps=12))
+    evaluated = [point.step for point in result.curve if point.dev_accuracy is not None]
+    assert evaluated == [10, 12]
+
+
+@pytest.mark.parametrize("method", SPION)
+def test_forced_transition(tmp_path, method):
+    transition = run(method, tmp_path).transition
+    assert (transition.step, transition.reason, transition.layer_steps) == (5, "forced", [5, 5])
+    assert transition.sparse_step_share == 7 / 12
+    assert transition.is_spion
+    assert transition.change_percent == [[None, None]]  # one evaluation so far, at step 3
+
+
+def test_transition_by_criterion(tmp_path):
+    settings = tiny_settings(
+        transition_threshold_percent=10**6, latest_transition_step=11, steps=18, eval_every=2
+    )
+    transition = run("spion_cf", tmp_path, settings).transition
+    assert (transition.step, transition.reason, transition.layer_steps) == (6, "criterion", [6, 6])
+    assert transition.sparse_step_share == 12 / 18
+    assert len(transition.change_percent) == 3
+    assert all(isinstance(change, float) for change in transition.change_percent[2])
+
+
+def test_forced_at_an_evaluation_step_that_does_not_pass(tmp_path):
+    transition = run("spion_cf", tmp_path, tiny_settings(latest_transition_step=6)).transition
+    assert (transition.step, transition.reason) == (6, "forced")
+    assert len(transition.change_percent) == 2
+
+
+@pytest.mark.parametrize("latest", [12, 13, 1000])
+def test_a_run_that_stays_dense_never_passes_as_spion(tmp_path, latest):
+    settings = tiny_settings(latest_transition_step=latest, transition_threshold_percent=1)
+    result = run("spion_cf", tmp_path, settings)
+    assert result.transition.reason == "never"
+    assert result.transition.step is None
+    assert result.transition.layer_steps == [None, None]
+    assert result.transition.sparse_step_share == 0
+    assert not result.transition.is_spion
+    assert result.patterns is None
+    assert result.stages is None
+    assert result.tested_phase == "dense"
+    assert result.phases["sparse"].steps == 0
+
+
+@pytest.mark.parametrize(("latest", "is_spion"), [(12, True), (13, False)])
+def test_forty_percent_of_sparse_steps_make_a_spion_run(tmp_path, latest, is_spion):
+    settings = tiny_settings(steps=20, latest_transition_step=latest, eval_every=20)
+    transition = run("spion_c", tmp_path, settings).transition
+    assert transition.reason == "forced"
+    assert transition.is_spion is is_spion
+
+
+def test_the_best_of_the_sparse_phase_is_tested_even_if_the_dense_phase_was_better(tmp_path):
+    task = tiny_task(n_dev=40)
+    for seed in range(20):
+        result = run("spion_cf", tmp_path / str(seed), task=task, seed=seed)
+        dev = {phase: [] for phase in ("dense", "sparse")}
+        for point in result.curve:
+            if point.dev_accuracy is not None:
+                dev[point.phase].append((point.dev_accuracy, -point.step))
+        assert result.tested_phase == "sparse"
+        assert (result.dev_accuracy, -result.tested_step) == max(dev["sparse"])
+        if max(dev["dense"])[0] > max(dev["sparse"])[0]:
+            return
+    pytest.fail("no seed had a better dense phase; the test shows nothing")
+
+
+def test_per_layer_mode_turns_layers_sparse_one_by_one(tmp_path):
+    settings = tiny_settings(
+        transition_mode="per_layer",
+        transition_threshold_percent=60,
+        latest_transition_step=11,
+        steps=20,
+        eval_every=1,
+    )
+    for seed in range(30):
+        result = run("spion_cf", tmp_path / str(seed), settings, seed=seed)
+        steps = result.transition.layer_steps
+        if steps[0] != steps[1]:
+            break
+    else:
+        pytest.fail("the layers of every seed settled together; the test shows nothing")
+    assert result.transition.step == max(steps)
+    dense_steps = [point.step for point in result.curve if point.phase == "dense"]
+    assert dense_steps == list(range(1, max(steps) + 1))
+    assert result.phases["sparse"].steps == 20 - max(steps)
+    assert result.transition.sparse_step_share == (20 - max(steps)) / 20
+    assert result.transition.reason == ("forced" if max(steps) == 11 else "criterion")
+    dense = losses(run("dense_sdpa", tmp_path / "dense", settings, seed=seed))
+    first = min(steps)
+    assert losses(result)[:first] == dense[:first]
+    assert losses(result)[first] != dense[first]
+    again = run("spion_cf", tmp_path / "again", settings, seed=seed)
+    assert outcome(again) == outcome(result)
+
+
+def test_two_towers(tmp_path):
+    settings = tiny_settings(two_towers=True)
+    result = run("spion_cf", tmp_path, settings, tiny_task(towers=True))
+    assert result.transition.is_spion
+    assert len(result.patterns) == 2
+
+
+@pytest.mark.parametrize("method", ["dense_sdpa", "spion_cf"])
+@pytest.mark.parametrize("every_s", [0.0, 1e9], ids=["after every step", "after phases only"])
+@pytest.mark.parametrize("step", [1, 4, 5, 6, 9, 12])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    tmp_path, every_step_told, method, every_s, step
+):
+    whole = run(method, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            method,
+            tmp_path / "cut",
+            progress=interrupt_at(step),
+            checkpoint_every_s=every_s,
+        )
+    resumed = run(method, tmp_path / "cut")
+    assert outcome(resumed) == outcome(whole)
+    assert [usage.steps for usage in resumed.phases.values()] == [
+        usage.steps for usage in whole.phases.values()
+    ]
+
+
+@pytest.mark.parametrize("recipe", ["published", "corrected"])
+def test_a_run_interrupted_at_every_step_is_the_same(tmp_path, every_step_told, recipe):
+    settings = tiny_settings(recipe, latest_transition_step=6)
+    whole = run("spion_c", tmp_path / "whole", settings)
+    for step in range(1, 12):
+        with pytest.raises(KeyboardInterrupt):
+            run(
+                "spion_c",
+                tmp_path / "cut",
+                settings,
+                progress=interrupt_at(step),
+                checkpoint_every_s=0.0,
+            )
+    assert outcome(run("spion_c", tmp_path / "cut", settings)) == outcome(whole)
+
+
+def test_interrupted_right_after_the_patterns_were_made(tmp_path):
+    whole = run("spion_cf", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("spion_cf", tmp_path / "cut", progress=interrupt_at(1, phase="pattern"))
+    events = []
+    assert outcome(run("spion_cf", tmp_path / "cut", progress=events.append)) == outcome(whole)
+    assert all(event.phase == "sparse" for event in events)
+
+
+def test_interrupted_between_transition_and_patterns(tmp_path, monkeypatch):
+    whole = run("spion_cf", tmp_path / "whole")
+
+    def killed(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("spion_bench.train.phases.pattern_stages", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("spion_cf", tmp_path / "cut")
+    resumed = run("spion_cf", tmp_path / "cut")
+    assert outcome(resumed) == outcome(whole)
+    assert resumed.phases["dense"].steps == 5
+
+
+def test_per_layer_runs_resume(tmp_path, every_step_told):
+    settings = tiny_settings(
+        transition_mode="per_layer", transition_threshold_percent=60, eval_every=1
+    )
+    whole = run("spion_cf", tmp_path / "whole", settings)
+    for step in range(2, 12, 2):
+        with pytest.raises(KeyboardInterrupt):
+            run(
+                "spion_cf",
+                tmp_path / "cut",
+                settings,
+                progress=interrupt_at(step),
+                checkpoint_every_s=0.0,
+            )
+    assert outcome(run("spion_cf", tmp_path / "cut", settings)) == outcome(whole)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = run("spion_cf", tmp_path)
+    events = []
+    again = run("spion_cf", tmp_path, progress=events.append)
+    assert outcome(again) == outcome(first)
+    assert events == []
+    run("spion_cf", tmp_path, progress=events.append, resume=False)
+    assert events != []
+
+
+def test_a_damaged_checkpoint_is_named_and_fresh_gets_past_it(tmp_path):
+    first = run("spion_cf", tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=f"{file.name}.*delete it or run with --fresh"):
+        run("spion_cf", tmp_path)
+    assert outcome(run("spion_cf", tmp_path, resume=False)) == outcome(first)
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("seed", {"seed": 2}),
+        ("data", {"task": tiny_task(seed=9)}),
+        ("train", {"settings": tiny_settings(weight_decay=0.0)}),
+        ("spion", {"settings": tiny_settings(quantile=0.5)}),
+        ("recipe", {"settings": tiny_settings("published")}),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, what, change):
+    run("spion_cf", tmp_path)
+    with pytest.raises(CheckpointError, match=rf"another run \(different: {what}\)"):
+        run("spion_cf", tmp_path, **change)
+
+
+def test_a_run_whose_checkpoint_cannot_be_stored_says_so(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_module.os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        run("dense_sdpa", tmp_path)
+
+
+def test_the_callers_random_state_and_modes_are_left_alone(tmp_path):
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+    expected = torch.rand(1), random.random(), np.random.rand()
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+    seen = []
+    run("spion_cf", tmp_path, progress=lambda event: seen.append(deterministic_mode()))
+    assert (torch.rand(1), random.random(), np.random.rand()) == expected
+    assert set(seen) == {(True, False)}
+    assert deterministic_mode() == (False, True)
+
+
+def deterministic_mode():
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    return torch.are_deterministic_algorithms_enabled(), fills
+
+
+def test_modes_are_restored_after_an_error(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run("spion_cf", tmp_path, progress=interrupt_at(1))
+    assert deterministic_mode() == (False, True)
+
+
+def test_peak_memory_is_told_by_phase(tmp_path):
+    class Meter:
+        peak = 0
+
+        def reset(self):
+            Meter.peak += 1
+
+        def peak_bytes(self):
+            return Meter.peak
+
+    phases = run("spion_cf", tmp_path, peak_meter=Meter()).phases
+    peaks = [phases[phase].peak_bytes for phase in ("dense", "pattern", "sparse")]
+    assert all(isinstance(peak, int) for peak in peaks)
+    assert peaks[0] < peaks[1] < peaks[2]
+
+
+def test_settings_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="n_classes: expected 3"):
+        run("spion_cf", tmp_path, tiny_settings(n_classes=5))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_variant_needs_spion_attention(tmp_path):
+    with pytest.raises(ValueError, match="expected SpionAttention layers for variant 'CF', got"):
+        train(
+            tiny_task(),
+            tiny_settings(),
+            make_attention=lambda layer: DenseSdpa(),
+            method="wrong",
+            variant="CF",
+            seed=1,
+            device="cpu",
+            out_dir=tmp_path,
+        )
+
+
+def test_progress_tells_evaluations_and_patterns(tmp_path):
+    events = []
+    result = run("spion_cf", tmp_path, progress=events.append)
+    told = [(e.phase, e.step, e.dev_accuracy) for e in events if e.dev_accuracy is not None]
+    assert told == [
+        (point.phase, point.step, point.dev_accuracy)
+        for point in result.curve
+        if point.dev_accuracy is not None
+    ]
+    (pattern,) = [event for event in events if event.phase == "pattern"]
+    assert pattern.step == 5
+    assert pattern.message.startswith("kept blocks by layer: ")
+    assert {event.total_steps for event in events} == {12}
+
+
+def test_task_data_is_not_changed(tmp_path):
+    task = tiny_task()
+    before = replace(task.train, inputs=task.train.inputs.copy())
+    run("spion_cf", tmp_path, task=task)
+    assert np.array_equal(task.train.inputs, before.inputs)

@@ -1,0 +1,39 @@
+from dataclasses import replace
+
+import pytest
+
+from spion_bench.train.schedule import RECIPES
+from spion_bench.train.settings import check_fit
+from tests.train.tiny import tiny_settings, tiny_task
+
+
+def test_recipe_by_name():
+    assert tiny_settings("published").switches is RECIPES["published"]
+    with pytest.raises(ValueError, match=r"recipe: expected one of .*corrected.*, got 'faithful'"):
+        tiny_settings("faithful")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_length": 31}, "max_length: expected at least the 32 positions of task tiny, got 31"),
+        ({"vocab_size": 11}, "vocab_size: expected at least the 12 tokens"),
+        ({"n_classes": 4}, "n_classes: expected 3 as in task tiny, got 4"),
+        ({"two_towers": True}, "two_towers: got True, but the inputs"),
+        ({"block_size": 24}, "block_size: expected a divisor of the task's length 32, got 24"),
+    ],
+)
+def test_misfits_name_the_setting(changes, message):
+    check_fit(tiny_task(), tiny_settings(), "CF")
+    with pytest.raises(ValueError, match=message):
+        check_fit(tiny_task(), tiny_settings(**changes), "CF")
+
+
+def test_a_dense_run_needs_no_block_size_that_fits():
+    check_fit(tiny_task(), tiny_settings(block_size=24), None)
+
+
+def test_two_towers_fit_pairs():
+    check_fit(tiny_task(towers=True), tiny_settings(two_towers=True), "CF")
+    with pytest.raises(ValueError, match="two_towers: got False"):
+        check_fit(replace(tiny_task(towers=True)), tiny_settings(), "CF")
