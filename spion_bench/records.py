@@ -11,12 +11,12 @@ import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "gate_failed", "nan", "skipped"]
 PassName = Literal["gate", "speed", "memory", "energy", "accuracy", "kernel"]
@@ -120,7 +120,7 @@ class Environment(_Stored):
 
 
 class Record(_Stored):
-    """Everything that one cell produced; a cell is pass x task x method x seed x device x profile."""
+    """Everything that one cell produced: a pass x task x method x seed x device x profile."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     cell_key: str

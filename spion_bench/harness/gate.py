@@ -1,0 +1,137 @@
+"""The gate before the clock: outputs and gradients against a float64 oracle.
+
+The oracle gathers the kept blocks of one block row at a time; a dense method is checked with the
+full pattern. The method may err at most twice as much as the plain-PyTorch reference does in
+float32, plus a rounding band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.model.attention import Attention, Pruned
+from spion_bench.ops import reference
+
+# The band: so many float32 roundings of the largest value of the oracle. Blocked and unblocked
+# sums of a few thousand terms differ by a handful of roundings.
+BAND_ROUNDINGS = 16.0
+RESULTS = ("out", "dq", "dk", "dv")
+
+AttentionFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class GateShape:
+    """What the gate draws its random inputs for.
+
+    Attributes:
+        heads: Heads of the measured cell; at most two batch-heads are checked.
+        length: Sequence length L in tokens.
+        head_dim: Width of a head D.
+        masked: Whether the measured cell passes a key padding mask.
+    """
+
+    heads: int
+    length: int
+    head_dim: int
+    masked: bool
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Largest absolute errors and what was allowed.
+
+    Attributes:
+        errors: For ``out dq dk dv``: the largest absolute error, and under ``<name>_budget`` the
+            largest one allowed.
+        reason: What failed, or None if nothing did.
+    """
+
+    errors: dict[str, float]
+    reason: str | None
+
+    @property
+    def severity(self) -> tuple[bool, float]:
+        """Whether something failed, and the largest error in units of what is allowed."""
+        shares = [self.errors[name] / self.errors[f"{name}_budget"] for name in RESULTS]
+        return self.reason is not None, max(shares)
+
+
+def check_attention(
+    attention: AttentionFunction | Attention,
+    shape: GateShape,
+    pattern: BlockPattern,
+    pruned: Pruned,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+) -> GateResult:
+    """Compare ``attention`` in float32 with the oracle in float64.
+
+    Args:
+        attention: Maps ``q k v`` and the key padding mask to the output.
+        shape: Shape of the inputs.
+        pattern: The pattern that ``attention`` uses; the full one for a dense method.
+        pruned: What a pruned score counts as.
+        seed: Seed of the inputs.
+        device: Where ``attention`` runs; the oracle runs on the CPU.
+    """
+    inputs, mask = _inputs(shape, seed)
+
+    def oracle(q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
+        return reference.block_attention_by_rows(
+            q, k, v, pattern, pruned=pruned, key_padding_mask=key_padding_mask
+        )[0]
+
+    def plain(q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
+        return reference.block_attention(
+            q, k, v, pattern, pruned=pruned, key_padding_mask=key_padding_mask
+        )[0]
+
+    exact = _results(oracle, inputs, mask, torch.float64, "cpu")
+    rounded = _results(plain, inputs, mask, torch.float32, "cpu")
+    measured = _results(attention, inputs, mask, torch.float32, device)
+    errors: dict[str, float] = {}
+    failures: list[str] = []
+    for name, want, near, got in zip(RESULTS, exact, rounded, measured, strict=True):
+        band = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * float(want.abs().max())
+        budget = 2 * float((near - want).abs().max()) + band
+        error = float((got - want).abs().max())
+        errors[name] = error
+        errors[f"{name}_budget"] = budget
+        if not error <= budget:  # also catches NaN
+            failures.append(f"{name} is off by {error:.3g}, allowed is {budget:.3g}")
+    return GateResult(errors, "; ".join(failures) or None)
+
+
+def _inputs(shape: GateShape, seed: int) -> tuple[list[Tensor], Tensor | None]:
+    """Draw q, k, v and the output's gradient in float64, and a mask with a padded tail."""
+    generator = torch.Generator().manual_seed(seed)
+    batch, heads = (2, 1) if shape.masked else (1, min(shape.heads, 2))
+    size = (batch, heads, shape.length, shape.head_dim)
+    inputs = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(4)]
+    inputs = [x.to(torch.float32).to(torch.float64) for x in inputs]  # the same for both dtypes
+    if not shape.masked:
+        return inputs, None
+    lengths = torch.tensor([shape.length, shape.length * 3 // 4])
+    return inputs, torch.arange(shape.length)[None, :] < lengths[:, None]
+
+
+def _results(
+    attention: AttentionFunction | Attention,
+    inputs: list[Tensor],
+    mask: Tensor | None,
+    dtype: torch.dtype,
+    device: str,
+) -> list[Tensor]:
+    """Return out, dq, dk, dv in float64 on the CPU."""
+    q, k, v, dout = (x.to(device=device, dtype=dtype) for x in inputs)
+    q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+    out = attention(q, k, v, None if mask is None else mask.to(device))
+    gradients = torch.autograd.grad(out, (q, k, v), dout)
+    return [x.detach().to(device="cpu", dtype=torch.float64) for x in (out, *gradients)]

@@ -1,0 +1,1 @@
+"""Timing, memory, environment and statistics; knows nothing of tasks or models."""

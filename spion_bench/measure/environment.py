@@ -1,0 +1,115 @@
+"""Where and with what a measurement ran, captured into ``records.Environment``.
+
+What cannot be read is None, never a guess. Host and user names are not recorded.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from spion_bench import kernels
+from spion_bench.measure.machine import available_cores, cpu_model, load_average
+from spion_bench.records import Environment
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+GIT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as NVML or torch describes it; a field that could not be read is None."""
+
+    name: str
+    driver: str | None
+    sm_clock_mhz: int | None
+
+
+def capture(*, threads: int, device: str = "cpu") -> Environment:
+    """Describe this machine and the software in use.
+
+    Args:
+        threads: Number of threads that the measured work uses.
+        device: ``"cpu"`` or ``"cuda"``; the GPU is described for ``"cuda"`` only.
+    """
+    sha, dirty = git_state(PACKAGE_ROOT)
+    build = kernels.build_info()
+    cpu = cpu_model()
+    cores = available_cores()
+    gpu = probe_gpu() if device == "cuda" else None
+    return Environment(
+        machine=f"{cpu} x {cores}",
+        git_sha=sha,
+        git_dirty=dirty,
+        cpu=cpu,
+        cores=cores,
+        memory_bytes=psutil.virtual_memory().total,
+        threads=threads,
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        kernel_path=str(torch.ops.spion_bench.cpu_capability()),
+        load_average=load_average(),
+        os=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        compiler=build.compiler,
+        compiler_flags=list(build.flags),
+        gpu=gpu.name if gpu else None,
+        gpu_driver=gpu.driver if gpu else None,
+        gpu_sm_clock_mhz=gpu.sm_clock_mhz if gpu else None,
+    )
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """Return the commit and the dirty flag of the checkout around ``folder``.
+
+    ``(None, None)`` if ``folder`` is not inside a git checkout that tracks it, as for an installed
+    package, or git is missing.
+    """
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None, None
+    sha = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return sha or None, None if changes is None else bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def probe_gpu(index: int = 0) -> Gpu | None:
+    """Describe one NVIDIA GPU through NVML, or through torch where NVML's binding is missing."""
+    try:
+        import pynvml
+    except ImportError:
+        has_cuda = torch.cuda.is_available()
+        return Gpu(torch.cuda.get_device_name(index), None, None) if has_cuda else None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        return Gpu(
+            name=str(pynvml.nvmlDeviceGetName(handle)),
+            driver=str(pynvml.nvmlSystemGetDriverVersion()),
+            sm_clock_mhz=int(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
+        )
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()

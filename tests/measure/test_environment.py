@@ -1,0 +1,115 @@
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+
+from spion_bench import kernels
+from spion_bench.measure import environment
+from spion_bench.measure.environment import capture, git_state, probe_gpu
+from spion_bench.measure.machine import cpu_model
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "package/__init__.py")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    return package
+
+
+def test_clean_checkout(checkout):
+    sha, dirty = git_state(checkout)
+    assert len(sha) == 40
+    assert dirty is False
+
+
+def test_changed_file_makes_a_checkout_dirty(checkout):
+    (checkout / "__init__.py").write_text("x = 1\n")
+    assert git_state(checkout)[1] is True
+
+
+def test_installed_package_in_somebody_elses_checkout_has_no_commit(checkout):
+    installed = checkout.parent / "site-packages"
+    installed.mkdir()
+    (installed / "__init__.py").write_text("")
+    assert git_state(installed) == (None, None)
+
+
+def test_no_git_no_commit(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert git_state(checkout) == (None, None)
+
+
+def test_capture_names_machine_and_software_but_no_host():
+    captured = capture(threads=2)
+    assert captured.threads == 2
+    assert captured.machine == f"{cpu_model()} x {captured.cores}"
+    assert captured.torch == torch.__version__
+    assert captured.kernel_path in ("avx512", "avx2", "portable")
+    assert captured.compiler == kernels.build_info().compiler
+    assert captured.compiler_flags == list(kernels.CXX_FLAGS)
+    assert captured.gpu is None
+
+
+def test_capture_describes_the_gpu_for_cuda_only(monkeypatch):
+    gpu = environment.Gpu("Some GPU", "600.1", 1500)
+    monkeypatch.setattr(environment, "probe_gpu", lambda: gpu)
+    captured = capture(threads=1, device="cuda")
+    assert (captured.gpu, captured.gpu_driver, captured.gpu_sm_clock_mhz) == (
+        "Some GPU",
+        "600.1",
+        1500,
+    )
+
+
+def fake_nvml(*, has_driver=True, has_device=True):
+    module = types.ModuleType("pynvml")
+    module.NVMLError = type("NVMLError", (Exception,), {})
+    module.NVML_CLOCK_SM = 1
+
+    def init():
+        if not has_driver:
+            raise module.NVMLError
+
+    def handle(index):
+        if not has_device:
+            raise module.NVMLError
+        return index
+
+    module.nvmlInit = init
+    module.nvmlShutdown = lambda: None
+    module.nvmlDeviceGetHandleByIndex = handle
+    module.nvmlDeviceGetName = lambda handle: "Some GPU"
+    module.nvmlSystemGetDriverVersion = lambda: "600.1"
+    module.nvmlDeviceGetClockInfo = lambda handle, clock: 1500
+    return module
+
+
+def test_nvml_describes_the_gpu(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
+    assert probe_gpu() == environment.Gpu("Some GPU", "600.1", 1500)
+
+
+@pytest.mark.parametrize("lacking", ["has_driver", "has_device"])
+def test_nvml_without_driver_or_device_finds_none(monkeypatch, lacking):
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**{lacking: False}))
+    assert probe_gpu() is None
+
+
+def test_without_nvml_torch_names_the_gpu(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Some GPU")
+    assert probe_gpu() == environment.Gpu("Some GPU", None, None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert probe_gpu() is None
