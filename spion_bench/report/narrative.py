@@ -1,0 +1,243 @@
+"""The opening of a report in plain words: what was run, on what, and what came out."""
+
+from __future__ import annotations
+
+from spion_bench.report.cells import Group, MethodCells, groups, method_rank
+from spion_bench.report.kernel_tables import KernelCase, kernel_cases
+from spion_bench.report.load import BASELINE, RecordSet
+from spion_bench.report.quantities import format_percent, format_quantity, join_words, plural
+from spion_bench.report.statistics import Estimate, geometric_mean, mean_over_seeds
+from spion_bench.report.table import Entry, Headline
+from spion_bench.report.tables import (
+    SUMMARY_PASSES,
+    accuracy_entry,
+    density_entry,
+    memory_ratio_entry,
+    sparse_share_entry,
+    speedup_entry,
+)
+
+# The variant the publication recommends speaks for SPION where several were run.
+_MAIN_METHODS = ("spion_cf", "spion_f", "spion_c")
+_MAIN_KERNEL = "block_attention"
+_KERNEL_METRIC = "forward_backward_ms"
+
+
+def lede(run: RecordSet) -> list[str]:
+    """Return the opening paragraphs."""
+    paragraphs = [_what_was_run(run), _what_came_out(run), _what_is_missing(run)]
+    return [text for text in paragraphs if text]
+
+
+def _what_was_run(run: RecordSet) -> str:
+    methods = {o.record.method.name for o in run.outcomes if o.record.pass_name != "kernel"}
+    cases = kernel_cases(run)
+    subjects = []
+    if methods:
+        names = sorted(methods, key=method_rank)
+        subjects.append(f"{plural(len(names), 'attention method')} ({join_words(names)})")
+        subjects[0] += f" on {_tasks(run)}"
+    if cases:
+        subjects.append(plural(len(cases), "kernel case"))
+    profiles = join_words(sorted({o.record.profile for o in run.outcomes}))
+    return f"Profile {profiles} ran {join_words(subjects)}, on {_machines(run)}."
+
+
+def _tasks(run: RecordSet) -> str:
+    lengths: dict[str, set[int]] = {}
+    for outcome in run.outcomes:
+        task = outcome.task
+        if task is not None:
+            mark = ", a stand-in" if task.stand_in else ""
+            lengths.setdefault(f"{task.name} ({task.source}{mark})", set()).add(task.length)
+    texts = [
+        f"{name} at L\u00a0=\u00a0{join_words([str(length) for length in sorted(found)])}"
+        for name, found in lengths.items()
+    ]
+    return join_words(texts) if texts else "no task"
+
+
+def _machines(run: RecordSet) -> str:
+    found: dict[str, None] = {}
+    for outcome in run.outcomes:
+        environment = outcome.record.environment
+        gpu = environment.gpu or "no GPU"
+        found[f"{environment.cpu} ({plural(environment.threads, 'thread')}, {gpu})"] = None
+    return join_words(list(found))
+
+
+def _what_came_out(run: RecordSet) -> str:
+    sentences = []
+    for group in groups(run, SUMMARY_PASSES):
+        cells = _main_spion(group)
+        if cells is not None and group.baseline is not None:
+            sentences += _accuracy_sentence(group, group.baseline, cells)
+            sentences += _cost_sentence(group, cells)
+    for case in kernel_cases(run):
+        sentences += _kernel_sentence(case)
+    return " ".join(sentences)
+
+
+def _main_spion(group: Group) -> MethodCells | None:
+    names = [name for name in _MAIN_METHODS if name in group.methods]
+    return group.methods[names[0]] if names else None
+
+
+def accuracy_difference(baseline: MethodCells, cells: MethodCells) -> Estimate | None:
+    """Return the mean difference in test accuracy to the baseline, paired by seed.
+
+    Runs that are "not SPION" take no part. None if no seed has both.
+    """
+    pairs = [
+        {
+            outcome.record.seed: outcome.record.metrics["test_accuracy"].value
+            for outcome in side.proven()
+            if "test_accuracy" in outcome.record.metrics
+        }
+        for side in (baseline, cells)
+    ]
+    seeds = sorted(pairs[0].keys() & pairs[1].keys())
+    if not seeds:
+        return None
+    return mean_over_seeds([pairs[1][s] - pairs[0][s] for s in seeds], "paired seed")
+
+
+def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) -> list[str]:
+    difference = accuracy_difference(baseline, cells)
+    if difference is None:
+        return []
+    own, dense = accuracy_entry(cells), accuracy_entry(baseline)
+    points = _with_interval(
+        *format_quantity(difference.value, "points", difference.low, difference.high)
+    )
+    return [
+        f"On {group.label}, {cells.method} reached {_shown(own)} test accuracy and {BASELINE} "
+        f"{_shown(dense)}, a difference of {points} ({difference.basis}), with "
+        f"{density_entry(cells).text} of the blocks kept and {sparse_share_entry(cells).text} of "
+        "the steps sparse."
+    ]
+
+
+def _cost_sentence(group: Group, cells: MethodCells) -> list[str]:
+    speedup, saving = speedup_entry(group, cells), memory_ratio_entry(group, cells)
+    parts = []
+    if speedup.value is not None:
+        parts.append(
+            f"a training step with {cells.method} ran {_shown(speedup)} as fast as with "
+            f"{BASELINE} ({speedup.note})"
+        )
+    if saving.value is not None:
+        parts.append(f"{BASELINE} needed {_shown(saving)} its peak memory")
+    return [f"On {group.label}, {join_words(parts)}."] if parts else []
+
+
+def _kernel_sentence(case: KernelCase) -> list[str]:
+    method = main_kernel(case)
+    if method is None:
+        return []
+    speedup = case.speedup(method, _KERNEL_METRIC)
+    if speedup.value is None:
+        return []
+    return [
+        f"In kernel case {case.name}, {method} ran forward and backward {_shown(speedup)} as fast "
+        f"as {BASELINE}{_density_words(case, method)}."
+    ]
+
+
+def main_kernel(case: KernelCase) -> str | None:
+    """Return the subject that speaks for the suite's kernels in an attention case, or None.
+
+    It is named beforehand: the fastest one would be chosen by its noise.
+    """
+    if not case.is_attention:
+        return None
+    names = [name for name in case.methods if name != BASELINE]
+    ordered = sorted(names, key=lambda name: name != _MAIN_KERNEL)
+    with_number = [name for name in ordered if case.speedup(name, _KERNEL_METRIC).value is not None]
+    return with_number[0] if with_number else None
+
+
+def _density_words(case: KernelCase, method: str) -> str:
+    for outcome in case.methods[method].ok("kernel"):
+        if outcome.record.pattern is not None:
+            return f", with {format_percent(outcome.record.pattern.density[0])} of the blocks kept"
+    return ""
+
+
+def _what_is_missing(run: RecordSet) -> str:
+    total = len(run.outcomes)
+    ok = sum(outcome.record.status == "ok" for outcome in run.outcomes)
+    sentences = [f"Of {plural(total, 'cell')}, {ok} gave numbers."]
+    if total > ok:
+        sentences.append(f"{plural(total - ok, 'cell')} gave none; Statuses lists the reasons.")
+    if run.problems:
+        sentences.append(f"{plural(len(run.problems), 'stored item')} could not be read.")
+    if any(o.record.task and o.record.task.stand_in for o in run.outcomes):
+        sentences.append("Accuracies on stand-in data say nothing about the published accuracies.")
+    if all(outcome.record.device == "cpu" for outcome in run.outcomes):
+        sentences.append("CPU times neither confirm nor refute the published GPU times.")
+    return " ".join(sentences)
+
+
+def headlines(run: RecordSet) -> list[Headline]:
+    """Return the few numbers that a reader looks for first."""
+    found: list[Headline] = []
+    compared = [(group, _main_spion(group)) for group in groups(run, SUMMARY_PASSES)]
+    pairs = [(group, cells) for group, cells in compared if cells is not None]
+    for group, cells in pairs:
+        found += _accuracy_headline(group, cells)
+    for group, cells in pairs:
+        label = f"Training step, {cells.method} against {BASELINE}"
+        found += _headline(label, speedup_entry(group, cells), group.label)
+    for case in kernel_cases(run):
+        method = main_kernel(case)
+        if method is not None:
+            entry = case.speedup(method, _KERNEL_METRIC)
+            label = f"Attention kernel, forward + backward, {method} against {BASELINE}"
+            found += _headline(label, entry, f"{case.name}{_density_words(case, method)}")
+    for group, cells in pairs:
+        label = f"Peak memory of a step, {BASELINE} against {cells.method}"
+        found += _headline(label, memory_ratio_entry(group, cells), group.label)
+    ok = sum(outcome.record.status == "ok" for outcome in run.outcomes)
+    total = len(run.outcomes)
+    basis = "all" if ok == total else "reasons under Statuses"
+    found.append(Headline("Cells with numbers", f"{ok} of {total}", "", basis))
+    return found
+
+
+def _accuracy_headline(group: Group, cells: MethodCells) -> list[Headline]:
+    difference = accuracy_difference(group.baseline, cells) if group.baseline else None
+    if difference is None:
+        return []
+    text, interval = format_quantity(difference.value, "points", difference.low, difference.high)
+    label = f"Test accuracy, {cells.method} minus {BASELINE}"
+    return [Headline(label, text, interval, f"{group.label}; {difference.basis}")]
+
+
+def _headline(label: str, entry: Entry, basis: str) -> list[Headline]:
+    return [] if entry.value is None else [Headline(label, entry.text, entry.interval, basis)]
+
+
+def overview_items(run: RecordSet) -> list[str]:
+    """Return the geometric mean of each method's step speed-up where several settings have one."""
+    speedups: dict[str, list[float]] = {}
+    for group in groups(run, SUMMARY_PASSES):
+        for name, cells in group.methods.items():
+            value = speedup_entry(group, cells).value
+            if isinstance(value, float):
+                speedups.setdefault(name, []).append(value)
+    return [
+        f"{name}: {format_quantity(geometric_mean(found), 'times')[0]} geometric mean of the "
+        f"training-step speed-up over {len(found)} settings, from "
+        f"{format_quantity(min(found), 'times')[0]} to {format_quantity(max(found), 'times')[0]}."
+        for name, found in sorted(speedups.items(), key=lambda item: method_rank(item[0]))
+        if len(found) > 1
+    ]
+
+
+def _shown(entry: Entry) -> str:
+    return _with_interval(entry.text, entry.interval)
+
+
+def _with_interval(text: str, interval: str) -> str:
+    return f"{text} {interval}" if interval else text

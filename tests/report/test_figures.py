@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from spion_bench.report.figures import comparison_figures, curve_figures
+from spion_bench.report.load import load_records
+from tests.report.reading import plain, titled
+from tests.report.run_writer import IMAGE, RunWriter, metric
+from tests.report.sample_run import add_training
+
+
+@pytest.fixture(scope="module")
+def curves(sample):
+    return curve_figures(sample)
+
+
+@pytest.fixture(scope="module")
+def comparisons(sample):
+    return comparison_figures(sample)
+
+
+def test_comparison_states_its_numbers_in_words(comparisons):
+    figure = titled(comparisons, "image, L = 1024")
+    assert "Training step: dense_sdpa 211 ms, dense_eager 349 ms" in plain(figure.alt)
+    assert "spion_cf 97.0 MB" in plain(figure.alt)
+    assert "Test accuracy" not in figure.alt
+
+
+def test_comparison_marks_not_spion(comparisons):
+    assert "39.0\u202f%, not SPION" in titled(comparisons, "listops").svg
+    assert "not SPION" not in titled(comparisons, "image, L = 256").svg
+
+
+def test_nothing_to_compare_gives_no_figure(tmp_path):
+    times = {"train_step_ms": metric(3.0, "ms")}
+    RunWriter(tmp_path).add("speed", "dense_sdpa", metrics=times)
+    assert comparison_figures(load_records(tmp_path)) == []
+
+
+def test_curves_label_every_transition(curves):
+    figure = titled(curves, "image, L = 256")
+    for seed, step in enumerate((160, 180, 200)):
+        assert f"seed {seed}: sparse from {step}</text>" in figure.svg
+    assert "seed 1 sparse from step 180" in figure.alt
+    assert figure.provenance == "From 6 records (accuracy 6) in records.jsonl."
+
+
+def test_curves_label_not_spion_runs(curves):
+    assert "seed 0 (not SPION): sparse from 320</text>" in titled(curves, "listops").svg
+
+
+def test_runs_of_different_length_share_a_figure(tmp_path):
+    writer = RunWriter(tmp_path)
+    add_training(writer, IMAGE, "dense_sdpa", 0, accuracy=0.5)
+    short = {
+        "curve_step": np.arange(1, 4),
+        "curve_phase": np.zeros(3, dtype=np.int8),
+        "curve_train_loss": np.array([2.0, 1.5, 1.0]),
+        "curve_dev_step": np.array([], dtype=np.int64),
+        "curve_dev_accuracy": np.array([]),
+        "curve_dev_loss": np.array([]),
+    }
+    artifacts = writer.add_artifact("short.npz", short)
+    writer.add("accuracy", "dense_sdpa", seed=1, artifacts=artifacts)
+    [figure] = curve_figures(load_records(tmp_path))
+    assert "dense_sdpa" in figure.alt
+
+
+def test_no_artifacts_no_curves(tmp_path):
+    RunWriter(tmp_path).add("accuracy", "dense_sdpa")
+    assert curve_figures(load_records(tmp_path)) == []

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from spion_bench.report.load import load_records
+from tests.report.run_writer import ENVIRONMENT, IMAGE, RunWriter, metric
+from tests.report.sample_run import add_image_accuracy
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist; run `spion-bench run`"):
+        load_records(tmp_path / "nowhere")
+
+
+def test_folder_without_records(tmp_path):
+    with pytest.raises(ValueError, match=r"at least one record in .*found none; run `spion-bench"):
+        load_records(tmp_path)
+
+
+def test_folder_with_damaged_lines_only(tmp_path):
+    (tmp_path / "records.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=r"1 damaged lines \(records.jsonl:1: not a record"):
+        load_records(tmp_path)
+
+
+def test_last_outcome_of_a_cell_counts_and_damage_is_named(sample):
+    retried = [o for o in sample.outcomes if o.record.seed == 7]
+    assert [o.record.status for o in retried] == ["ok"]
+    assert sample.n_replaced == 1
+    assert len(sample.problems) == 1
+    assert sample.problems[0].startswith("records.jsonl:39: not a record, skipped")
+    assert sample.files == {"records.jsonl": 38}
+
+
+def test_a_single_file_can_be_read(sample_dir):
+    assert len(load_records(sample_dir / "records.jsonl").outcomes) == 37
+
+
+def test_artifact_arrays(sample):
+    spion = next(o for o in sample.ok("accuracy") if o.record.method.name == "spion_cf")
+    assert len(spion.artifact.layers) == 2
+    assert [int(layer.kept.sum()) for layer in spion.artifact.layers] == spion.record.pattern.nnzb
+    assert not spion.artifact.curve.sparse[159]
+    assert spion.artifact.curve.sparse[160]
+    dense = next(o for o in sample.ok("accuracy") if o.record.method.name == "dense_sdpa")
+    assert dense.artifact.layers == ()
+
+
+def damage_content(path):
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (damage_content, "its sha256 is not the recorded one"),
+        (lambda path: path.unlink(), "FileNotFoundError"),
+    ],
+)
+def test_damaged_artifact_is_named_and_the_record_kept(tmp_path, damage, reason):
+    add_image_accuracy(RunWriter(tmp_path))
+    damage(next((tmp_path / "artifacts").glob("*spion_cf-s0*")))
+    run = load_records(tmp_path)
+    assert len(run.outcomes) == 6
+    assert sum(outcome.artifact is not None for outcome in run.outcomes) == 5
+    assert len(run.problems) == 1
+    assert reason in run.problems[0]
+    assert "spion_cf-s0" in run.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"curve_step": np.arange(3)}, "is missing"),
+        ({"curve_step": np.array([{}], dtype=object)}, "ValueError"),
+    ],
+)
+def test_artifact_with_missing_or_pickled_arrays(tmp_path, arrays, reason):
+    writer = RunWriter(tmp_path)
+    writer.add("accuracy", "dense_sdpa", artifacts=writer.add_artifact("a.npz", arrays))
+    assert reason in load_records(tmp_path).problems[0]
+
+
+def test_an_artifact_name_cannot_leave_its_folder(tmp_path):
+    writer = RunWriter(tmp_path / "run")
+    found = writer.add_artifact("a.npz", {"secret": np.zeros(1)})
+    outside = {"../../a.npz": found["a.npz"]}
+    (tmp_path / "a.npz").write_bytes((tmp_path / "run/artifacts/a.npz").read_bytes())
+    (tmp_path / "run/artifacts/a.npz").unlink()
+    writer.add("accuracy", "dense_sdpa", artifacts=outside)
+    assert "FileNotFoundError" in load_records(tmp_path / "run").problems[0]
+
+
+def test_failed_cell_takes_the_task_of_its_label(tmp_path):
+    writer = RunWriter(tmp_path)
+    writer.add("speed", "dense_sdpa", metrics={"train_step_ms": metric(1.0, "ms")})
+    writer.add("speed", "spion_cf", task=None, label="image1024", status="crash", reason="boom")
+    run = load_records(tmp_path)
+    assert list(run.settings.values()) == ["image, L\u00a0=\u00a01024"]
+
+
+def test_settings_that_differ_in_machine_are_told_apart(tmp_path):
+    for name in ("one", "two"):
+        environment = ENVIRONMENT.model_copy(update={"machine": f"machine {name}"})
+        RunWriter(tmp_path / name).add("speed", "dense_sdpa", task=IMAGE, environment=environment)
+    labels = list(load_records(tmp_path).settings.values())
+    assert len(labels) == 2
+    assert "machine one, one/records.jsonl" in labels[0]
+    assert "machine two, two/records.jsonl" in labels[1]

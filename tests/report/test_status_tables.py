@@ -1,0 +1,70 @@
+from typing import get_args
+
+from spion_bench.records import Status
+from spion_bench.report.load import load_records
+from spion_bench.report.status_tables import (
+    failure_table,
+    gate_table,
+    numbers_table,
+    status_table,
+)
+from tests.report.reading import rows_of
+from tests.report.run_writer import RunWriter
+from tests.report.sample_run import FAILURES
+
+
+def test_counts_of_every_status_add_up(sample):
+    rows = rows_of(status_table(sample))
+    total = rows["all"]
+    assert total["total"].value == len(sample.outcomes) == 37
+    counts = {status: total[status].value for status in get_args(Status)}
+    assert counts == {"ok": 30, **dict.fromkeys(FAILURES, 1)}
+    assert sum(rows[name]["total"].value for name in rows if name != "all") == 37
+
+
+def test_every_failure_is_listed_with_its_reason(sample):
+    rows = rows_of(failure_table(sample), "status")
+    assert {status: row["reason"].text for (status,), row in rows.items()} == FAILURES
+
+
+def test_no_failure_table_without_failures(tmp_path):
+    RunWriter(tmp_path).add("gate", "dense_sdpa")
+    assert failure_table(load_records(tmp_path)) is None
+
+
+def test_gate_errors_with_what_is_allowed(sample):
+    rows = rows_of(gate_table(sample), "setting", "pass", "method")
+    row = rows["image, L\u00a0=\u00a01024", "gate", "spion_cf"]
+    assert row["error_out"].value == 2.1e-7
+    assert row["error_out"].note == "allowed\u00a04.2\u00d710⁻⁶"
+    assert row["status"].text == "passed"
+    assert "error_out_budget" not in row
+    failed = rows["image4096", "gate", "dense_eager"]
+    assert (failed["status"].text, failed["status"].note) == (
+        "gate_failed",
+        FAILURES["gate_failed"],
+    )
+    assert failed["error_out"].text == "not measured"
+
+
+def test_gates_inside_other_passes_are_shown_and_excess_is_marked(tmp_path):
+    errors = {"out": 2e-5, "out_budget": 1e-5}
+    RunWriter(tmp_path).add("speed", "spion_cf", gate_errors=errors, status="gate_failed")
+    rows = rows_of(gate_table(load_records(tmp_path)), "pass")
+    assert rows["speed",]["error_out"].flag == "warning"
+
+
+def test_no_gate_table_without_gates(tmp_path):
+    RunWriter(tmp_path).add("memory", "dense_sdpa")
+    assert gate_table(load_records(tmp_path)) is None
+
+
+def test_every_metric_of_every_record_is_in_the_table_of_numbers(sample):
+    rows = rows_of(numbers_table(sample), "cell_key", "metric")
+    expected = {
+        (o.record.cell_key, name): metric.value
+        for o in sample.outcomes
+        for name, metric in o.record.metrics.items()
+    }
+    assert {key: row["value"].value for key, row in rows.items()} == expected
+    assert {row["unit"].text for row in rows.values()} >= {"ms", "bytes", "ratio", "FLOP"}
