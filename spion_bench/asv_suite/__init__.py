@@ -1,0 +1,1 @@
+"""The asv benchmark suite: a few kernel series followed over commits."""
