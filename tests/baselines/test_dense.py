@@ -2,6 +2,10 @@ import pytest
 import torch
 
 from baselines.dense_eager import DenseEager
+from baselines.dense_sdpa import DenseSdpa
+from spion_bench.model.attention import SpionAttention
+
+pytestmark = pytest.mark.parametrize("dense", [DenseSdpa, DenseEager])
 
 
 @pytest.fixture
@@ -24,8 +28,8 @@ def by_hand(q, k, v, mask):
     return weights / weights.sum(-1, keepdim=True) @ v
 
 
-def test_output_and_gradients_are_exact(qkv, mask):
-    out, expected = DenseEager()(*qkv, mask), by_hand(*qkv, mask)
+def test_output_and_gradients_are_exact(dense, qkv, mask):
+    out, expected = dense()(*qkv, mask), by_hand(*qkv, mask)
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
     weight = torch.randn_like(out)
     found = torch.autograd.grad((out * weight).sum(), qkv)
@@ -33,31 +37,33 @@ def test_output_and_gradients_are_exact(qkv, mask):
     torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-11)
 
 
-def test_without_a_mask_every_key_counts(qkv):
+def test_without_a_mask_every_key_counts(dense, qkv):
     full = torch.ones(2, 24, dtype=torch.bool)
-    torch.testing.assert_close(DenseEager()(*qkv), by_hand(*qkv, full), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(dense()(*qkv), by_hand(*qkv, full), rtol=1e-12, atol=1e-12)
 
 
-def test_a_sequence_of_padding_gives_zeros_and_no_gradient(qkv, mask):
+def test_a_sequence_of_padding_gives_zeros_and_no_gradient(dense, qkv, mask):
     mask[0] = False
-    out = DenseEager()(*qkv, mask)
+    out = dense()(*qkv, mask)
     assert torch.equal(out[0], torch.zeros_like(out[0]))
     grads = torch.autograd.grad(out.sum(), qkv)
     assert all(torch.equal(grad[0], torch.zeros_like(grad[0])) for grad in grads)
 
 
-def test_nan_is_not_hidden(qkv):
+def test_nan_is_not_hidden(dense, qkv):
     q, k, v = (x.detach().clone() for x in qkv)
     q[0, 0, 0, 0] = torch.nan
-    assert DenseEager()(q, k, v)[0, 0, 0].isnan().all()
+    assert dense()(q, k, v)[0, 0, 0].isnan().all()
 
 
-def test_it_describes_itself():
-    assert DenseEager.capabilities.exact
-    assert DenseEager.capabilities.backward
-    assert all(caveat for caveat in DenseEager.caveats)
-    assert not list(DenseEager().parameters())
+def test_it_describes_itself(dense):
+    assert dense.capabilities.exact
+    assert dense.capabilities.backward
+    assert all(caveat for caveat in dense.caveats)
+    assert not list(dense().parameters())
 
 
-def test_it_rounds_differently_and_shares_no_prefix():
-    assert not DenseEager.shares_dense_prefix
+def test_only_sdpa_is_spions_dense_phase_bit_for_bit(dense, qkv, mask):
+    equal = torch.equal(dense()(*qkv, mask), SpionAttention("zero_logit")(*qkv, mask))
+    assert dense.shares_dense_prefix == (dense is DenseSdpa)
+    assert equal or not dense.shares_dense_prefix
