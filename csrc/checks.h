@@ -15,6 +15,10 @@ inline void check_float(const at::Tensor& x, const char* name) {
               ": expected float32 or float64, got ", x.scalar_type());
 }
 
+inline void check_dtype(const at::Tensor& x, const char* name, caffe2::TypeMeta dtype) {
+  TORCH_CHECK(x.dtype() == dtype, name, ": expected ", dtype, ", got ", x.dtype());
+}
+
 inline void check_same(const at::Tensor& x, const char* name, const at::Tensor& like,
                        const char* like_name) {
   TORCH_CHECK(x.scalar_type() == like.scalar_type(), name, ": expected dtype ", like.scalar_type(),
@@ -28,8 +32,11 @@ inline void check_shape(const at::Tensor& x, const char* name, at::IntArrayRef s
 }
 
 // q, k, v and their gradients: [B, H, L, D], the last dimension contiguous.
-inline void check_heads(const at::Tensor& x, const char* name) {
-  check_float(x, name);
+constexpr bool kWithHalf = true;  // the operator also takes bfloat16 and float16
+
+inline void check_heads(const at::Tensor& x, const char* name, bool with_half = false) {
+  const bool is_half = x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
+  if (!(with_half && is_half)) check_float(x, name);
   TORCH_CHECK(x.dim() == 4, name, ": expected [B, H, L, D], got ", x.dim(), " dimensions");
   TORCH_CHECK(x.size(3) >= 1 && x.size(3) <= 256, name,
               ": expected a head width from 1 to 256, got ", x.size(3));

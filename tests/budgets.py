@@ -18,6 +18,10 @@ ROUNDING_BAND = {
     # Here the oracle has the kernel's own precision: the reference's error is 0 and the band has to
     # cover both sides' rounding.
     torch.float64: 32.0,
+    # Everything between the inputs and the results is float32; results are rounded once, and the
+    # backward pass starts from the rounded output.
+    torch.bfloat16: 2.0,
+    torch.float16: 2.0,
 }
 
 

@@ -29,14 +29,15 @@ inline at::Tensor unpad_width(const at::Tensor& x, int64_t width) {
   return x.size(3) == width ? x : x.narrow(3, 0, width).contiguous();
 }
 
-template <typename T>
-inline HeadsView<const T> view_in(const at::Tensor& x) {
-  return {x.const_data_ptr<T>(), x.stride(0), x.stride(1), x.stride(2)};
+// at::BFloat16 and at::Half are stored as their bits, as BFloat16 and Float16 are here.
+template <typename E>
+inline HeadsView<const E> view_in(const at::Tensor& x) {
+  return {static_cast<const E*>(x.const_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-template <typename T>
-inline HeadsView<T> view_out(at::Tensor& x) {
-  return {x.mutable_data_ptr<T>(), x.stride(0), x.stride(1), x.stride(2)};
+template <typename E>
+inline HeadsView<E> view_out(at::Tensor& x) {
+  return {static_cast<E*>(x.mutable_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
 }
 
 // The index values of a pattern, which the kernels trust. O(nnzb), far below any kernel's cost.

@@ -3,10 +3,11 @@
 #pragma GCC target("avx2,fma")
 #endif
 #define SPION_ISA avx2
+#define SPION_TILE_ROWS 4
 #include "isa.h"
 
 namespace spion_bench::cpu {
 
-const Kernels kernels_avx2 = {"avx2", avx2::table<float, 8>(), avx2::table<double, 4>()};
+const Kernels kernels_avx2 = avx2::all_tables<8>("avx2");
 
 }  // namespace spion_bench::cpu

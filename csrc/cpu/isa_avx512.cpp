@@ -3,10 +3,11 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 #endif
 #define SPION_ISA avx512
+#define SPION_TILE_ROWS 8
 #include "isa.h"
 
 namespace spion_bench::cpu {
 
-const Kernels kernels_avx512 = {"avx512", avx512::table<float, 16>(), avx512::table<double, 8>()};
+const Kernels kernels_avx512 = avx512::all_tables<16>("avx512");
 
 }  // namespace spion_bench::cpu

@@ -18,6 +18,29 @@ struct HeadsView {
   T* at(int64_t b, int64_t h) const { return data + b * batch_stride + h * head_stride; }
 };
 
+// 16-bit floats as they are stored; arithmetic on them is float32's.
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
+
+template <typename E>
+struct ComputeOf {
+  using type = E;
+};
+template <>
+struct ComputeOf<BFloat16> {
+  using type = float;
+};
+template <>
+struct ComputeOf<Float16> {
+  using type = float;
+};
+template <typename E>
+using Compute = typename ComputeOf<E>::type;
+
 // Dropout by Philox4x32-10, key = seed, counter = (key_column / 8, query_row, b * H + h, 0). The
 // four output words hold eight 16-bit values; column c takes word (c % 8) / 2, its low half if c is
 // even. A probability is dropped if its value is below `threshold`.
@@ -44,12 +67,14 @@ struct AttentionArgs {
   const T* dlse = nullptr;  // [B, H, L] or null
 };
 
-// Where one backward chunk adds its share of dk and dv: tile of block column c at slot[c] * S * D.
+// Where one backward chunk sums its share of dk and dv: tile of block column c at slot[c] * S * D.
+// The first share overwrites the tile and marks it in `touched`, later ones are added.
 template <typename T>
 struct ColumnTiles {
   T* dk = nullptr;
   T* dv = nullptr;
   const int32_t* slot = nullptr;  // null: slot c is c
+  bool* touched = nullptr;        // [nb], false at the start
 };
 
 // Scratch elements that one call of a kernel needs, whatever the instruction set.
@@ -58,9 +83,9 @@ inline int64_t attention_scratch(int64_t width, int64_t block_size) {
 }
 inline int64_t sddmm_scratch(int64_t width, int64_t block_size) { return width * block_size; }
 inline int64_t attention_map_scratch(int64_t width, int64_t length) {
-  return 32 * (width + 2 * length + 8);
+  return 16 * (width + 2 * length + 8);
 }
-constexpr int64_t kMapRows = 32;  // query rows that one attention_map call handles
+constexpr int64_t kMapRows = 16;  // query rows that one attention_map call handles
 
 template <typename T>
 struct KernelsOf {
@@ -88,10 +113,19 @@ struct KernelsOf {
   void (*attention_map_rows)(const AttentionArgs<T>&, int64_t row, T* map, T* scratch);
 };
 
+// 16-bit floats to and from float32; counts are multiples of 16.
+template <typename E>
+struct ConversionOf {
+  void (*widen)(const E* from, float* to, int64_t count);
+  void (*narrow)(const float* from, E* to, int64_t count);
+};
+
 struct Kernels {
   const char* capability;
   KernelsOf<float> f32;
   KernelsOf<double> f64;
+  ConversionOf<BFloat16> bf16;
+  ConversionOf<Float16> f16;
 };
 
 extern const Kernels kernels_avx512;
@@ -110,6 +144,17 @@ inline const KernelsOf<float>& kernels_of<float>() {
 template <>
 inline const KernelsOf<double>& kernels_of<double>() {
   return kernels().f64;
+}
+
+template <typename E>
+inline const ConversionOf<E>& conversion_of();
+template <>
+inline const ConversionOf<BFloat16>& conversion_of<BFloat16>() {
+  return kernels().bf16;
+}
+template <>
+inline const ConversionOf<Float16>& conversion_of<Float16>() {
+  return kernels().f16;
 }
 
 }  // namespace spion_bench::cpu

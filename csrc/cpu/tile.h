@@ -10,12 +10,9 @@
 
 namespace spion_bench::cpu::SPION_ISA {
 
-// Registers decide the tile: kRows x 2 vectors of accumulators, 2 of B and one broadcast.
-#if defined(__AVX512F__)
-constexpr int kRows = 8;
-#else
-constexpr int kRows = 4;
-#endif
+// Rows of C that one tile accumulates; SPION_TILE_ROWS x 2 vectors, 2 vectors of B and a broadcast
+// have to fit the registers. (isa_*.cpp says it: g++ evaluates macros before target pragmas.)
+constexpr int kRows = SPION_TILE_ROWS;
 
 // C[m][n] (+)= sum_k A[m * a_row + k * a_col] * B[k * b_row + n] for MR rows and NV vectors of n.
 template <typename T, int W, int MR, int NV, bool kAccumulate>

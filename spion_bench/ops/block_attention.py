@@ -81,7 +81,8 @@ def block_attention(
 
     Args:
         q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension
-            (``x.view(B, L, H, D).transpose(1, 2)`` needs no copy); D from 1 to 256.
+            (``x.view(B, L, H, D).transpose(1, 2)`` needs no copy); D from 1 to 256. The fused
+            operator also takes bfloat16 and float16 and computes in float32.
         k: Like ``q``.
         v: Like ``q``.
         pattern: Kept blocks; ``pattern.length == L``.
@@ -95,7 +96,7 @@ def block_attention(
             SDDMM, softmax and SpMM one after the other and stores the kept blocks, as the paper
             does. Both give the same result and the same dropout mask.
         return_lse: Also return the logarithm of each row's denominator, ``[B, H, L]``, of the
-            distribution before dropout.
+            distribution before dropout; float32 for 16-bit inputs, else their dtype.
 
     Returns:
         ``[B, H, L, D]``, or that and the log-sum-exp.
@@ -103,12 +104,13 @@ def block_attention(
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
+    checks.check_choice("implementation", implementation, checks.IMPLEMENTATIONS)
+    dtypes = checks.WITH_HALF if implementation == "fused" else checks.FULL_PRECISION
     for name, x in (("q", q), ("k", k), ("v", v)):
-        checks.check_heads(name, x)
+        checks.check_heads(name, x, dtypes)
         checks.check_like(name, x, "q", q)
     checks.check_pattern("q", q, pattern)
     checks.check_choice("pruned", pruned, checks.PRUNED)
-    checks.check_choice("implementation", implementation, checks.IMPLEMENTATIONS)
     checks.check_key_padding_mask(key_padding_mask, q.shape[0], q.shape[2], q)
     scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
     checks.check_scale(scale)
@@ -144,7 +146,8 @@ def block_attention(
 def _fake_forward(
     q: Tensor, k: Tensor, v: Tensor, crow: Tensor, col: Tensor, *options: Any
 ) -> tuple[Tensor, Tensor]:
-    return q.new_empty(q.shape), q.new_empty(q.shape[:3])
+    lse_dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
+    return q.new_empty(q.shape), q.new_empty(q.shape[:3], dtype=lse_dtype)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

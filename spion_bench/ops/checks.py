@@ -17,6 +17,8 @@ from spion_bench.block_pattern import BlockPattern
 PRUNED = ("minus_inf", "zero_logit")
 IMPLEMENTATIONS = ("fused", "pipeline")
 MAX_HEAD_WIDTH = 256
+FULL_PRECISION = (torch.float32, torch.float64)
+WITH_HALF = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # A dropout probability is rounded to a multiple of 1 / 65536; at 1 nothing would be left to scale.
 MAX_DROPOUT_P = 65535 / 65536
 
@@ -28,25 +30,24 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
 
 
-def check_float(name: str, x: Tensor) -> None:
-    """Raise unless ``x`` is float32 or float64 on the CPU; autocast casts the other float types."""
+def check_float(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION) -> None:
+    """Raise unless ``x`` is of ``dtypes`` on the CPU; autocast casts the other float types."""
     if x.device.type != "cpu":
         raise ValueError(
             f"{name}: expected a CPU tensor, got one on {x.device}; "
             f"only CPU kernels exist, so move it, e.g. {name}.cpu()"
         )
-    if x.dtype in (torch.float32, torch.float64):
+    if x.dtype in dtypes:
         return
     if not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
+        expected = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
         dtype = str(x.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"{name}: expected float32 or float64, got {dtype}; cast it, e.g. {name}.float()"
-        )
+        raise ValueError(f"{name}: expected {expected}, got {dtype}; cast it, e.g. {name}.float()")
 
 
-def check_heads(name: str, x: Tensor) -> None:
-    """Raise unless ``x`` is a float ``[B, H, L, D]`` tensor, contiguous in D, with D up to 256."""
-    check_float(name, x)
+def check_heads(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION) -> None:
+    """Raise unless ``x`` is ``[B, H, L, D]`` of ``dtypes``, contiguous in D, with D up to 256."""
+    check_float(name, x, dtypes)
     if x.ndim != 4:
         raise ValueError(
             f"{name}: expected [B, H, L, D], got {x.ndim} dimensions with shape {list(x.shape)}"
