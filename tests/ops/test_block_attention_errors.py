@@ -15,10 +15,14 @@ GOOD = torch.zeros(2, 2, 128, 16)
     ("change", "message"),
     [
         (
-            {"q": GOOD.bfloat16()},
+            {"q": GOOD.bfloat16(), "implementation": "pipeline"},
             "q: expected float32 or float64, got bfloat16; cast it, e.g. q.float()",
         ),
-        ({"k": GOOD.long()}, "k: expected float32 or float64, got int64; cast it"),
+        (
+            {"k": GOOD.long()},
+            "k: expected float32 or float64 or bfloat16 or float16, got int64; cast it",
+        ),
+        ({"k": GOOD.half()}, "k: expected torch.float32 as q, got torch.float16"),
         ({"k": GOOD.double()}, "k: expected torch.float32 as q, got torch.float64; cast it"),
         ({"v": GOOD[:, :, :64]}, "v: expected shape [2, 2, 128, 16] as q, got [2, 2, 64, 16]"),
         ({"q": GOOD[0]}, "q: expected [B, H, L, D], got 3 dimensions with shape [2, 128, 16]"),
