@@ -53,7 +53,12 @@ void attention_map_rows(const AttentionArgs<T>& args, int64_t row, T* map, T* sc
         }
       }
     }
-  for (int64_t j = 0; j < L; ++j)
+  int64_t j = 0;
+  if (rows == P) {
+    j = L - L % W;
+    transpose<T, W>(j, P, average, P, map + row * L, L, T{1});
+  }
+  for (; j < L; ++j)
     for (int64_t i = 0; i < rows; ++i) map[(row + i) * L + j] = average[j * P + i];
 }
 

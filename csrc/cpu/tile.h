@@ -18,19 +18,27 @@ constexpr int kRows = SPION_TILE_ROWS;
 template <typename T, int W, int MR, int NV, bool kAccumulate>
 inline void product_tile(int64_t depth, const T* a, int64_t a_row, int64_t a_col, const T* b,
                          int64_t b_row, T* c, int64_t c_row) {
+  // Unrolled so early that the accumulators live in registers from the start, not on the stack.
   Vec<T, W> acc[MR][NV];
+#pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 2
     for (int n = 0; n < NV; ++n)
       acc[m][n] = kAccumulate ? load<T, W>(c + m * c_row + n * W) : Vec<T, W>{};
   for (int64_t k = 0; k < depth; ++k) {
     Vec<T, W> row[NV];
+#pragma GCC unroll 2
     for (int n = 0; n < NV; ++n) row[n] = load<T, W>(b + k * b_row + n * W);
+#pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
       const Vec<T, W> factor = splat<T, W>(a[m * a_row + k * a_col]);
+#pragma GCC unroll 2
       for (int n = 0; n < NV; ++n) acc[m][n] += factor * row[n];
     }
   }
+#pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 2
     for (int n = 0; n < NV; ++n) store<T, W>(c + m * c_row + n * W, acc[m][n]);
 }
 

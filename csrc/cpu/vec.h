@@ -108,7 +108,7 @@ inline Vec<T, W> exp2(Vec<T, W> x) {
 
 // Exchanges, between two rows, the lanes that a transpose has to exchange at distance kStep.
 template <typename T, int W, int kStep>
-inline void exchange(Vec<T, W>& a, Vec<T, W>& b) {
+[[gnu::always_inline]] inline void exchange(Vec<T, W>& a, Vec<T, W>& b) {
   using Lanes = Vec<typename IntOf<T>::type, W>;
   Lanes first, second;
   for (int i = 0; i < W; ++i) {
@@ -131,7 +131,7 @@ inline void exchange(Vec<T, W>& a, Vec<T, W>& b) {
 
 // Transposes W vectors in registers: log2(W) rounds of exchanges.
 template <typename T, int W, int kStep = W / 2>
-inline void transpose_lanes(Vec<T, W> rows[W]) {
+[[gnu::always_inline]] inline void transpose_lanes(Vec<T, W> rows[W]) {
 #pragma GCC unroll 16
   for (int i = 0; i < W; ++i)
     if ((i & kStep) == 0) exchange<T, W, kStep>(rows[i], rows[i + kStep]);
