@@ -10,6 +10,8 @@
 
 namespace spion_bench::cpu::SPION_ISA {
 
+constexpr int64_t kMapKeys = 128;  // 8 KiB of float scores
+
 template <typename T, int W>
 void attention_map_rows(const AttentionArgs<T>& args, int64_t row, T* map, T* scratch) {
   constexpr T infinity = static_cast<T>(__builtin_inf());
@@ -31,13 +33,23 @@ void attention_map_rows(const AttentionArgs<T>& args, int64_t row, T* map, T* sc
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t d = 0; d < D; ++d)
           q_panel[d * P + i] = q[i * args.q.row_stride + d] * static_cast<T>(args.scale * kLog2E);
-      product<T, W, false>(L, P, D, args.k.at(b, h), args.k.row_stride, 1, q_panel, P, scores, P);
+      // The maximum is taken of scores that have just been written and are still in the first
+      // cache.
+      Vec<T, W> maximum[P / W];
+      for (int n = 0; n < P / W; ++n) maximum[n] = splat<T, W>(-infinity);
+      for (int64_t first = 0; first < L; first += kMapKeys) {
+        const int64_t keys = L - first < kMapKeys ? L - first : kMapKeys;
+        product<T, W, false>(keys, P, D, args.k.at(b, h) + first * args.k.row_stride,
+                             args.k.row_stride, 1, q_panel, P, scores + first * P, P);
+        for (int64_t j = first; j < first + keys; ++j)
+          for (int n = 0; n < P / W; ++n) {
+            T* score = scores + j * P + n * W;
+            if (mask && !mask[j]) store<T, W>(score, splat<T, W>(-infinity));
+            maximum[n] = max<T, W>(maximum[n], load<T, W>(score));
+          }
+      }
       for (int n = 0; n < P; n += W) {
-        Vec<T, W> highest = splat<T, W>(-infinity);
-        for (int64_t j = 0; j < L; ++j) {
-          if (mask && !mask[j]) store<T, W>(scores + j * P + n, splat<T, W>(-infinity));
-          highest = max<T, W>(highest, load<T, W>(scores + j * P + n));
-        }
+        Vec<T, W> highest = maximum[n / W];
         highest = highest == splat<T, W>(-infinity) ? zero : highest;
         Vec<T, W> total = {};
         for (int64_t j = 0; j < L; ++j) {

@@ -42,9 +42,11 @@ class AttentionScheme {
   int64_t chunks() const { return static_cast<int64_t>(bounds.size()) - 1; }
   int64_t units() const { return batch_heads * chunks(); }
   int64_t nb, batch_heads;
-  std::vector<int64_t> bounds;  // [chunks + 1] block rows
-  std::vector<int32_t> slot;    // [chunks][nb]: the tile of a chunk's block column; -1: untouched
-  int64_t slots = 0;
+  std::vector<int64_t> bounds;     // [chunks + 1] block rows
+  std::vector<int32_t> slot;       // [chunks][nb]: what a chunk does with a block column, see below
+  int64_t slots = 0;               // tiles that chunks need for shared columns
+  std::vector<int32_t> shared;     // the columns that several chunks touch
+  std::vector<int32_t> untouched;  // the columns that none touches
 
  private:
   void split_rows(const int32_t* crow) {
@@ -59,12 +61,21 @@ class AttentionScheme {
   }
 
   void assign_slots(const int32_t* crow, const int32_t* col) {
-    slot.assign(chunks() * nb, -1);
+    slot.assign(chunks() * nb, kUntouched);
+    std::vector<int32_t> touching(nb, 0);
     for (int64_t chunk = 0; chunk < chunks(); ++chunk)
       for (int64_t t = crow[bounds[chunk]]; t < crow[bounds[chunk + 1]]; ++t) {
         int32_t& s = slot[chunk * nb + col[t]];
-        if (s < 0) s = static_cast<int32_t>(slots++);
+        if (s == kUntouched) ++touching[col[t]];
+        s = kInPlace;
       }
+    for (int64_t c = 0; c < nb; ++c) {
+      if (touching[c] == 0) untouched.push_back(static_cast<int32_t>(c));
+      if (touching[c] < 2) continue;
+      shared.push_back(static_cast<int32_t>(c));
+      for (int64_t chunk = 0; chunk < chunks(); ++chunk)
+        if (int32_t& s = slot[chunk * nb + c]; s == kInPlace) s = static_cast<int32_t>(slots++);
+    }
   }
 };
 
@@ -115,7 +126,7 @@ class Unit {
     } else {
       T* buffer = take_buffer();
       for (int64_t c = 0; c < scheme_.nb; ++c)
-        if (slot[c] >= 0) widen_block(input, c, buffer);
+        if (slot[c] != kUntouched) widen_block(input, c, buffer);
       return {buffer, 0, 0, args.width};
     }
   }
@@ -178,11 +189,11 @@ void forward_unit(const AttentionProblem<E>& problem, const AttentionScheme& sch
     unit.store_block(unit.args.out, r, problem.out);
 }
 
-// `dk_tiles`, `dv_tiles`: [batch_heads][slots][S][D] for several chunks; unused for one chunk,
-// whose dk and dv are the outputs themselves (contiguous [B, H, L, D]).
+// `dk_parts`, `dv_parts`: [batch_heads][slots][S][D], the tiles of shared columns. dk and dv are
+// contiguous [B, H, L, D].
 template <typename E>
 void backward_unit(const AttentionProblem<E>& problem, const AttentionScheme& scheme, int64_t index,
-                   Compute<E>* dk_tiles, Compute<E>* dv_tiles, Compute<E>* scratch) {
+                   Compute<E>* dk_parts, Compute<E>* dv_parts, Compute<E>* scratch) {
   using T = Compute<E>;
   Unit<E> unit(problem, scheme, index, scratch);
   AttentionArgs<T>& args = unit.args;
@@ -193,40 +204,45 @@ void backward_unit(const AttentionProblem<E>& problem, const AttentionScheme& sc
   const HeadsView<const T> out = unit.rows_of(problem.out_given);
   args.out = {const_cast<T*>(out.data), out.batch_stride, out.head_stride, out.row_stride};
   args.dq = unit.target_of(problem.dq);
+  const HeadsView<T> dk = unit.target_of(problem.dk), dv = unit.target_of(problem.dv);
 
-  const bool is_split = scheme.chunks() > 1;
   const int64_t tile = args.block_size * args.width;
-  const HeadsView<T> dk = is_split ? HeadsView<T>{} : unit.target_of(problem.dk);
-  const HeadsView<T> dv = is_split ? HeadsView<T>{} : unit.target_of(problem.dv);
-  const int64_t own_tiles = (unit.b * args.heads + unit.h) * scheme.slots * tile;
+  const int64_t own_parts = (unit.b * args.heads + unit.h) * scheme.slots * tile;
   ColumnTiles<T> columns;
-  columns.dk = is_split ? dk_tiles + own_tiles : dk.at(unit.b, unit.h);
-  columns.dv = is_split ? dv_tiles + own_tiles : dv.at(unit.b, unit.h);
-  columns.slot = is_split ? unit.slot : nullptr;
+  columns.dk = dk.at(unit.b, unit.h);
+  columns.dv = dv.at(unit.b, unit.h);
+  columns.dk_parts = dk_parts + own_parts;
+  columns.dv_parts = dv_parts + own_parts;
+  columns.slot = unit.slot;
   columns.touched = unit.flags();
   std::fill_n(columns.touched, scheme.nb, false);
   kernels_of<T>().attention_backward(args, unit.b, unit.h, unit.row_begin, unit.row_end, columns,
                                      unit.kernel_scratch);
+
   for (int64_t r = unit.row_begin; r < unit.row_end; ++r) unit.store_block(args.dq, r, problem.dq);
-  if (is_split) return;
-  for (int64_t c = 0; c < scheme.nb; ++c) {
-    if (!columns.touched[c]) {  // a column that no row attends to
-      std::fill_n(columns.dk + c * tile, tile, T{0});
-      std::fill_n(columns.dv + c * tile, tile, T{0});
-    }
+  const auto store_column = [&](int64_t c) {
     unit.store_block(dk, c, problem.dk);
     unit.store_block(dv, c, problem.dv);
+  };
+  for (int64_t c = 0; c < scheme.nb; ++c)
+    if (unit.slot[c] == kInPlace) store_column(c);
+  if (unit.chunk > 0) return;
+  for (const int32_t c : scheme.untouched) {
+    std::fill_n(columns.dk + c * tile, tile, T{0});
+    std::fill_n(columns.dv + c * tile, tile, T{0});
+    store_column(c);
   }
 }
 
-// dk or dv of one block column: the sum of its chunks' tiles, in the order of the chunks.
-// `index` counts (batch, head) and block columns.
+// dk or dv of one shared block column: the sum of its chunks' tiles, in the order of the chunks.
+// `index` counts (batch, head)s and shared columns.
 template <typename E>
 void add_chunks(const AttentionProblem<E>& problem, const AttentionScheme& scheme, int64_t index,
-                const Compute<E>* tiles, const HeadsView<E>& grad, Compute<E>* scratch) {
+                const Compute<E>* parts, const HeadsView<E>& grad, Compute<E>* scratch) {
   using T = Compute<E>;
   const AttentionArgs<T>& args = problem.args;
-  const int64_t bh = index / scheme.nb, column = index % scheme.nb;
+  const auto n_shared = static_cast<int64_t>(scheme.shared.size());
+  const int64_t bh = index / n_shared, column = scheme.shared[index % n_shared];
   const int64_t tile = args.block_size * args.width;
   E* target = grad.at(bh / args.heads, bh % args.heads) + column * tile;
   T* sum = scratch;
@@ -234,15 +250,14 @@ void add_chunks(const AttentionProblem<E>& problem, const AttentionScheme& schem
   bool is_first = true;
   for (int64_t chunk = 0; chunk < scheme.chunks(); ++chunk) {
     const int32_t slot = scheme.slot[chunk * scheme.nb + column];
-    if (slot < 0) continue;
-    const T* part = tiles + (bh * scheme.slots + slot) * tile;
+    if (slot == kUntouched) continue;
+    const T* part = parts + (bh * scheme.slots + slot) * tile;
     if (is_first)
       std::copy_n(part, tile, sum);
     else
       for (int64_t i = 0; i < tile; ++i) sum[i] += part[i];
     is_first = false;
   }
-  if (is_first) std::fill_n(sum, tile, T{0});
   if constexpr (kIsStaged<E>) conversion_of<E>().narrow(sum, target, tile);
 }
 

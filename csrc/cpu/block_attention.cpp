@@ -89,19 +89,17 @@ void run_backward(AttentionProblem<E> problem, const at::Tensor& dout, const at:
   problem.args.dlse = dlse ? dlse->const_data_ptr<T>() : nullptr;
   const AttentionScheme scheme(problem.args);
   const Scratch<T> scratch(scheme_scratch<E>(problem.args, /*backward=*/true), lse);
-  const bool is_split = scheme.chunks() > 1;
-  const int64_t tiles =
-      is_split ? scheme.batch_heads * scheme.slots * problem.args.block_size * problem.args.width
-               : 0;
-  const at::Tensor dk_tiles = at::empty({tiles}, lse.options());
-  const at::Tensor dv_tiles = at::empty({tiles}, lse.options());
-  T* dk_parts = dk_tiles.mutable_data_ptr<T>();
-  T* dv_parts = dv_tiles.mutable_data_ptr<T>();
+  const int64_t tile = problem.args.block_size * problem.args.width;
+  const std::vector<int64_t> parts_shape{scheme.batch_heads, scheme.slots, tile};
+  const at::Tensor dk_tensor = at::empty(parts_shape, lse.options());
+  const at::Tensor dv_tensor = at::empty(parts_shape, lse.options());
+  T* dk_parts = dk_tensor.mutable_data_ptr<T>();
+  T* dv_parts = dv_tensor.mutable_data_ptr<T>();
   for_each_unit(scheme.units(), [&](int64_t unit, int thread) {
     backward_unit(problem, scheme, unit, dk_parts, dv_parts, scratch.of(thread));
   });
-  if (!is_split) return;
-  for_each_unit(scheme.batch_heads * scheme.nb, [&](int64_t index, int thread) {
+  const auto n_shared = static_cast<int64_t>(scheme.shared.size());
+  for_each_unit(scheme.batch_heads * n_shared, [&](int64_t index, int thread) {
     add_chunks(problem, scheme, index, dk_parts, problem.dk, scratch.of(thread));
     add_chunks(problem, scheme, index, dv_parts, problem.dv, scratch.of(thread));
   });

@@ -211,7 +211,9 @@ inline void backward_panel(const Row<T>& row, int64_t query, ColumnTiles<T> colu
 
   for (int64_t tile = row.first_tile(); tile < row.last_tile(); ++tile) {
     const int64_t column = args.col[tile], key = column * S;
-    const int64_t tile_at = (columns.slot ? columns.slot[column] : column) * S * D;
+    const int32_t slot = columns.slot[column];
+    T* dk = slot >= 0 ? columns.dk_parts + slot * S * D : columns.dk + key * D;
+    T* dv = slot >= 0 ? columns.dv_parts + slot * S * D : columns.dv + key * D;
     const int64_t k_row = args.k.row_stride, v_row = args.v.row_stride;
     scores_panel<T, W, NV>(row, key, q_panel, scores);
     product<T, W, false>(S, P, D, row.v + key * v_row, v_row, 1, dout_panel, P, dprobs, P);
@@ -219,8 +221,8 @@ inline void backward_panel(const Row<T>& row, int64_t query, ColumnTiles<T> colu
     // The first share of a column's tile overwrites it: nothing has to be zeroed beforehand.
     const auto add = columns.touched[column] ? product<T, W, true> : product<T, W, false>;
     columns.touched[column] = true;
-    add(S, D, P, scores, P, 1, dout, args.dout.row_stride, columns.dv + tile_at, D);
-    add(S, D, P, dprobs, P, 1, q, args.q.row_stride, columns.dk + tile_at, D);
+    add(S, D, P, scores, P, 1, dout, args.dout.row_stride, dv, D);
+    add(S, D, P, dprobs, P, 1, q, args.q.row_stride, dk, D);
     product<T, W, true>(D, P, S, row.k + key * k_row, 1, k_row, dprobs, P, dq_panel, P);
   }
   transpose<T, W>(D, P, dq_panel, P, args.dq.at(row.b, row.h) + query * args.dq.row_stride,

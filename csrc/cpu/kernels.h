@@ -67,13 +67,20 @@ struct AttentionArgs {
   const T* dlse = nullptr;  // [B, H, L] or null
 };
 
-// Where one backward chunk sums its share of dk and dv: tile of block column c at slot[c] * S * D.
-// The first share overwrites the tile and marks it in `touched`, later ones are added.
+// Values of `slot` below.
+constexpr int32_t kUntouched = -1;  // the chunk has no block in this column
+constexpr int32_t kInPlace = -2;    // the column is this chunk's alone
+
+// Where one backward chunk sums its share of dk and dv: column c in dk and dv themselves, [L][D],
+// or in tile slot[c] of the parts if other chunks share the column. The first share overwrites the
+// tile and marks the column in `touched`, later ones are added.
 template <typename T>
 struct ColumnTiles {
   T* dk = nullptr;
   T* dv = nullptr;
-  const int32_t* slot = nullptr;  // null: slot c is c
+  T* dk_parts = nullptr;
+  T* dv_parts = nullptr;
+  const int32_t* slot = nullptr;  // [nb]
   bool* touched = nullptr;        // [nb], false at the start
 };
 
