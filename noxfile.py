@@ -68,6 +68,13 @@ def doctor(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kernels(session: nox.Session) -> None:
+    """Measure the CPU kernels beside their peers and limits, and write their page."""
+    install(session, ".")
+    session.run("spion-bench", "run", "--profile", "kernels", *session.posargs)
+
+
+@nox.session(default=False)
 def perf(session: nox.Session) -> None:
     """Time single operators with pytest-benchmark, for quick feedback while editing a kernel."""
     install(session, ".[dev]")

@@ -43,7 +43,7 @@ def start_child(job: Job) -> Child:
         "MKL_NUM_THREADS": str(cell.threads),
         "OMP_WAIT_POLICY": OMP_WAIT_POLICY,
     }
-    if cell.pass_name == "memory":
+    if cell.measures_memory:
         environment |= MALLOC_ENVIRONMENT
     return Child(job, Path(job.out) / "logs" / f"{cell.key}.log", environment)
 

@@ -169,6 +169,11 @@ MAIN_METRICS = (
     "train_step_ms",
     "train_step_peak_bytes",
     "forward_backward_ms",
+    "forward_ms",
+    "matmul_ms",
+    "copy_ms",
+    "workspace_bytes",
+    "pattern_from_qk_ms",
     "generate_pattern_ms",
     "walk_ms",
 )

@@ -58,7 +58,11 @@ class GateResult:
     @property
     def severity(self) -> tuple[bool, float]:
         """Whether something failed, and the largest error in units of what is allowed."""
-        shares = [self.errors[name] / self.errors[f"{name}_budget"] for name in RESULTS]
+        shares = [
+            self.errors[name] / self.errors[f"{name}_budget"]
+            for name in RESULTS
+            if name in self.errors
+        ]
         return self.reason is not None, max(shares)
 
 
@@ -70,8 +74,10 @@ def check_attention(
     *,
     seed: int = 0,
     device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    forward_only: bool = False,
 ) -> GateResult:
-    """Compare ``attention`` in float32 with the oracle in float64.
+    """Compare ``attention`` with the block-sparse oracle in float64.
 
     Args:
         attention: Maps ``q k v`` and the key padding mask to the output.
@@ -80,8 +86,9 @@ def check_attention(
         pruned: What a pruned score counts as.
         seed: Seed of the inputs.
         device: Where ``attention`` runs; the oracle runs on the CPU.
+        dtype: In which ``attention`` computes.
+        forward_only: Whether ``attention`` has no backward pass to compare.
     """
-    inputs, mask = _inputs(shape, seed)
 
     def oracle(q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
         return reference.block_attention_by_rows(
@@ -93,13 +100,53 @@ def check_attention(
             q, k, v, pattern, pruned=pruned, key_padding_mask=key_padding_mask
         )[0]
 
-    exact = _results(oracle, inputs, mask, torch.float64, "cpu")
-    rounded = _results(plain, inputs, mask, torch.float32, "cpu")
-    measured = _results(attention, inputs, mask, torch.float32, device)
+    return check_against(
+        attention,
+        oracle,
+        plain,
+        shape,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        forward_only=forward_only,
+    )
+
+
+def check_against(
+    attention: AttentionFunction | Attention,
+    oracle: AttentionFunction,
+    plain: AttentionFunction,
+    shape: GateShape,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    forward_only: bool = False,
+) -> GateResult:
+    """Compare ``attention`` with any oracle, by the rule that all methods are held to.
+
+    Args:
+        attention: See ``check_attention``, as for all arguments that are not listed.
+        oracle: Computes the exact result from float64 inputs.
+        plain: The plain-PyTorch reference; its error in ``dtype`` sets what is allowed.
+        shape: Shape of the inputs.
+        seed: Seed of the inputs.
+        device: Where ``attention`` runs.
+        dtype: In which ``attention`` and ``plain`` compute.
+        forward_only: Whether there is no backward pass to compare.
+    """
+    inputs, mask = _inputs(shape, seed, dtype)
+    names = RESULTS[:1] if forward_only else RESULTS
+    exact = _results(oracle, inputs, mask, torch.float64, "cpu", len(names))
+    rounded = _results(plain, inputs, mask, dtype, "cpu", len(names))
+    measured = _results(attention, inputs, mask, dtype, device, len(names))
+    roundings = BAND_ROUNDINGS * torch.finfo(torch.float32).eps
+    if dtype in (torch.float16, torch.bfloat16):
+        roundings += torch.finfo(dtype).eps  # the result's own rounding
     errors: dict[str, float] = {}
     failures: list[str] = []
-    for name, want, near, got in zip(RESULTS, exact, rounded, measured, strict=True):
-        band = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * float(want.abs().max())
+    for name, want, near, got in zip(names, exact, rounded, measured, strict=True):
+        band = roundings * float(want.abs().max())
         budget = 2 * float((near - want).abs().max()) + band
         error = float((got - want).abs().max())
         errors[name] = error
@@ -109,13 +156,13 @@ def check_attention(
     return GateResult(errors, "; ".join(failures) or None)
 
 
-def _inputs(shape: GateShape, seed: int) -> tuple[list[Tensor], Tensor | None]:
+def _inputs(shape: GateShape, seed: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor | None]:
     """Draw q, k, v and the output's gradient in float64, and a mask with a padded tail."""
     generator = torch.Generator().manual_seed(seed)
     batch, heads = (2, 1) if shape.masked else (1, min(shape.heads, 2))
     size = (batch, heads, shape.length, shape.head_dim)
     inputs = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(4)]
-    inputs = [x.to(torch.float32).to(torch.float64) for x in inputs]  # the same for both dtypes
+    inputs = [x.to(dtype).to(torch.float64) for x in inputs]  # the same for both dtypes
     if not shape.masked:
         return inputs, None
     lengths = torch.tensor([shape.length, shape.length * 3 // 4])
@@ -128,10 +175,11 @@ def _results(
     mask: Tensor | None,
     dtype: torch.dtype,
     device: str,
+    count: int,
 ) -> list[Tensor]:
-    """Return out, dq, dk, dv in float64 on the CPU."""
+    """Return the first ``count`` of out, dq, dk, dv, in float64 on the CPU."""
     q, k, v, dout = (x.to(device=device, dtype=dtype) for x in inputs)
     q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
     out = attention(q, k, v, None if mask is None else mask.to(device))
-    gradients = torch.autograd.grad(out, (q, k, v), dout)
+    gradients = torch.autograd.grad(out, (q, k, v), dout) if count > 1 else ()
     return [x.detach().to(device="cpu", dtype=torch.float64) for x in (out, *gradients)]

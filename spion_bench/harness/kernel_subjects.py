@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.harness.cases import KernelCase, attention_flops
-from spion_bench.harness.gate import AttentionFunction
-from spion_bench.harness.synthetic import band_and_stripes
-from spion_bench.model.attention import dense_attention
-from spion_bench.ops import block_attention, diagonal_conv, flood_fill
-from spion_bench.ops.block_attention import Implementation
+from spion_bench.harness.kernel_attention import ATTENTIONS, bind
+from spion_bench.harness.kernel_case import KernelCase, attention_flops, subject_dtype
+from spion_bench.harness.kernel_limits import FORWARD_ONLY
+from spion_bench.ops import attention_map, diagonal_conv, flood_fill
 from spion_bench.ops.reference_pattern import walk
 from spion_bench.pattern.generate import average_pool, generate_pattern, quantile_threshold
 
 MAP_QUANTILE = 0.99  # of the longest published tasks (text, retrieval)
+SGEMM_SIDE = 2048  # large enough for the library's best rate, small enough for many samples
+COPY_BYTES = 2**28  # far beyond any cache
+
+Setting = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -31,33 +34,40 @@ class Prepared:
 
     Attributes:
         calls: Metric name in milliseconds to the call that is timed.
-        attention: The function that the gate checks, or None for pattern generation.
-        pattern: The pattern in use: the full one for dense attention.
+        pattern: The block pattern in use: the full one for dense attention.
         flops: Metric name to the modelled operations of its call.
+        moved_bytes: Metric name to the bytes that its call reads and writes.
+        settings: What else a record says about the subject.
     """
 
     calls: dict[str, Callable[[], object]]
-    attention: AttentionFunction | None = None
     pattern: BlockPattern | None = None
     flops: dict[str, int] = field(default_factory=dict)
+    moved_bytes: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Setting] = field(default_factory=dict)
 
 
 def prepare(subject: str, case: KernelCase, seed: int) -> Prepared:
-    """Make ``subject`` ready to compute ``case``."""
+    """Make ``subject`` ready to compute ``case``.
+
+    Raises:
+        UnsupportedError: If the subject cannot compute the case.
+    """
     return SUBJECTS[subject](case, seed)
 
 
-def case_pattern(case: KernelCase) -> BlockPattern:
-    """Return the pattern of an attention case."""
-    return band_and_stripes(case.length, case.block_size, case.n_blocks)
+def case_inputs(case: KernelCase, seed: int, dtype: str | None = None) -> list[Tensor]:
+    """Return q, k, v and the output's gradient, ``[B, H, L, D]`` each, normally distributed.
 
-
-def case_inputs(case: KernelCase, seed: int) -> list[Tensor]:
-    """Return q, k, v and the output's gradient, ``[B, H, L, D]`` each, normally distributed."""
+    Args:
+        case: States the shape.
+        seed: Seed of the numbers.
+        dtype: Name of the torch dtype; the case's by default.
+    """
     generator = torch.Generator().manual_seed(seed)
     size = (case.batch, case.heads, case.length, case.head_dim)
-    dtype = getattr(torch, case.dtype)
-    return [torch.randn(size, generator=generator).to(dtype) for _ in range(4)]
+    chosen = getattr(torch, dtype or case.dtype)
+    return [torch.randn(size, generator=generator).to(chosen) for _ in range(4)]
 
 
 def case_map(case: KernelCase, seed: int) -> Tensor:
@@ -71,56 +81,55 @@ def case_map(case: KernelCase, seed: int) -> Tensor:
     return scores.softmax(dim=-1).to(getattr(torch, case.dtype))
 
 
-def _attention(
-    case: KernelCase, seed: int, attention: AttentionFunction, pattern: BlockPattern
-) -> Prepared:
-    q, k, v, dout = case_inputs(case, seed)
+def _attention(subject: str, case: KernelCase, seed: int) -> Prepared:
+    bound = bind(subject, case)
+    attend = bound.function
+    q, k, v, dout = case_inputs(case, seed, subject_dtype(case, subject))
     leaf_q, leaf_k, leaf_v = (x.clone().requires_grad_() for x in (q, k, v))
 
     def forward() -> Tensor:
-        return attention(q, k, v, None)
+        return attend(q, k, v)
 
     def forward_backward() -> object:
-        out = attention(leaf_q, leaf_k, leaf_v, None)
+        out = attend(leaf_q, leaf_k, leaf_v)
         return torch.autograd.grad(out, (leaf_q, leaf_k, leaf_v), dout)
 
+    calls: dict[str, Callable[[], object]] = {"forward_ms": forward}
+    if subject not in FORWARD_ONLY:
+        calls["forward_backward_ms"] = forward_backward
     flops = {
         name: attention_flops(
             batch=case.batch,
             heads=case.heads,
             head_dim=case.head_dim,
-            scores=pattern.nnzb * case.block_size**2,
+            scores=bound.scores,
             backward=name == "forward_backward_ms",
         )
-        for name in ("forward_ms", "forward_backward_ms")
+        for name in calls
     }
-    calls = {"forward_ms": forward, "forward_backward_ms": forward_backward}
-    return Prepared(calls, attention, pattern, flops)
+    return Prepared(calls, bound.pattern, flops, settings=bound.settings)
 
 
-def _block_sparse(implementation: Implementation) -> Callable[[KernelCase, int], Prepared]:
-    def make(case: KernelCase, seed: int) -> Prepared:
-        pattern = case_pattern(case)
-
-        def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-            return block_attention(
-                q,
-                k,
-                v,
-                pattern,
-                pruned="minus_inf",
-                key_padding_mask=mask,
-                implementation=implementation,
-            )
-
-        return _attention(case, seed, attention, pattern)
-
-    return make
+def _sgemm(case: KernelCase, seed: int) -> Prepared:
+    """The limit of all rates: a large float32 matrix product of torch; ignores the case's shape."""
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (torch.randn(SGEMM_SIDE, SGEMM_SIDE, generator=generator) for _ in range(2))
+    return Prepared(
+        {"matmul_ms": lambda: torch.mm(a, b)},
+        flops={"matmul_ms": 2 * SGEMM_SIDE**3},
+        settings={"side": SGEMM_SIDE},
+    )
 
 
-def _dense_sdpa(case: KernelCase, seed: int) -> Prepared:
-    full = BlockPattern.full(case.length, case.block_size)
-    return _attention(case, seed, dense_attention, full)
+def _memory_copy(case: KernelCase, seed: int) -> Prepared:
+    """The memory's bandwidth: a copy far larger than the caches; ignores the case's shape."""
+    source = torch.ones(COPY_BYTES // 4)
+    target = torch.empty_like(source)
+    return Prepared(
+        {"copy_ms": lambda: target.copy_(source)},
+        moved_bytes={"copy_ms": 2 * COPY_BYTES},
+        settings={"copied_bytes": COPY_BYTES},
+    )
 
 
 def _generate_pattern(case: KernelCase, seed: int) -> Prepared:
@@ -132,6 +141,17 @@ def _generate_pattern(case: KernelCase, seed: int) -> Prepared:
         )
 
     return Prepared({"generate_pattern_ms": generate})
+
+
+def _pattern_from_qk(case: KernelCase, seed: int) -> Prepared:
+    q, k = case_inputs(case, seed)[:2]
+
+    def generate() -> BlockPattern:
+        return generate_pattern(
+            attention_map(q, k), variant="CF", block_size=case.block_size, quantile=MAP_QUANTILE
+        )
+
+    return Prepared({"pattern_from_qk_ms": generate})
 
 
 def _flood_fill(case: KernelCase, seed: int) -> Prepared:
@@ -151,9 +171,10 @@ def _pooled(case: KernelCase, seed: int) -> tuple[Tensor, float]:
 
 
 SUBJECTS: dict[str, Callable[[KernelCase, int], Prepared]] = {
-    "block_attention": _block_sparse("fused"),
-    "pipeline": _block_sparse("pipeline"),
-    "dense_sdpa": _dense_sdpa,
+    **{subject: partial(_attention, subject) for subject in ATTENTIONS},
+    "sgemm": _sgemm,
+    "memory_copy": _memory_copy,
+    "pattern_from_qk": _pattern_from_qk,
     "generate_pattern": _generate_pattern,
     "flood_fill": _flood_fill,
     "python_walk": _python_walk,

@@ -44,6 +44,13 @@ KINDS: dict[str, Kind] = {
     "model_bytes": _BYTES,
     "forward_backward_ms": _TIME_MS,
     "flops_rate_gflops": Kind("GFLOP/s", lower_is_better=False),
+    "forward_rate_gflops": Kind("GFLOP/s", lower_is_better=False),
+    "matmul_ms": _TIME_MS,
+    "copy_ms": _TIME_MS,
+    "bandwidth": Kind("GB/s", lower_is_better=False),
+    "forward_backward_peak_bytes": _BYTES,
+    "workspace_bytes": _BYTES,
+    "pattern_from_qk_ms": _TIME_MS,
     "generate_pattern_ms": _TIME_MS,
     "walk_ms": _TIME_MS,
 }

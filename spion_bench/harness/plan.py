@@ -79,6 +79,13 @@ class Cell(Frozen):
     code: str
     turn: str
 
+    @property
+    def measures_memory(self) -> bool:
+        """Whether the worker must start with a malloc that hands memory back at once."""
+        if self.case is not None:
+            return find_case(self.case).measures == "memory"
+        return self.pass_name == "memory"
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -203,6 +210,7 @@ def _group_cells(profile: str, number: int, group: CellGroup, machine: Machine) 
     for pass_name in group.passes:
         for seed in group.seeds:
             for case, label, method in _subjects(group):
+                threads = find_case(case).threads if case else None
                 cell = Cell(
                     key="",
                     pass_name=pass_name,
@@ -211,7 +219,7 @@ def _group_cells(profile: str, number: int, group: CellGroup, machine: Machine) 
                     method=method,
                     seed=seed,
                     device=machine.device,
-                    threads=machine.threads,
+                    threads=threads or machine.threads,
                     data_dir=str(machine.data_dir.resolve()) if machine.data_dir else None,
                     case=case,
                     code=code_hash(),

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from spion_bench.harness.cases import find_case
 from spion_bench.harness.conduct import OMP_WAIT_POLICY, Conducted, Tell, conduct
+from spion_bench.harness.kernel_case import subject_dtype
+from spion_bench.harness.kernel_limits import refusal
 from spion_bench.harness.outcome import Job, Outcome
 from spion_bench.harness.plan import Cell, gate_cell, turns
 from spion_bench.harness.registry import METHODS
 from spion_bench.harness.settings import task_settings
 from spion_bench.harness.store import Store
-from spion_bench.measure.machine import load_average
+from spion_bench.measure.machine import available_cores, load_average
 from spion_bench.records import Environment, MethodInfo, Record, now
 
 Conduct = Callable[[Sequence[Job], Tell], dict[str, Conducted]]
@@ -86,7 +89,13 @@ class Runner:
             self._store(cell, done, started, company)
 
     def _barred(self, cell: Cell) -> Outcome | None:
-        """Return the outcome of a cell whose gate does not open, or None."""
+        """Return the outcome of a cell that is left out or whose gate does not open, or None."""
+        if cell.case is not None:
+            case = find_case(cell.case)
+            refused = refusal(case, cell.method, cores=available_cores())
+            if refused is None:
+                return None
+            return Outcome(status="unsupported", reason=refused, settings=case.settings())
         gate = gate_cell(cell)
         record = self.store.latest(gate.key) if gate else None
         if record is None or record.status == "ok":
@@ -138,10 +147,12 @@ class Runner:
             method=outcome.method or MethodInfo(name=cell.method),
             seed=cell.seed,
             device=cell.device,
-            dtype="float32",
+            dtype=subject_dtype(find_case(cell.case), cell.method) if cell.case else "float32",
             started_at=started,
             ended_at=now(),
-            environment=self.environment.model_copy(update={"load_average": load_average()}),
+            environment=self.environment.model_copy(
+                update={"load_average": load_average(), "threads": cell.threads}
+            ),
             **{
                 name: getattr(outcome, name)
                 for name in (

@@ -58,9 +58,7 @@ def band_and_stripes(length: int, block_size: int, n_blocks: int) -> BlockPatter
             f"n_blocks: expected {nb} (the diagonal) to {nb * nb} (every block), got {n_blocks}"
         )
     mask = torch.eye(nb, dtype=torch.bool)
-    for row, column in _cells_off_diagonal(nb):
-        if int(mask.sum()) == n_blocks:
-            break
+    for row, column in _cells_off_diagonal(nb)[: n_blocks - nb]:
         mask[row, column] = True
     return BlockPattern.from_mask(mask, block_size)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spion_bench.harness.cases import attention_flops
+from spion_bench.harness.kernel_case import attention_flops
 from spion_bench.harness.subject import Subject
 from spion_bench.model.classifier import Classifier
 from spion_bench.train.data import to_batch

@@ -22,6 +22,7 @@ import torch
 from spion_bench.harness.accuracy_pass import measure_accuracy
 from spion_bench.harness.gate import GateResult
 from spion_bench.harness.gate_pass import run_gate
+from spion_bench.harness.kernel_memory import KernelMemorySession
 from spion_bench.harness.kernel_pass import KernelSession
 from spion_bench.harness.memory_pass import measure_memory
 from spion_bench.harness.outcome import Job, Outcome
@@ -47,7 +48,12 @@ class Session(Protocol):
         """Return what was measured."""
 
 
-SESSIONS: dict[str, Callable[[Job], Session]] = {"speed": SpeedSession, "kernel": KernelSession}
+def kernel_session(job: Job) -> Session:
+    """Return the session of a kernel cell, which measures time or memory."""
+    return KernelMemorySession(job) if job.cell.measures_memory else KernelSession(job)
+
+
+SESSIONS: dict[str, Callable[[Job], Session]] = {"speed": SpeedSession, "kernel": kernel_session}
 
 
 class Channel:

@@ -15,6 +15,7 @@ from spion_bench.report.cells import (
     provenance,
     source_note,
 )
+from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.load import Outcome, RecordSet
 from spion_bench.report.quantities import format_percent
 from spion_bench.report.statistics import Estimate, mean_over_seeds
@@ -214,7 +215,7 @@ def _block_table(group: Group) -> Table:
     users: dict[tuple[str, int, str], list[Outcome]] = {}
     for outcome in group.outcomes:
         record = outcome.record
-        if record.pattern is not None:
+        if record.pattern is not None and not is_sweep(outcome):
             key = (record.method.name, record.seed, record.pattern.model_dump_json())
             users.setdefault(key, []).append(outcome)
     return Table(

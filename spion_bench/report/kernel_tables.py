@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spion_bench.records import PatternInfo
 from spion_bench.report.cells import MethodCells, groups, missing_metric, no_number, provenance
+from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.load import BASELINE, Outcome, RecordSet
 from spion_bench.report.statistics import ratio_of_medians
 from spion_bench.report.table import (
@@ -76,10 +77,12 @@ class KernelCase:
 
 
 def kernel_cases(run: RecordSet) -> list[KernelCase]:
-    """Return every kernel case of a run, attention first."""
+    """Return every kernel case of a run that is no point of a sweep, attention first."""
     found: dict[tuple[str, str, str], dict[str, list[Outcome]]] = {}
     for group in groups(run, ("kernel",)):
         for outcome in group.outcomes:
+            if is_sweep(outcome):
+                continue
             key = (group.label, outcome.label, _shape(outcome))
             found.setdefault(key, {}).setdefault(outcome.record.method.name, []).append(outcome)
     cases = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spion_bench.report.cells import Group, MethodCells, groups, method_rank
+from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.kernel_tables import KernelCase, kernel_cases
 from spion_bench.report.load import BASELINE, RecordSet
 from spion_bench.report.quantities import format_percent, format_quantity, join_words, plural
@@ -39,6 +40,9 @@ def _what_was_run(run: RecordSet) -> str:
         subjects[0] += f" on {_tasks(run)}"
     if cases:
         subjects.append(plural(len(cases), "kernel case"))
+    n_swept = len({(o.file, o.label) for o in run.outcomes if is_sweep(o)})
+    if n_swept:
+        subjects.append(plural(n_swept, "case") + " of kernel sweeps")
     profiles = join_words(sorted({o.record.profile for o in run.outcomes}))
     return f"Profile {profiles} ran {join_words(subjects)}, on {_machines(run)}."
 
@@ -58,12 +62,19 @@ def _tasks(run: RecordSet) -> str:
 
 
 def _machines(run: RecordSet) -> str:
-    found: dict[str, None] = {}
-    for outcome in run.outcomes:
+    # A cell that was left out ran on no number of threads.
+    ran = [o for o in run.outcomes if o.record.status == "ok"] or list(run.outcomes)
+    found: dict[tuple[str, str], set[int]] = {}
+    for outcome in ran:
         environment = outcome.record.environment
-        gpu = environment.gpu or "no GPU"
-        found[f"{environment.cpu} ({plural(environment.threads, 'thread')}, {gpu})"] = None
-    return join_words(list(found))
+        machine = (environment.cpu, environment.gpu or "no GPU")
+        found.setdefault(machine, set()).add(environment.threads)
+    texts = []
+    for (cpu, gpu), threads in found.items():
+        *fewer, most = sorted(threads)
+        counts = join_words([*(str(count) for count in fewer), plural(most, "thread")])
+        texts.append(f"{cpu} ({counts}, {gpu})")
+    return join_words(texts)
 
 
 def _what_came_out(run: RecordSet) -> str:

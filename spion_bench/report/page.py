@@ -5,6 +5,8 @@ from __future__ import annotations
 from spion_bench import __version__
 from spion_bench.report.accuracy_tables import block_tables, phase_tables, seed_tables
 from spion_bench.report.figures import comparison_figures, curve_figures
+from spion_bench.report.kernel_page import KERNEL_PAGE
+from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.kernel_tables import kernel_tables
 from spion_bench.report.load import BASELINE, RecordSet
 from spion_bench.report.narrative import headlines, lede, overview_items
@@ -23,7 +25,7 @@ from spion_bench.report.status_tables import (
     numbers_table,
     status_table,
 )
-from spion_bench.report.table import Page, Section
+from spion_bench.report.table import Link, Page, Section
 from spion_bench.report.tables import detail_tables, energy_note, summary_tables
 
 _NO_ACCURACY = "not measured: no accuracy cell in this run"
@@ -60,7 +62,6 @@ def stamp(run: RecordSet) -> str:
 
 def _result_sections(run: RecordSet) -> list[Section]:
     summaries = summary_tables(run)
-    kernels = kernel_tables(run)
     return [
         Section(
             "summary",
@@ -81,13 +82,19 @@ def _result_sections(run: RecordSet) -> list[Section]:
             () if phase_tables(run) else (f"Training: {_NO_ACCURACY}.",),
             (*phase_tables(run), *seed_tables(run)),
         ),
-        Section(
-            "kernels",
-            "Kernels",
-            () if kernels else ("Kernels: not measured: no kernel cell in this run.",),
-            tuple(kernels),
-        ),
+        _kernel_section(run),
     ]
+
+
+def _kernel_section(run: RecordSet) -> Section:
+    tables = kernel_tables(run)
+    swept = sum(is_sweep(outcome) for outcome in run.outcomes)
+    if swept:
+        words = [f"{plural(swept, 'cell')} of kernel sweeps have a page of their own."]
+    else:
+        words = [] if tables else ["Kernels: not measured: no kernel cell in this run."]
+    links = (Link(KERNEL_PAGE, "Kernel sweeps: goals, roofline and scaling"),) if swept else ()
+    return Section("kernels", "Kernels", tuple(words), tuple(tables), links=links)
 
 
 def _training_sections(run: RecordSet) -> list[Section]:

@@ -13,6 +13,7 @@ from spion_bench.report.table import Column, Entry, Flag, Table, missing, words
 
 _GATE_ORDER = ("out", "dq", "dk", "dv")
 _BUDGET = "_budget"
+_LONG = 40  # rows of a table that is shown collapsed
 
 
 def gate_table(run: RecordSet) -> Table | None:
@@ -62,6 +63,7 @@ def gate_table(run: RecordSet) -> Table | None:
         columns=tuple(columns),
         rows=tuple(rows),
         provenance=provenance(outcomes),
+        collapsed=len(rows) > _LONG,
     )
 
 

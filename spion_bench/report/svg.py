@@ -35,6 +35,15 @@ METHOD_COLOURS = {
 }
 OTHER_COLOUR = "#cc79a7"
 
+# Subjects of the kernel page, which shows no training method; dense attention keeps its colour.
+KERNEL_COLOURS = {
+    "block_attention": "#d55e00",
+    "block_attention_float32": "#d55e00",
+    "pipeline": "#e69f00",
+    "flex_forward": "#009e73",
+    "sgemm": INK,
+}
+
 # Shape tells methods apart where colour does not reach.
 METHOD_MARKERS = {
     "dense_sdpa": "o",
@@ -44,6 +53,14 @@ METHOD_MARKERS = {
     "spion_cf": "D",
 }
 OTHER_MARKER = "X"
+
+KERNEL_MARKERS = {
+    "block_attention": "D",
+    "block_attention_float32": "d",
+    "pipeline": "^",
+    "flex_forward": "v",
+    "sgemm": "_",
+}
 
 # Any, because releases of matplotlib type the keys differently.
 _STYLE: Any = {
@@ -82,12 +99,12 @@ _FILE_STYLE = (
 
 def method_colour(method: str) -> str:
     """Return the colour that a method has in every figure."""
-    return METHOD_COLOURS.get(method, OTHER_COLOUR)
+    return (METHOD_COLOURS | KERNEL_COLOURS).get(method, OTHER_COLOUR)
 
 
 def method_marker(method: str) -> str:
     """Return the marker that a method has in every figure."""
-    return METHOD_MARKERS.get(method, OTHER_MARKER)
+    return (METHOD_MARKERS | KERNEL_MARKERS).get(method, OTHER_MARKER)
 
 
 @contextmanager

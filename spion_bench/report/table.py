@@ -98,6 +98,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A link to another page of the report: the stem of its files, and the words of the link."""
+
+    stem: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the report: paragraphs, then tables and figures in order."""
 
@@ -107,6 +115,7 @@ class Section:
     blocks: tuple[Table | Figure, ...] = ()
     items: tuple[str, ...] = ()
     code: str = ""
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,7 @@ class Page:
     lede: tuple[str, ...]
     headlines: tuple[Headline, ...]
     sections: tuple[Section, ...] = field(default=())
+    links: tuple[Link, ...] = ()
 
 
 def slug(*parts: str) -> str:

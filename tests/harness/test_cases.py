@@ -1,6 +1,7 @@
 import pytest
 
-from spion_bench.harness.cases import CASES, attention_flops, find_case
+from spion_bench.harness.cases import CASES, find_case
+from spion_bench.harness.kernel_case import attention_flops
 from spion_bench.harness.kernel_subjects import SUBJECTS
 from spion_bench.harness.names import UsageError
 

@@ -1,10 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.harness import kernel_subjects
 from spion_bench.harness.cases import CASES, find_case
+from spion_bench.harness.kernel_attention import case_pattern
 from spion_bench.harness.kernel_pass import KernelSession
-from spion_bench.harness.kernel_subjects import case_inputs, case_map, case_pattern, prepare
+from spion_bench.harness.kernel_subjects import case_inputs, case_map, prepare
+from spion_bench.ops import attention_map
+from spion_bench.pattern.generate import generate_pattern
 from tests.harness.helpers import tiny_job
 
 ATTENTION, PATTERN = find_case("attention_256"), find_case("pattern_256")
@@ -12,7 +18,7 @@ ATTENTION, PATTERN = find_case("attention_256"), find_case("pattern_256")
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_given_patterns_have_the_declared_number_of_blocks(case):
-    if case.density is not None:
+    if case.has_pattern:
         assert case_pattern(case).nnzb == case.n_blocks
 
 
@@ -65,6 +71,40 @@ def test_attention_session(tmp_path, subject):
     assert outcome.settings["L"] == 256
     expected = "every block" if subject == "dense_sdpa" else "synthetic band+stripes"
     assert outcome.pattern.source == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "call", "rate"),
+    [("sgemm", "matmul_ms", "flops_rate_gflops"), ("memory_copy", "copy_ms", "bandwidth")],
+)
+def test_limits_have_a_time_and_a_rate_and_no_gate(tmp_path, monkeypatch, subject, call, rate):
+    monkeypatch.setattr(kernel_subjects, "SGEMM_SIDE", 32)
+    monkeypatch.setattr(kernel_subjects, "COPY_BYTES", 1024)
+    job = tiny_job(tmp_path, "kernel", "block_attention")
+    job = job.model_copy(update={"cell": job.cell.model_copy(update={"method": subject})})
+    session = KernelSession(job)
+    assert session.check().errors == {}
+    session.measure()
+    metrics = session.outcome().metrics
+    amount = {"sgemm": 2 * 32**3, "memory_copy": 2 * 1024}[subject]
+    assert metrics.keys() == {call, rate}
+    assert metrics[rate].samples == pytest.approx(
+        [amount / ms / 1e6 for ms in metrics[call].samples]
+    )
+
+
+def test_pattern_from_q_and_k_is_the_pattern_of_their_map():
+    case = replace(PATTERN, heads=2)
+    pattern = prepare("pattern_from_qk", case, 0).calls["pattern_from_qk_ms"]()
+    q, k = case_inputs(case, 0)[:2]
+    expected = generate_pattern(
+        attention_map(q, k), variant="CF", block_size=32, quantile=kernel_subjects.MAP_QUANTILE
+    )
+    assert pattern == expected
+
+
+def test_forward_only_subjects_have_no_backward_call():
+    assert prepare("dense_sdpa_forward", ATTENTION, 0).calls.keys() == {"forward_ms"}
 
 
 def test_pattern_session_has_no_gate_and_no_pattern(tmp_path):

@@ -187,3 +187,30 @@ def test_ctrl_c_leaves_the_finished_cells(store):
     _, conductor, display = run(Store(store.out), cells)
     assert display.begun == (14, 4)
     assert {job.cell.pass_name for job in conductor.jobs} == {"speed", "memory", "kernel"}
+
+
+def kernel_cell(case, method, **changes):
+    return tiny_cell("kernel", "block_attention").model_copy(
+        update={"case": case, "label": case, "method": method, "key": f"{case}-{method}"} | changes
+    )
+
+
+def test_a_subject_that_a_rule_leaves_out_is_unsupported_without_a_worker(store):
+    cells = [kernel_cell("sweep_L32768", name) for name in ("block_attention", "dense_sdpa")]
+    records, conductor, _ = run(store, cells)
+    assert [job.cell.method for job in conductor.jobs] == ["block_attention"]
+    assert [record.status for record in records] == ["ok", "unsupported"]
+    assert "TFLOP (modelled)" in records[1].reason
+    assert (records[1].settings["L"], records[1].settings["sweeps"]) == (32768, "length")
+    _, again, _ = run(store, cells)
+    assert again.turns == []  # it is not tried again
+
+
+def test_a_record_names_the_dtype_and_the_threads_of_its_cell(store):
+    cells = [
+        kernel_cell("sweep_bfloat16", "block_attention", threads=1),
+        kernel_cell("sweep_bfloat16", "block_attention_float32", threads=1),
+    ]
+    records, _, _ = run(store, cells)
+    assert [record.dtype for record in records] == ["bfloat16", "float32"]
+    assert [record.environment.threads for record in records] == [1, 1]

@@ -16,7 +16,7 @@ CALLS = [
         "flood_fill": ("walk_ms",),
         "python_walk": ("walk_ms",),
     }.items()
-    if subject in case.subjects
+    if subject in case.subjects and not case.sweeps
     for name in names
 ]
 

@@ -1,0 +1,101 @@
+"""The page of the kernel sweeps: goals, roofline, scaling, and every number."""
+
+from __future__ import annotations
+
+from spion_bench.report.kernel_figures import scaling_figures
+from spion_bench.report.kernel_goals import GOALS, goal_table
+from spion_bench.report.kernel_points import OURS, Sweeps, is_sweep, kernel_sweeps
+from spion_bench.report.kernel_roofline import roofline_figure
+from spion_bench.report.kernel_sweep_tables import sweep_tables
+from spion_bench.report.load import BASELINE, RecordSet
+from spion_bench.report.quantities import format_quantity, join_words, plural
+from spion_bench.report.table import Headline, Link, Page, Section, slug
+
+KERNEL_PAGE = "kernels"
+"""Stem of the page's files."""
+
+_HEADLINES = (0, 4, 5, 9)  # goals that open the page
+
+
+def build_kernel_page(run: RecordSet, stamp: str) -> Page | None:
+    """Return the page of a run's kernel sweeps, or None if it has none.
+
+    Args:
+        run: All records.
+        stamp: First line of every generated file.
+    """
+    found = kernel_sweeps(run)
+    if not found:
+        return None
+    return Page(
+        title="CPU kernels beside their peers and limits",
+        stamp=stamp,
+        lede=(_lede(run),),
+        headlines=tuple(_headlines(found[0])),
+        sections=tuple(section for sweeps in found for section in _sections(sweeps)),
+        links=(Link("index", "Whole report"),),
+    )
+
+
+def _lede(run: RecordSet) -> str:
+    records = [outcome.record for outcome in run.outcomes if is_sweep(outcome)]
+    machines = join_words(sorted({record.environment.machine for record in records}))
+    n_cases = len({str(record.settings.get("label")) for record in records})
+    ok = sum(record.status == "ok" for record in records)
+    return (
+        f"{plural(n_cases, 'kernel case')} on {machines}: {OURS} is the fused operator, pipeline "
+        f"the paper's three steps, {BASELINE} PyTorch's dense attention, flex_forward its compiled "
+        "block-mask attention (forward only on the CPU), sliding_window plain PyTorch, sgemm the "
+        f"limit. Attention passed the gate before it was timed. {ok} of "
+        f"{plural(len(records), 'cell')} gave numbers; the others stand in the tables with their "
+        "reasons."
+    )
+
+
+def _headlines(sweeps: Sweeps) -> list[Headline]:
+    found = []
+    for goal in (GOALS[place] for place in _HEADLINES):
+        value = goal.measure(sweeps).value
+        if value is None:
+            continue
+        text, interval = format_quantity(value.value, goal.unit, value.low, value.high)
+        limit = "" if goal.limit is None else format_quantity(goal.limit, goal.unit)[0]
+        side = "at least" if goal.higher_is_better else "at most"
+        basis = f"held to {side} {limit}" if limit else "reported"
+        found.append(Headline(goal.figure, text, interval, basis))
+    return found
+
+
+def _sections(sweeps: Sweeps) -> list[Section]:
+    prefix = slug("kernels", sweeps.label)
+    suffix = f", {sweeps.label}" if sweeps.label else ""
+    roofline = roofline_figure(sweeps, slug(prefix, "roofline"))
+    figures = scaling_figures(sweeps, prefix)
+    return [
+        Section(
+            slug("goals", sweeps.label),
+            f"Fractions of the limit{suffix}",
+            blocks=(goal_table(sweeps, slug(prefix, "goals")),),
+        ),
+        Section(
+            slug("roofline", sweeps.label),
+            f"Roofline{suffix}",
+            () if roofline else ("No rate was measured.",),
+            (roofline,) if roofline else (),
+        ),
+        Section(
+            slug("scaling", sweeps.label),
+            f"Scaling{suffix}",
+            (
+                "One factor at a time around L = 4096, D = 64, blocks of 64, 4 % of the blocks, "
+                "B * H = 8; subjects of a case took turns in random order. A case that was run "
+                "more than once counts with its last run.",
+            ),
+            tuple(figures),
+        ),
+        Section(
+            slug("numbers", sweeps.label),
+            f"Every sweep in numbers{suffix}",
+            blocks=tuple(sweep_tables(sweeps, prefix)),
+        ),
+    ]
