@@ -31,6 +31,11 @@ inline void check_shape(const at::Tensor& x, const char* name, at::IntArrayRef s
   TORCH_CHECK(x.sizes() == shape, name, ": expected shape ", shape, ", got ", x.sizes());
 }
 
+inline void check_square(const at::Tensor& x, const char* name) {
+  TORCH_CHECK(x.dim() == 2 && x.size(0) == x.size(1), name,
+              ": expected a square matrix, got shape ", x.sizes());
+}
+
 // q, k, v and their gradients: [B, H, L, D], the last dimension contiguous.
 constexpr bool kWithHalf = true;  // the operator also takes bfloat16 and float16
 

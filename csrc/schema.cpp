@@ -45,6 +45,7 @@ TORCH_LIBRARY(spion_bench, m) {
 
   // Pattern generation.
   m.def("diagonal_conv(Tensor attention_map, int filter_size) -> Tensor");
+  m.def("average_pool(Tensor attention_map, int block_size) -> Tensor");
   m.def("flood_fill(Tensor pooled, float threshold, str selection) -> Tensor");
   m.def("attention_map(Tensor q, Tensor k, Tensor? key_padding_mask, float scale) -> Tensor");
 

@@ -20,7 +20,7 @@ void run(const at::Tensor& q, const at::Tensor& k, const std::optional<at::Tenso
   args.q = view_in<T>(q);
   args.k = view_in<T>(k);
   T* out = map.mutable_data_ptr<T>();
-  const Scratch<T> scratch(attention_map_scratch(args.width, args.length), map);
+  const Scratch<T> scratch(attention_map_scratch(args.width, args.length));
   for_each_unit((args.length + kMapRows - 1) / kMapRows, [&](int64_t unit, int thread) {
     kernels_of<T>().attention_map_rows(args, unit * kMapRows, out, scratch.of(thread));
   });
@@ -36,7 +36,7 @@ at::Tensor attention_map(const at::Tensor& q, const at::Tensor& k,
               q.sizes());
   if (key_padding_mask) check_key_padding_mask(*key_padding_mask, q.size(0), q.size(2));
   const auto mask = key_padding_mask ? std::optional(key_padding_mask->contiguous()) : std::nullopt;
-  at::Tensor map = at::empty({q.size(2), q.size(2)}, q.options());
+  at::Tensor map = empty_result({q.size(2), q.size(2)}, q.options());
   if (q.scalar_type() == at::kFloat)
     run<float>(q, k, mask, scale, map);
   else

@@ -68,7 +68,7 @@ void run_forward(AttentionProblem<E> problem, at::Tensor& out, at::Tensor& lse) 
   problem.out = view_out<E>(out);
   problem.args.lse = lse.mutable_data_ptr<T>();
   const AttentionScheme scheme(problem.args);
-  const Scratch<T> scratch(scheme_scratch<E>(problem.args, /*backward=*/false), lse);
+  const Scratch<T> scratch(scheme_scratch<E>(problem.args, /*backward=*/false));
   for_each_unit(scheme.units(), [&](int64_t unit, int thread) {
     forward_unit(problem, scheme, unit, scratch.of(thread));
   });
@@ -88,11 +88,11 @@ void run_backward(AttentionProblem<E> problem, const at::Tensor& dout, const at:
   problem.args.lse = const_cast<T*>(lse.const_data_ptr<T>());
   problem.args.dlse = dlse ? dlse->const_data_ptr<T>() : nullptr;
   const AttentionScheme scheme(problem.args);
-  const Scratch<T> scratch(scheme_scratch<E>(problem.args, /*backward=*/true), lse);
+  const Scratch<T> scratch(scheme_scratch<E>(problem.args, /*backward=*/true));
   const int64_t tile = problem.args.block_size * problem.args.width;
   const std::vector<int64_t> parts_shape{scheme.batch_heads, scheme.slots, tile};
-  const at::Tensor dk_tensor = at::empty(parts_shape, lse.options());
-  const at::Tensor dv_tensor = at::empty(parts_shape, lse.options());
+  const at::Tensor dk_tensor = empty_result(parts_shape, lse.options());
+  const at::Tensor dv_tensor = empty_result(parts_shape, lse.options());
   T* dk_parts = dk_tensor.mutable_data_ptr<T>();
   T* dv_parts = dv_tensor.mutable_data_ptr<T>();
   for_each_unit(scheme.units(), [&](int64_t unit, int thread) {
@@ -138,7 +138,7 @@ std::tuple<at::Tensor, at::Tensor> block_attention_forward(
                         scale,
                         make_dropout(dropout_p, dropout_seed)};
   const at::Tensor q_ = pad_width(q), k_ = pad_width(k), v_ = pad_width(v);
-  at::Tensor out = at::empty(q_.sizes(), q.options());
+  at::Tensor out = empty_result(q_.sizes(), q.options());
   at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, lse_options(q));
   if (q.numel() > 0)
     dispatch(q, [&](auto element) {
@@ -175,9 +175,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
   const at::Tensor out_ = pad_width(out.contiguous());
   const at::Tensor lse_ = lse.contiguous();
   const auto dlse_ = contiguous(dlse);
-  at::Tensor dq = at::empty(q_.sizes(), q.options());
-  at::Tensor dk = at::empty(q_.sizes(), q.options());
-  at::Tensor dv = at::empty(q_.sizes(), q.options());
+  at::Tensor dq = empty_result(q_.sizes(), q.options());
+  at::Tensor dk = empty_result(q_.sizes(), q.options());
+  at::Tensor dv = empty_result(q_.sizes(), q.options());
   if (q.numel() > 0)
     dispatch(q, [&](auto element) {
       run_backward(make_problem<decltype(element)>(q_, k_, v_, options), dout_, out_, lse_, dlse_,

@@ -36,7 +36,7 @@ at::Tensor block_dropout(const at::Tensor& probs, const at::Tensor& crow, const 
   check_shape(probs, "probs", {probs.size(0), probs.size(1), col.size(0), block_size, block_size});
   const Dropout dropout = make_dropout(p, seed);
   const at::Tensor in = probs.contiguous();
-  at::Tensor out = at::empty(probs.sizes(), probs.options());
+  at::Tensor out = empty_result(probs.sizes(), probs.options());
   if (probs.scalar_type() == at::kFloat)
     run<float>(in, crow, col, block_size, dropout, out);
   else

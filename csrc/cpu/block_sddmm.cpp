@@ -15,7 +15,7 @@ void run(const at::Tensor& q, const at::Tensor& k, const at::Tensor& crow, const
   const int32_t* c = crow.const_data_ptr<int32_t>();
   const int32_t* columns = col.const_data_ptr<int32_t>();
   T* tiles = scores.mutable_data_ptr<T>();
-  const Scratch<T> scratch(sddmm_scratch(width, block_size), scores);
+  const Scratch<T> scratch(sddmm_scratch(width, block_size));
   for_each_unit(q.size(0) * heads * nb, [&](int64_t unit, int thread) {
     const int64_t bh = unit / nb, row = unit % nb;
     const T* q_row = q_view.at(bh / heads, bh % heads) + row * block_size * q_view.row_stride;
@@ -38,7 +38,7 @@ at::Tensor block_sddmm(const at::Tensor& q, const at::Tensor& k, const at::Tenso
   check_pattern_values(crow, col);
   const at::Tensor q_ = pad_width(q), k_ = pad_width(k);
   at::Tensor scores =
-      at::empty({q.size(0), q.size(1), col.size(0), block_size, block_size}, q.options());
+      empty_result({q.size(0), q.size(1), col.size(0), block_size, block_size}, q.options());
   if (q.scalar_type() == at::kFloat)
     run<float>(q_, k_, crow, col, block_size, scale, scores);
   else

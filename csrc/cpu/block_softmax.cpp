@@ -50,7 +50,7 @@ std::tuple<at::Tensor, at::Tensor> block_softmax(
   if (key_padding_mask) check_key_padding_mask(*key_padding_mask, scores.size(0), length);
   const auto mask = key_padding_mask ? std::optional(key_padding_mask->contiguous()) : std::nullopt;
   const at::Tensor in = scores.contiguous();
-  at::Tensor probs = at::empty(scores.sizes(), scores.options());
+  at::Tensor probs = empty_result(scores.sizes(), scores.options());
   at::Tensor lse = at::empty({scores.size(0), scores.size(1), length}, scores.options());
   if (scores.scalar_type() == at::kFloat)
     run_forward<float>(in, crow, col, block_size, zero_logit, mask, probs, lse);
@@ -88,7 +88,7 @@ at::Tensor block_softmax_backward(const at::Tensor& dprobs, const std::optional<
   check_shape(dprobs, "dprobs", probs.sizes());
   if (dlse) check_shape(*dlse, "dlse", {probs.size(0), probs.size(1), nb * block_size});
   const auto dlse_ = dlse ? std::optional(dlse->contiguous()) : std::nullopt;
-  at::Tensor dscores = at::empty(probs.sizes(), probs.options());
+  at::Tensor dscores = empty_result(probs.sizes(), probs.options());
   if (probs.scalar_type() == at::kFloat)
     run_backward<float>(dprobs.contiguous(), dlse_, probs.contiguous(), crow, block_size, dscores);
   else

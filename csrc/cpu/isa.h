@@ -5,6 +5,7 @@
 #include "attention_map_kernel.h"
 #include "block_attention_kernel.h"
 #include "convert.h"
+#include "map_kernel.h"
 #include "pipeline_kernel.h"
 
 namespace spion_bench::cpu::SPION_ISA {
@@ -13,7 +14,8 @@ template <typename T, int W>
 constexpr KernelsOf<T> table() {
   return {attention_forward<T, W>, attention_backward<T, W>, sddmm_tile<T, W>,
           spmm_tile<T, W>,         softmax_row<T, W>,        softmax_backward_row<T, W>,
-          dropout_tile<T, W>,      attention_map_rows<T, W>};
+          dropout_tile<T, W>,      attention_map_rows<T, W>, diagonal_panel<T>,
+          pool_block_row<T>};
 }
 
 template <typename E, int W>

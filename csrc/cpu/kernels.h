@@ -92,7 +92,8 @@ inline int64_t sddmm_scratch(int64_t width, int64_t block_size) { return width *
 inline int64_t attention_map_scratch(int64_t width, int64_t length) {
   return 16 * (width + 2 * length + 8);
 }
-constexpr int64_t kMapRows = 16;  // query rows that one attention_map call handles
+constexpr int64_t kDiagonalPanel = 128;  // diagonals; 32 rows of sums fill the first cache
+constexpr int64_t kMapRows = 16;         // query rows that one attention_map call handles
 
 template <typename T>
 struct KernelsOf {
@@ -118,6 +119,14 @@ struct KernelsOf {
                        const T* probs, T* out);
   // Rows [row, row + kMapRows) of the batch- and head-averaged dense attention map.
   void (*attention_map_rows)(const AttentionArgs<T>&, int64_t row, T* map, T* scratch);
+  // Passes over a map [length][length], see map_kernel.h.
+  // Outputs of the rows [first_row, first_row + 2 half + 1) on kDiagonalPanel diagonals; scratch:
+  // [2 half + 2][kDiagonalPanel].
+  void (*diagonal_panel)(const T* map, int64_t length, int64_t half, int64_t first_row,
+                         int64_t first_diagonal, T* out, double* scratch);
+  // One block row of averages from `block_size` rows of values; scratch: [length].
+  void (*pool_block_row)(const T* values, int64_t length, int64_t block_size, T* pooled,
+                         double* scratch);
 };
 
 // 16-bit floats to and from float32; counts are multiples of 16.

@@ -17,9 +17,9 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.harness.kernel_attention import ATTENTIONS, bind
 from spion_bench.harness.kernel_case import KernelCase, attention_flops, subject_dtype
 from spion_bench.harness.kernel_limits import FORWARD_ONLY
-from spion_bench.ops import attention_map, diagonal_conv, flood_fill
+from spion_bench.ops import attention_map, average_pool, diagonal_conv, flood_fill
 from spion_bench.ops.reference_pattern import walk
-from spion_bench.pattern.generate import average_pool, generate_pattern, quantile_threshold
+from spion_bench.pattern.generate import generate_pattern, quantile_threshold
 
 MAP_QUANTILE = 0.99  # of the longest published tasks (text, retrieval)
 SGEMM_SIDE = 2048  # large enough for the library's best rate, small enough for many samples

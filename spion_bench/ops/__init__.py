@@ -4,6 +4,7 @@
 """
 
 from spion_bench.ops.attention_map import attention_map
+from spion_bench.ops.average_pool import average_pool
 from spion_bench.ops.block_attention import block_attention
 from spion_bench.ops.block_dropout import block_dropout
 from spion_bench.ops.block_sddmm import block_sddmm
@@ -14,6 +15,7 @@ from spion_bench.ops.flood_fill import flood_fill
 
 __all__ = [
     "attention_map",
+    "average_pool",
     "block_attention",
     "block_dropout",
     "block_sddmm",

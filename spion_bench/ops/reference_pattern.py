@@ -24,6 +24,13 @@ def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
     return filtered[0, 0].to(attention_map.dtype)
 
 
+def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
+    """Average the blocks of ``[L, L]``: ``[nb, nb]`` in the same dtype; computed in float64."""
+    nb = attention_map.shape[0] // block_size
+    blocks = attention_map.double().view(nb, block_size, nb, block_size)
+    return blocks.mean(dim=(1, 3)).to(attention_map.dtype)
+
+
 def flood_fill(
     pooled: Tensor, threshold: float, *, selection: Literal["walk", "connected"] = "walk"
 ) -> Tensor:

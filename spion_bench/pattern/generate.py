@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern, check_block_size
+from spion_bench.ops.average_pool import average_pool
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.diagonal_conv import diagonal_conv
 from spion_bench.ops.flood_fill import flood_fill
@@ -132,20 +133,6 @@ def pattern_stages(
     diagonal = torch.eye(mask.shape[0], dtype=torch.bool)
     pattern = BlockPattern.from_mask(mask | diagonal, block_size)
     return PatternStages(pooled.to(device), mask.to(device), pattern.to(device))
-
-
-def average_pool(values: Tensor, block_size: int) -> Tensor:
-    """Average the non-overlapping blocks of ``[L, L]``: ``[nb, nb]`` in the same dtype.
-
-    Sums are in float64. Rounding them to the map's dtype makes blocks tie whose averages are equal
-    up to summation noise, so that ties are decided by rule.
-    """
-    nb = values.shape[0] // block_size
-    # One block row at a time: its float64 copy stays in the cache.
-    block_rows = values.view(nb, block_size, -1).unbind()
-    column_sums = torch.stack([rows.double().sum(dim=0) for rows in block_rows])
-    sums = column_sums.view(nb, nb, block_size).sum(dim=2)
-    return (sums / block_size**2).to(values.dtype)
 
 
 def quantile_threshold(pooled: Tensor, quantile: float) -> float:

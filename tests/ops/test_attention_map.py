@@ -51,6 +51,14 @@ def test_accepts_views(layout):
     compare(layout(q), layout(k), scale=0.1)
 
 
+def test_large_scores_neither_overflow_nor_vanish():
+    # Scores beyond +-1000 overflow exp; each row's own maximum must hold them.
+    q, k = operands((2, 2, 45, 16), torch.float64)
+    average = attention_map(q * 500, k)
+    torch.testing.assert_close(average, reference.attention_map(q * 500, k))
+    torch.testing.assert_close(average.sum(1), torch.ones_like(average[0]))
+
+
 def test_golden_average():
     case = golden("attention_average")
     attention = torch.tensor(case["inputs"]["attention"], dtype=torch.float64)

@@ -106,7 +106,7 @@ def test_wrong_arguments_are_named(change, message):
             "crow_indices: expected a contiguous one-dimensional",
         ),
         (2, BLOCKS.crow_indices[:2], "crow_indices: expected 2 block rows"),
-        (3, BLOCKS.col_indices + 2, "col_indices: expected values from 0 to 1"),
+        (3, BLOCKS.col_indices + 1, "col_indices: expected values from 0 to 1"),
         (4, 60, "block_size: expected a power of two"),
     ],
 )

@@ -151,6 +151,17 @@ def test_golden_edge_full_row_of_padding():
     assert ds.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_very_low_scores_leave_everything_to_the_pruned_zeros(dtype):
+    # exp(1000), what one zero weighs beside such a score, overflows in both dtypes.
+    case = CASES["holes"]
+    scores = torch.full_like(random_tiles(case, dtype), -1000.0)
+    probs, lse = block_softmax(scores, case.pattern, pruned="zero_logit")
+    assert not probs.any()
+    n_absent = (~case.pattern.to_token_mask()).sum(-1).to(dtype)
+    torch.testing.assert_close(lse, n_absent.log().expand_as(lse))
+
+
 def test_rows_without_a_denominator():
     case = CASES["full"]
     mask = torch.zeros(case.batch, case.pattern.length, dtype=torch.bool)

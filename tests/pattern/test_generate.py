@@ -11,7 +11,6 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import reference_pattern
 from spion_bench.pattern.generate import (
     VARIANTS,
-    average_pool,
     generate_pattern,
     pattern_stages,
     quantile_threshold,
@@ -72,19 +71,6 @@ def test_golden_thresholds(variant):
     assert threshold == pytest.approx(
         case["expected"][f"threshold_{variant}"], abs=case["tolerance"]
     )
-
-
-def test_golden_pooling():
-    (case,) = cases("diagonal_convolution")
-    pooled = average_pool(torch.tensor(case["expected"]["conv"]), case["inputs"]["block_size"])
-    expected = torch.tensor(case["expected"]["pooled"])
-    torch.testing.assert_close(pooled, expected, rtol=0, atol=case["tolerance"])
-
-
-def test_pooling_sums_in_float64():
-    values = random_map(512, seed=1)
-    exact = values.double().view(4, 128, 4, 128).mean(dim=(1, 3))
-    assert torch.equal(average_pool(values, 128), exact.float())
 
 
 @pytest.mark.parametrize("case", cases("quantile"), ids=lambda case: case["id"])

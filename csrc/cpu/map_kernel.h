@@ -1,0 +1,93 @@
+// Passes over an attention map on the way to its pattern: the diagonal filter, and pooling.
+//
+// The filter's running sum is of the van Herk kind, which never subtracts: rows are cut into groups
+// of `taps`, and a window that starts k rows into one group and ends in the next is
+//
+//   (suffix sum of the first group from its row k)  +  (prefix sum of the second group, k rows)
+//
+// so a NaN or a huge value reaches exactly the outputs whose window holds it, as in the direct sum.
+// Columns are addressed by diagonal, c = column - row, which turns the diagonal sums into vertical
+// ones over contiguous pieces of rows. The compiler vectorises the loops: they only add and
+// convert.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace spion_bench::cpu::SPION_ISA {
+
+// The part of a panel of diagonals that lies inside the map on one row: `count` positions from
+// `position` on, which are the row's columns from `column` on.
+struct DiagonalSpan {
+  int64_t position, column, count;
+};
+
+inline DiagonalSpan columns_inside(int64_t length, int64_t row, int64_t first_diagonal) {
+  const int64_t left = row + first_diagonal;  // the column of position 0
+  const int64_t column = std::clamp<int64_t>(left, 0, length);
+  const int64_t end = std::clamp<int64_t>(left + kDiagonalPanel, 0, length);
+  return {std::clamp<int64_t>(column - left, 0, kDiagonalPanel), column, end - column};
+}
+
+// to[c] = from[c] + map[row][row + first_diagonal + c]; cells outside the map count as zeros.
+template <typename T>
+inline void add_map_row(const T* map, int64_t length, int64_t row, int64_t first_diagonal,
+                        const double* from, double* to) {
+  DiagonalSpan span = {kDiagonalPanel, 0, 0};
+  if (0 <= row && row < length) span = columns_inside(length, row, first_diagonal);
+  const T* source = map + row * length + span.column - span.position;
+  const int64_t end = span.position + span.count;
+  if (from != to) {
+    std::copy(from, from + span.position, to);
+    std::copy(from + end, from + kDiagonalPanel, to + end);
+  }
+  for (int64_t n = span.position; n < end; ++n) to[n] = from[n] + source[n];
+}
+
+template <typename T>
+void diagonal_panel(const T* map, int64_t length, int64_t half, int64_t first_row,
+                    int64_t first_diagonal, T* out, double* scratch) {
+  const int64_t taps = 2 * half + 1;
+  const int64_t upper_group = first_row - half;  // where the window of first_row starts
+  const int64_t lower_group = upper_group + taps;
+  double* prefix = scratch;
+  double* suffix = scratch + kDiagonalPanel;  // [taps][kDiagonalPanel]
+
+  std::fill_n(prefix, kDiagonalPanel, 0.0);
+  const double* below = prefix;
+  for (int64_t k = taps - 1; k >= 0; --k) {
+    double* sums = suffix + k * kDiagonalPanel;
+    add_map_row(map, length, upper_group + k, first_diagonal, below, sums);
+    below = sums;
+  }
+
+  const int64_t n_rows = std::min(taps, length - first_row);
+  for (int64_t k = 0; k < n_rows; ++k) {
+    const int64_t row = first_row + k;
+    const DiagonalSpan span = columns_inside(length, row, first_diagonal);
+    const double* upper = suffix + k * kDiagonalPanel + span.position;
+    const double* lower = prefix + span.position;
+    T* target = out + row * length + span.column;
+    for (int64_t n = 0; n < span.count; ++n) target[n] = static_cast<T>(upper[n] + lower[n]);
+    add_map_row(map, length, lower_group + k, first_diagonal, prefix, prefix);
+  }
+}
+
+template <typename T>
+void pool_block_row(const T* values, int64_t length, int64_t block_size, T* pooled,
+                    double* scratch) {
+  double* sums = scratch;  // [length], one per column
+  std::fill_n(sums, length, 0.0);
+  for (int64_t i = 0; i < block_size; ++i)
+    for (int64_t j = 0; j < length; ++j) sums[j] += values[i * length + j];
+  const auto area = static_cast<double>(block_size * block_size);
+  for (int64_t c = 0; c < length / block_size; ++c) {
+    double total = 0;
+    for (int64_t j = 0; j < block_size; ++j) total += sums[c * block_size + j];
+    pooled[c] = static_cast<T>(total / area);
+  }
+}
+
+}  // namespace spion_bench::cpu::SPION_ISA

@@ -1,0 +1,118 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spion_bench import kernels
+from spion_bench.ops import reference_pattern
+from spion_bench.ops.average_pool import average_pool
+from tests.ops.cases import golden
+
+
+# float32 is rounded once from float64; float64 sums of up to 2^14 positive values in two orders.
+BUDGETS = {torch.float32: 1.2e-7, torch.float64: 1e-14}
+
+
+def random_map(length: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
+    return torch.rand(length, length, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def test_golden_values():
+    case = golden("diag_conv_F3_8x8")
+    pooled = average_pool(torch.tensor(case["expected"]["conv"]), case["inputs"]["block_size"])
+    expected = torch.tensor(case["expected"]["pooled"])
+    torch.testing.assert_close(pooled, expected, rtol=0, atol=case["tolerance"])
+
+
+def test_sums_in_float64():
+    attention_map = random_map(512, torch.float32, seed=1)
+    exact = attention_map.double().view(4, 128, 4, 128).mean(dim=(1, 3))
+    assert torch.equal(average_pool(attention_map, 128), exact.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("length", "block_size"),
+    [
+        (8, 8),  # one block
+        (96, 32),
+        (35, 7),  # neither a multiple of a vector's lanes
+        (5, 1),  # blocks of single cells
+        (256, 128),
+    ],
+)
+def test_is_the_mean_of_each_block(length, block_size, dtype):
+    attention_map = random_map(length, dtype)
+    pooled = average_pool(attention_map, block_size)
+    assert pooled.dtype == dtype
+    expected = reference_pattern.average_pool(attention_map, block_size)
+    torch.testing.assert_close(pooled, expected, rtol=BUDGETS[dtype], atol=0)
+
+
+@given(
+    nb=st.integers(1, 12),
+    block_size=st.sampled_from([1, 2, 8, 32]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_agrees_with_reference_exactly_on_integers(nb, block_size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    length = nb * block_size
+    attention_map = torch.randint(-99, 99, (length, length), generator=generator).double()
+    expected = reference_pattern.average_pool(attention_map, block_size)
+    assert torch.equal(average_pool(attention_map, block_size), expected)
+    assert torch.equal(average_pool(attention_map.T, block_size), expected.T)
+
+
+def test_a_nan_reaches_its_block_only():
+    attention_map = random_map(32)
+    attention_map[9, 20] = float("nan")
+    assert average_pool(attention_map, 8).isnan().nonzero().tolist() == [[1, 2]]
+
+
+def test_result_does_not_depend_on_the_number_of_threads():
+    attention_map = random_map(640, torch.float32)
+    threads = torch.get_num_threads()
+    try:
+        results = []
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            results.append(average_pool(attention_map, 64))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_records_no_gradient():
+    assert not average_pool(random_map(16).requires_grad_(), 8).requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_opcheck(dtype):
+    kernels.load()
+    op = torch.ops.spion_bench.average_pool.default
+    torch.library.opcheck(op, (random_map(32, dtype), 8))
+    torch.library.opcheck(op, (random_map(32, dtype).T, 16))
+
+
+@pytest.mark.parametrize(
+    ("attention_map", "block_size", "message"),
+    [
+        (torch.zeros(8, 16), 8, r"attention_map: expected a square \[L, L\] matrix, got \[8, 16\]"),
+        (torch.zeros(8, 8, dtype=torch.float16), 8, "expected float32 or float64, got float16"),
+        (torch.zeros(8, 8, device="meta"), 8, "expected a CPU tensor, got one on meta"),
+        (torch.zeros(8, 8), 3, "block_size: expected a divisor of the map's length 8, got 3"),
+        (torch.zeros(8, 8), 0, "block_size: expected a divisor"),
+    ],
+)
+def test_errors_name_the_argument(attention_map, block_size, message):
+    with pytest.raises(ValueError, match=message):
+        average_pool(attention_map, block_size)
+
+
+def test_kernel_refuses_wrong_arguments_of_direct_calls():
+    kernels.load()
+    with pytest.raises(RuntimeError, match="block_size: expected a divisor"):
+        torch.ops.spion_bench.average_pool(torch.zeros(8, 8), 3)
+    with pytest.raises(RuntimeError, match="attention_map: expected a square"):
+        torch.ops.spion_bench.average_pool(torch.zeros(4, 5), 1)
