@@ -61,6 +61,29 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutations(session: nox.Session) -> None:
+    """Seed bugs into a copy of the kernels and check that the operator tests notice every one."""
+    install(session, ".[dev]")
+    session.run("python", "-m", "tests.mutations", *session.posargs)
+
+
+@nox.session(default=False)
+def sanitize(session: nox.Session) -> None:
+    """Run the CPU kernels without torch under AddressSanitizer, UBSan and ThreadSanitizer."""
+    session.run("python", "-m", "tests.sanitize", *session.posargs)
+
+
+@nox.session(default=False)
+def nightly(session: nox.Session) -> None:
+    """Test the operators' properties on 1000 examples each; then `sanitize` and `mutations`."""
+    session.notify("sanitize", posargs=())
+    session.notify("mutations", posargs=())
+    install(session, ".[dev]")
+    options = ("-m", "hypothesis", "tests/ops")
+    session.run("pytest", *options, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
+
+
+@nox.session(default=False)
 def doctor(session: nox.Session) -> None:
     """Say what this machine can measure and how to get the rest."""
     install(session, ".")

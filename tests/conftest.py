@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("ci", max_examples=20, deadline=None, derandomize=True, database=None)
-settings.register_profile("nightly", max_examples=1000, deadline=None)
+# CI repeats itself exactly; the nightly run draws other examples every time and says how to replay
+# one that fails.
+settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

@@ -1,4 +1,4 @@
-"""Memory that an operator does not write shows."""
+"""Results must not depend on what memory held before: here it holds NaN."""
 
 import pytest
 import torch
@@ -6,6 +6,6 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _nan_in_uninitialised_memory():
-    torch.use_deterministic_algorithms(True)  # torch.empty, of C++ too, returns NaN
+    torch.use_deterministic_algorithms(True)  # torch.empty then returns NaN, in C++ too
     yield
     torch.use_deterministic_algorithms(False)

@@ -8,7 +8,6 @@ from spion_bench.ops import reference_pattern
 from spion_bench.ops.average_pool import average_pool
 from tests.ops.cases import golden
 
-
 # float32 is rounded once from float64; float64 sums of up to 2^14 positive values in two orders.
 BUDGETS = {torch.float32: 1.2e-7, torch.float64: 1e-14}
 
