@@ -1,6 +1,7 @@
 """What every test gets: a fixed seed, two threads and a hypothesis profile."""
 
 import os
+import signal
 
 import pytest
 import torch
@@ -11,6 +12,14 @@ from hypothesis import settings
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    # A shell hands an ignored SIGINT down to what it starts in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,7 @@ def test_property_transposed_entries_point_at_their_tiles(mask):
     assert torch.equal(pattern.col_indices[tiles], columns)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @given(mask=masks())
 def test_property_words_are_those_of_torch_csr(mask):
     # A CSR matrix of ones, one entry per block, is an independent derivation of the words.

@@ -17,6 +17,7 @@ def run(driver, *names):
     return subprocess.run([driver, *names], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow  # builds the driver
 def test_portable_kernels_pass(driver):
     done = run(driver, "portable")
     assert (done.returncode, done.stderr) == (0, "")
@@ -25,6 +26,7 @@ def test_portable_kernels_pass(driver):
     assert lines[-1] == "all right"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["sse9"], ["portable", "sse9"]])
 def test_refuses_an_unknown_instruction_set(driver, names):
     done = run(driver, *names)

@@ -84,16 +84,18 @@ struct ColumnTiles {
   bool* touched = nullptr;        // [nb], false at the start
 };
 
-// Scratch elements that one call of a kernel needs, whatever the instruction set.
+// Scratch elements that one call of a kernel needs, whatever the instruction set: exactly those of
+// the widest one, so that a sanitizer sees any access beyond them.
+constexpr int64_t kWidestPanel = 32;  // query rows: two vectors of AVX-512
 inline int64_t attention_scratch(int64_t width, int64_t block_size) {
-  return 128 * (3 * width + 2 * block_size + 8);
+  return kWidestPanel * (3 * width + 2 * block_size + 2);
 }
 inline int64_t sddmm_scratch(int64_t width, int64_t block_size) { return width * block_size; }
+constexpr int64_t kMapRows = 16;  // query rows that one attention_map call handles
 inline int64_t attention_map_scratch(int64_t width, int64_t length) {
-  return 16 * (width + 2 * length + 8);
+  return kMapRows * (width + 2 * length);
 }
 constexpr int64_t kDiagonalPanel = 128;  // diagonals; 32 rows of sums fill the first cache
-constexpr int64_t kMapRows = 16;         // query rows that one attention_map call handles
 
 template <typename T>
 struct KernelsOf {

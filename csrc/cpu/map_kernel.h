@@ -9,9 +9,9 @@
 // Columns are addressed by diagonal, c = column - row, which turns the diagonal sums into vertical
 // ones over contiguous pieces of rows. The compiler vectorises the loops: they only add and
 // convert.
+// As in vec.h, no library code: everything is inside SPION_ISA.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "kernels.h"
@@ -24,11 +24,15 @@ struct DiagonalSpan {
   int64_t position, column, count;
 };
 
+inline int64_t clamped(int64_t value, int64_t low, int64_t high) {
+  return value < low ? low : value > high ? high : value;
+}
+
 inline DiagonalSpan columns_inside(int64_t length, int64_t row, int64_t first_diagonal) {
   const int64_t left = row + first_diagonal;  // the column of position 0
-  const int64_t column = std::clamp<int64_t>(left, 0, length);
-  const int64_t end = std::clamp<int64_t>(left + kDiagonalPanel, 0, length);
-  return {std::clamp<int64_t>(column - left, 0, kDiagonalPanel), column, end - column};
+  const int64_t column = clamped(left, 0, length);
+  const int64_t end = clamped(left + kDiagonalPanel, 0, length);
+  return {clamped(column - left, 0, kDiagonalPanel), column, end - column};
 }
 
 // to[c] = from[c] + map[row][row + first_diagonal + c]; cells outside the map count as zeros.
@@ -40,8 +44,8 @@ inline void add_map_row(const T* map, int64_t length, int64_t row, int64_t first
   const T* source = map + row * length + span.column - span.position;
   const int64_t end = span.position + span.count;
   if (from != to) {
-    std::copy(from, from + span.position, to);
-    std::copy(from + end, from + kDiagonalPanel, to + end);
+    for (int64_t n = 0; n < span.position; ++n) to[n] = from[n];
+    for (int64_t n = end; n < kDiagonalPanel; ++n) to[n] = from[n];
   }
   for (int64_t n = span.position; n < end; ++n) to[n] = from[n] + source[n];
 }
@@ -55,7 +59,7 @@ void diagonal_panel(const T* map, int64_t length, int64_t half, int64_t first_ro
   double* prefix = scratch;
   double* suffix = scratch + kDiagonalPanel;  // [taps][kDiagonalPanel]
 
-  std::fill_n(prefix, kDiagonalPanel, 0.0);
+  for (int64_t n = 0; n < kDiagonalPanel; ++n) prefix[n] = 0;
   const double* below = prefix;
   for (int64_t k = taps - 1; k >= 0; --k) {
     double* sums = suffix + k * kDiagonalPanel;
@@ -63,7 +67,7 @@ void diagonal_panel(const T* map, int64_t length, int64_t half, int64_t first_ro
     below = sums;
   }
 
-  const int64_t n_rows = std::min(taps, length - first_row);
+  const int64_t n_rows = clamped(length - first_row, 0, taps);
   for (int64_t k = 0; k < n_rows; ++k) {
     const int64_t row = first_row + k;
     const DiagonalSpan span = columns_inside(length, row, first_diagonal);
@@ -79,7 +83,7 @@ template <typename T>
 void pool_block_row(const T* values, int64_t length, int64_t block_size, T* pooled,
                     double* scratch) {
   double* sums = scratch;  // [length], one per column
-  std::fill_n(sums, length, 0.0);
+  for (int64_t j = 0; j < length; ++j) sums[j] = 0;
   for (int64_t i = 0; i < block_size; ++i)
     for (int64_t j = 0; j < length; ++j) sums[j] += values[i * length + j];
   const auto area = static_cast<double>(block_size * block_size);
