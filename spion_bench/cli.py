@@ -1,4 +1,4 @@
-"""The command ``spion-bench``: list, plan, run, report, doctor.
+"""The command ``spion-bench``: list, plan, run, report, doctor, data.
 
 Exit codes: 0 if every cell that was asked for is ok or honestly unsupported, 1 if some cell
 failed, 2 for wrong usage, 130 after Ctrl-C. Heavy modules are imported by the commands that need
@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from spion_bench import __version__
+from spion_bench.data_cli import data
 from spion_bench.harness.cases import CASES
 from spion_bench.harness.interrupts import interrupt_on_sigterm
 from spion_bench.harness.names import UsageError
@@ -99,6 +100,9 @@ def _selection(command: Callable[..., None]) -> Callable[..., None]:
 @click.version_option(__version__, prog_name="spion-bench")
 def main() -> None:
     """Benchmark and reproduce SPION: layer-wise sparse training of Transformers."""
+
+
+main.add_command(data)
 
 
 @main.command("list")

@@ -10,20 +10,23 @@ from spion_bench.model.attention import Attention
 from spion_bench.model.encoder import Encoder, EncoderLayer, MakeAttention
 from spion_bench.tasks.config import ModelConfig
 
+_PAIR_VECTORS = {"products": 4, "concatenated": 2}
+
 
 class Classifier(nn.Module):
     """Encoder, then ``Linear -> ReLU -> Linear`` (SPION code: ``models/model_LRA.py``).
 
     A pair of sequences runs through the same encoder, one after the other, and the head sees
-    ``[a, b, a * b, a - b]``. The same torch seed gives the same weights for every method.
+    ``[a, b, a * b, a - b]``, or ``[a, b]`` if ``config.pair_features`` says so. The same torch seed
+    gives the same weights for every method.
     """
 
     def __init__(self, config: ModelConfig, make_attention: MakeAttention) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config, make_attention)
-        features = config.embedding_dim * (4 if config.two_towers else 1)
-        self.head_in = nn.Linear(features, config.hidden_dim)
+        n_vectors = _PAIR_VECTORS[config.pair_features] if config.two_towers else 1
+        self.head_in = nn.Linear(n_vectors * config.embedding_dim, config.hidden_dim)
         self.head_out = nn.Linear(config.hidden_dim, config.n_classes)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -38,7 +41,10 @@ class Classifier(nn.Module):
         self._check(tokens)
         if self.config.two_towers:
             first, second = self.encoder(tokens[:, 0]), self.encoder(tokens[:, 1])
-            pooled = torch.cat([first, second, first * second, first - second], dim=1)
+            features = [first, second]
+            if self.config.pair_features == "products":
+                features += [first * second, first - second]
+            pooled = torch.cat(features, dim=1)
         else:
             pooled = self.encoder(tokens)
         logits: Tensor = self.head_out(F.relu(self.head_in(pooled)))

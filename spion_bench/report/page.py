@@ -18,6 +18,7 @@ from spion_bench.report.provenance_tables import (
     method_table,
     settings_table,
 )
+from spion_bench.report.published_tables import published_tables
 from spion_bench.report.quantities import join_words, plural
 from spion_bench.report.status_tables import (
     failure_table,
@@ -83,6 +84,12 @@ def _result_sections(run: RecordSet) -> list[Section]:
             (*phase_tables(run), *seed_tables(run)),
         ),
         _kernel_section(run),
+        Section(
+            "published",
+            "Published numbers",
+            ("What others reported, as they printed it. None of it was measured here.",),
+            tuple(published_tables(run)),
+        ),
     ]
 
 

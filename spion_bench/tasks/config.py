@@ -56,6 +56,8 @@ class ModelConfig(Settings):
         max_length: Rows of the position table: the longest sequence in tokens.
         n_classes: Outputs of the classification head.
         two_towers: Whether an example is a pair of sequences.
+        pair_features: What the head sees of a pair: ``"products"`` is ``[a, b, a * b, a - b]`` (the
+            PyTorch ports), ``"concatenated"`` is ``[a, b]`` (the Long Range Arena's JAX code).
         mask_attention: Whether tokens of id 0 are excluded as attention keys.
         mask_pooling: Whether the encoder's output is zeroed at tokens of id 0 before it is averaged
             over all positions.
@@ -71,6 +73,7 @@ class ModelConfig(Settings):
     max_length: PositiveInt
     n_classes: int = Field(ge=2)
     two_towers: bool
+    pair_features: Literal["products", "concatenated"] = "products"
     mask_attention: bool
     mask_pooling: bool
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import re
 import struct
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,22 +67,43 @@ def read_tar_members(
     Raises:
         ValueError: If the archive is damaged, or a member is missing, too large, or no plain file.
     """
-    contents: dict[str, bytes] = {}
-    try:
-        with gzip.open(path) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
-                for member in archive:
-                    if member.name in names:
-                        content = _member_bytes(path, archive, member, max_bytes, remedy)
-                        contents[member.name] = content
-            while stream.read(_CHUNK_BYTES):  # gzip checks its checksum where the file ends
-                pass
-    except _READ_ERRORS as error:
-        raise damaged(path, f"cannot be read as a gzipped tar archive: {error}", remedy) from error
+    contents = dict(
+        _read_members(path, lambda name: name in names, max_bytes=max_bytes, remedy=remedy)
+    )
     for name in names:
         if name not in contents:
             raise damaged(path, f"has no member {name}", remedy)
     return [contents[name] for name in names]
+
+
+def read_matching_members(
+    path: Path, pattern: re.Pattern[str], *, max_bytes: int, remedy: str
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the members whose whole name matches, in the archive's order.
+
+    As with ``read_tar_members``, nothing else is read and nothing is written to disk.
+
+    Raises:
+        ValueError: If the archive is damaged, or a matching member is too large or no plain file.
+    """
+    return _read_members(
+        path, lambda name: bool(pattern.fullmatch(name)), max_bytes=max_bytes, remedy=remedy
+    )
+
+
+def _read_members(
+    path: Path, is_wanted: Callable[[str], bool], *, max_bytes: int, remedy: str
+) -> Iterator[tuple[str, bytes]]:
+    try:
+        with gzip.open(path) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for member in archive:
+                    if is_wanted(member.name):
+                        yield member.name, _member_bytes(path, archive, member, max_bytes, remedy)
+            while stream.read(_CHUNK_BYTES):  # gzip checks its checksum where the file ends
+                pass
+    except _READ_ERRORS as error:
+        raise damaged(path, f"cannot be read as a gzipped tar archive: {error}", remedy) from error
 
 
 def _member_bytes(

@@ -1,14 +1,14 @@
 """Tasks: labelled token sequences, where they came from, and how to get them by name.
 
 A task is a module that provides ``load(data_dir, options) -> TaskSplits`` and a file
-``configs/<name>.toml``. Tasks know numpy only, so listing them or preparing data needs no torch.
+``configs/<name>.toml``. Tasks know no torch, so listing them or preparing data loads none.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,12 @@ from spion_bench.tasks.config import (
 _LOADERS = {
     "image": "spion_bench.tasks.image:load",
     "listops": "spion_bench.tasks.listops:load",
+    "pathfinder": "spion_bench.tasks.pathfinder:load",
+    "retrieval": "spion_bench.tasks.retrieval:load",
+    "text": "spion_bench.tasks.text:load",
 }
+
+PREPARED_FOLDER = "prepared"  # in the data folder; see ``spion_bench.tasks.prepared``
 
 _Options = TypeVar("_Options", bound=Settings)
 
@@ -138,14 +143,19 @@ def load_task(
     *,
     data_dir: Path | None = None,
     options: Mapping[str, object] | None = None,
+    use_prepared: bool = True,
 ) -> TaskData:
     """Load, or generate, the examples of task ``name``.
+
+    What ``spion-bench data prepare`` wrote for the same options, and of the same files, is mapped
+    into memory instead; the source's description says so.
 
     Args:
         name: One of ``task_names()``.
         data_dir: Folder that holds downloaded data sets. Without it, only what is generated,
             bundled or installed system-wide can be used.
-        options: The task's own options, see ``ListOpsOptions`` and ``ImageOptions``.
+        options: The task's own options, see ``ListOpsOptions``, ``ImageOptions`` and so on.
+        use_prepared: Whether prepared data may be used.
 
     Raises:
         ValueError: If there is no such task, an option is unknown or not allowed, or a data file
@@ -153,11 +163,7 @@ def load_task(
         FileNotFoundError: If the source asked for is not there; it says which file to put where.
     """
     config = load_config(name)
-    module_name, _, function_name = _LOADERS[name].partition(":")
-    load: Callable[[Path | None, Mapping[str, object]], TaskSplits] = getattr(
-        importlib.import_module(module_name), function_name
-    )
-    splits = load(data_dir, options or {})
+    splits = _load_splits(name, config.version, data_dir, options or {}, use_prepared)
     for split in (splits.train, splits.dev, splits.test):
         _check_range(f"task {name}: token id", split.inputs, config.model.vocab_size)
         _check_range(f"task {name}: label", split.labels, config.model.n_classes)
@@ -173,6 +179,35 @@ def load_task(
         length=splits.train.inputs.shape[-1],
         majority_share=float(np.bincount(splits.test.labels).max() / len(splits.test)),
     )
+
+
+def _load_splits(
+    name: str,
+    version: str,
+    data_dir: Path | None,
+    options: Mapping[str, object],
+    use_prepared: bool,
+) -> TaskSplits:
+    module_name, _, function_name = _LOADERS[name].partition(":")
+    load: Callable[[Path | None, Mapping[str, object]], TaskSplits] = getattr(
+        importlib.import_module(module_name), function_name
+    )
+    if data_dir is None or not use_prepared or not (data_dir / PREPARED_FOLDER).exists():
+        return load(data_dir, options)
+    from spion_bench.tasks import prepared
+
+    folder = prepared.prepared_folder(name, version, options, data_dir)
+    if not folder.exists():
+        return load(data_dir, options)
+    place = f"{PREPARED_FOLDER}/{folder.name}"
+    if prepared.is_current(folder, data_dir):
+        return _with_note(prepared.read_prepared(folder), f"mapped from {place}")
+    return _with_note(load(data_dir, options), f"not from {place}, which was made of other files")
+
+
+def _with_note(splits: TaskSplits, note: str) -> TaskSplits:
+    source = splits.source
+    return replace(splits, source=replace(source, description=f"{source.description}; {note}"))
 
 
 def parse_options(kind: type[_Options], task: str, options: Mapping[str, object]) -> _Options:

@@ -65,6 +65,15 @@ def test_head_of_a_pair_sees_both_their_product_and_difference(small):
     torch.testing.assert_close(model(tokens), expected)
 
 
+def test_head_of_a_pair_may_see_the_two_vectors_only(small):
+    model = classifier(**small, two_towers=True, pair_features="concatenated").eval()
+    tokens = torch.randint(9, (5, 2, 16))
+    features = torch.cat([model.encoder(tokens[:, 0]), model.encoder(tokens[:, 1])], dim=1)
+    hidden = (features @ model.head_in.weight.T + model.head_in.bias).clamp(min=0)
+    expected = hidden @ model.head_out.weight.T + model.head_out.bias
+    torch.testing.assert_close(model(tokens), expected)
+
+
 def test_map_of_a_pair_is_that_of_the_first_sequence(small):
     pair = classifier(**small, two_towers=True).eval()
     single = classifier(**small).eval()

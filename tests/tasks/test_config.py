@@ -34,6 +34,46 @@ PUBLISHED = {
         },
         "spion": {"block_size": 64, "quantile": 0.98, "density": 0.04},
     },
+    "pathfinder": {
+        "model": {"layers": 2, "vocab_size": 512, "max_length": 1024, "n_classes": 2},
+        "train": {
+            "steps": 50000,
+            "batch_size": 256,
+            "learning_rate": 3e-4,
+            "warmup_steps": 312,
+            "eval_every": 500,
+        },
+        "spion": {"block_size": 32, "quantile": 0.96, "density": 0.05},
+    },
+    "retrieval": {
+        "model": {
+            "layers": 2,
+            "vocab_size": 512,
+            "max_length": 4096,
+            "n_classes": 2,
+            "two_towers": True,
+            "pair_features": "products",
+        },
+        "train": {
+            "steps": 40000,
+            "batch_size": 32,
+            "learning_rate": 3e-4,
+            "warmup_steps": 800,
+            "eval_every": 200,
+        },
+        "spion": {"block_size": 64, "quantile": 0.99, "density": 0.021},
+    },
+    "text": {
+        "model": {"layers": 2, "vocab_size": 512, "max_length": 4096, "n_classes": 2},
+        "train": {
+            "steps": 30000,
+            "batch_size": 32,
+            "learning_rate": 1e-4,
+            "warmup_steps": 80,
+            "eval_every": 200,
+        },
+        "spion": {"block_size": 64, "quantile": 0.99, "density": 0.03},
+    },
 }
 COMMON = {
     "model": {
@@ -69,19 +109,22 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", task_names())
 def test_published_values(name: str) -> None:
     config = load_config(name)
     for section in ("model", "train", "spion"):
-        expected = PUBLISHED[name][section] | COMMON[section]
+        expected = COMMON[section] | PUBLISHED[name][section]
         found = getattr(config, section).model_dump()
         assert {key: found[key] for key in expected} == expected
 
 
 def test_masks_differ_between_the_tasks() -> None:
-    image, listops = load_config("image").model, load_config("listops").model
-    assert (image.mask_attention, image.mask_pooling) == (False, True)
-    assert (listops.mask_attention, listops.mask_pooling) == (True, True)
+    masks = {name: load_config(name).model for name in task_names()}
+    assert {name for name, model in masks.items() if not model.mask_attention} == {
+        "image",
+        "pathfinder",
+    }
+    assert all(model.mask_pooling for model in masks.values())
 
 
 @pytest.mark.parametrize("name", task_names())
@@ -90,8 +133,9 @@ def test_every_value_has_an_origin_and_choices_say_so(name: str) -> None:
     keys = {
         f"{section}.{key}"
         for section in ("model", "train", "spion")
-        for key in getattr(config, section).model_dump()
+        for key in getattr(config, section).model_dump(exclude_unset=True)
     }
+    assert ("model.pair_features" in keys) == config.model.two_towers
     assert set(config.origins) == keys
     choices = {k for k, origin in config.origins.items() if origin.startswith("spion_bench choice")}
     assert choices == {"train.latest_transition_step", "train.eval_batch_size"}

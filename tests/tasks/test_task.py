@@ -16,6 +16,9 @@ CONFIGS = Path(__file__).parents[2] / "spion_bench" / "tasks" / "configs"
 SMALL: dict[str, dict[str, Any]] = {
     "image": {"source": "digits", "length": 256},
     "listops": {"length": 64, "n_train": 50, "n_dev": 20, "n_test": 30},
+    "pathfinder": {"length": 1024, "n_train": 8, "n_dev": 4, "n_test": 4},
+    "retrieval": {"length": 64, "n_train": 50, "n_dev": 20, "n_test": 30},
+    "text": {"length": 64, "n_train": 50, "n_dev": 20, "n_test": 30},
 }
 
 
@@ -31,7 +34,8 @@ def test_loaded_tasks_keep_the_promises_of_task_data(name: str) -> None:
     assert (data.vocab_size, data.n_classes) == (config.model.vocab_size, config.model.n_classes)
     assert data.length == SMALL[name]["length"]
     for split in (data.train, data.dev, data.test):
-        assert split.inputs.shape == (len(split), data.length)
+        towers = (2,) if config.model.two_towers else ()
+        assert split.inputs.shape == (len(split), *towers, data.length)
         assert split.inputs.dtype in (np.int16, np.int32)
         assert split.labels.dtype == np.int64
         assert split.inputs.flags.writeable  # torch warns about what is not
@@ -80,7 +84,7 @@ def replace_image_loader(monkeypatch: pytest.MonkeyPatch, split: Split) -> None:
 
 @pytest.mark.parametrize("get", [load_config, load_task])
 def test_unknown_task_suggests_the_nearest(get: Any) -> None:
-    message = "no task 'lisops'; did you mean 'listops'.*tasks are image, listops"
+    message = "no task 'lisops'; did you mean 'listops'.*tasks are image, listops, pathfinder"
     with pytest.raises(ValueError, match=message):
         get("lisops")
 
@@ -108,11 +112,12 @@ def test_first_keeps_inputs_and_labels_together() -> None:
     assert len(split.first(None)) == len(split.first(9)) == 3
 
 
-def test_tasks_need_neither_torch_nor_scikit_learn_until_digits_are_loaded() -> None:
+def test_tasks_import_neither_torch_nor_scikit_learn_until_digits_are_loaded() -> None:
     code = (
         "import sys, spion_bench.tasks as t; t.load_config('image'); "
-        "t.load_task('listops', options=dict(length=64, n_train=2, n_dev=2, n_test=2)); "
-        "import spion_bench.tasks.image; "
+        "[t.load_task(n, options=dict(length=64, n_train=2, n_dev=2, n_test=2)) "
+        "for n in ('listops', 'retrieval', 'text')]; "
+        "import spion_bench.tasks.image, spion_bench.tasks.pathfinder; "
         "print({'torch', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

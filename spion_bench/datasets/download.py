@@ -1,0 +1,278 @@
+"""Downloading one file over HTTP: goes on where it was cut off, retries, and never trusts lengths.
+
+This is urllib with care and no library: pooch, the library for fetching scientific data, starts
+from the first byte again whenever a connection drops, which a file of 8 GB does not survive.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spion_bench import __version__
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes there are so far and, where known, the bytes there will be."""
+
+SPARE_BYTES = 256 << 20  # what a full disk would break is not only ours
+
+_CHUNK_BYTES = 1 << 17
+_LONGEST_WAIT_S = 60.0
+_BUSY = {408, 425, 429, 500, 502, 503, 504}  # statuses that pass
+_RANGE_NOT_SATISFIABLE = 416
+_PASSING = (ConnectionError, TimeoutError, http.client.HTTPException, urllib.error.URLError)
+
+
+class _WrongPartError(http.client.HTTPException):
+    """The server answered with another part of the file than the one asked for."""
+
+
+class DownloadError(OSError):
+    """A file could not be downloaded; says which, why, and how to get it otherwise."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try.
+
+    Attributes:
+        attempts: In a row without a new byte; then it is given up.
+        first_wait_s: Before the second attempt; doubles with each one, up to a minute.
+        timeout_s: Without a byte from the server, after which the connection is given up.
+    """
+
+    attempts: int = 5
+    first_wait_s: float = 1.0
+    timeout_s: float = 30.0
+
+
+DEFAULT_PATIENCE = Patience()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is known about a begun download: for which address, of which version of the file."""
+
+    url: str
+    validator: str | None
+    total: int
+
+
+def download(
+    url: str,
+    partial: Path,
+    *,
+    size: int | None = None,
+    patience: Patience = DEFAULT_PATIENCE,
+    on_progress: Progress = lambda done, total: None,
+) -> bool:
+    """Download ``url`` to ``partial``, whose bytes from an earlier, interrupted call are kept.
+
+    A begun file is continued only if the server says (``If-Range``) that it still has the same
+    version; else it is fetched from its first byte. ``<partial>.json`` remembers that version.
+
+    Args:
+        url: An ``http`` or ``https`` address.
+        partial: Where the bytes go; the caller checks and renames it.
+        size: Bytes expected, where known.
+        patience: How long to try.
+        on_progress: Called after every chunk.
+
+    Returns:
+        Whether bytes of an earlier call or connection were used.
+
+    Raises:
+        DownloadError: If the server has no such file, offers another size, or cannot be reached.
+        OSError: If the disk is full or not writable.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"url: expected an http or https address, got {url!r}")
+    failures = 0
+    while True:
+        before = _size_of(partial)
+        try:
+            return _fetch_rest(url, partial, size, patience.timeout_s, on_progress)
+        except _PASSING as error:
+            problem = _lasting_problem(error)
+            failures = 0 if _size_of(partial) > before else failures + 1
+            if problem or failures >= patience.attempts:
+                raise DownloadError(f"{url}: {problem or _describe(error)}") from error
+            time.sleep(min(patience.first_wait_s * 2**failures, _LONGEST_WAIT_S))
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise OSError if ``folder`` has no room for ``needed`` bytes and some to spare."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE_BYTES:
+        raise OSError(
+            errno.ENOSPC,
+            f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; make room or choose "
+            "another --data-dir",
+            str(folder),
+        )
+
+
+def notes_of(partial: Path) -> Path:
+    """Return the path of the notes beside a begun download."""
+    return partial.with_name(partial.name + ".json")
+
+
+def discard(partial: Path) -> None:
+    """Remove a begun download and its notes."""
+    partial.unlink(missing_ok=True)
+    notes_of(partial).unlink(missing_ok=True)
+
+
+def _fetch_rest(
+    url: str, partial: Path, size: int | None, timeout_s: float, on_progress: Progress
+) -> bool:
+    """Make one request for what is missing; return whether earlier bytes were used."""
+    start, known = _resume_point(url, partial)
+    if known is not None and start == known.total:
+        on_progress(start, start)
+        return True
+    request = urllib.request.Request(url, headers=_headers(start, known))
+    try:
+        with _opener().open(request, timeout=timeout_s) as response:
+            start = start if response.status == http.client.PARTIAL_CONTENT else 0
+            source = _examine(url, response, start, known, size)
+            check_disk(partial.parent, source.total - start)
+            if start == 0:
+                discard(partial)  # before the notes, which must never be about other bytes
+            notes_of(partial).write_text(json.dumps(vars(source)), encoding="utf-8")
+            _copy(response, partial, start, source.total, on_progress)
+    except _WrongPartError:
+        discard(partial)  # this server's parts are no good: the next attempt takes the whole file
+        raise
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == _RANGE_NOT_SATISFIABLE:
+            discard(partial)
+        raise
+    return start > 0
+
+
+def _resume_point(url: str, partial: Path) -> tuple[int, _Source | None]:
+    """Return how many bytes of a begun download are good, and of what they are."""
+    try:
+        known = _Source(**json.loads(notes_of(partial).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return 0, None
+    start = _size_of(partial)
+    if known.url != url or not known.validator or start == 0 or start > known.total:
+        return 0, None
+    return start, known
+
+
+def _headers(start: int, known: _Source | None) -> dict[str, str]:
+    headers = {"User-Agent": f"spion_bench/{__version__}", "Accept-Encoding": "identity"}
+    if known is not None and known.validator:
+        headers |= {"Range": f"bytes={start}-", "If-Range": known.validator}
+    return headers
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Return an opener for HTTP only: a redirect cannot lead to a file or to FTP."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _examine(
+    url: str,
+    response: http.client.HTTPResponse,
+    start: int,
+    known: _Source | None,
+    size: int | None,
+) -> _Source:
+    """Check what the server is about to send; return what it belongs to."""
+    if "text/html" in (response.headers.get("Content-Type") or ""):
+        raise DownloadError(f"{url}: the server sent a web page, not the file")
+    total = _total_length(response, start)
+    if total is None:
+        raise DownloadError(
+            f"{url}: the server does not tell the file's length, so a broken download could not "
+            "be told from a whole one"
+        )
+    if size is not None and total != size:
+        raise DownloadError(f"{url}: expected {size} bytes, the server offers {total}")
+    if start and known is not None and total != known.total:
+        raise _WrongPartError(f"the file's length changed from {known.total} to {total}")
+    etag = response.headers.get("ETag")
+    is_strong = etag is not None and not etag.startswith("W/")
+    validator = etag if is_strong else response.headers.get("Last-Modified")
+    return _Source(url, validator, total)
+
+
+def _total_length(response: http.client.HTTPResponse, start: int) -> int | None:
+    if response.status == http.client.PARTIAL_CONTENT:
+        found = re.fullmatch(
+            r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range") or ""
+        )
+        if found is None or int(found[1]) != start:
+            raise _WrongPartError(
+                f"asked for bytes from {start}, got {response.headers.get('Content-Range')!r}"
+            )
+        return int(found[3])
+    length = response.headers.get("Content-Length")
+    return int(length) if length is not None and length.isdigit() else None
+
+
+def _copy(
+    response: http.client.HTTPResponse,
+    partial: Path,
+    start: int,
+    total: int,
+    on_progress: Progress,
+) -> None:
+    done = start
+    with open(partial, "r+b" if start else "wb") as file:
+        file.seek(start)
+        on_progress(done, total)
+        while chunk := response.read(min(_CHUNK_BYTES, total - done)):
+            file.write(chunk)
+            done += len(chunk)
+            on_progress(done, total)
+    if done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _lasting_problem(error: Exception) -> str | None:
+    """Return what is wrong if trying again cannot help, else None."""
+    if isinstance(error, urllib.error.HTTPError):
+        if error.code in _BUSY or error.code == _RANGE_NOT_SATISFIABLE:
+            return None
+        return _describe(error)
+    reason = getattr(error, "reason", None)
+    return str(reason) if isinstance(reason, ssl.SSLCertVerificationError) else None
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return f"the server cannot be reached: {error.reason}"
+    return f"the connection broke: {error}"
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,43 @@
+"""The stand-in for AAN: are two pieces of source code of the same file?
+
+The first piece is of a SciPy file; the second is another one of that file, or of a NumPy file. So
+style alone tells something, as it does about papers, and comparing the pieces tells more. Were both
+files SciPy's, a small Transformer would need thousands of steps to leave chance.
+"""
+
+from __future__ import annotations
+
+from spion_bench.tasks.corpus import read_corpus, sequence_of, shuffled
+
+STAND_IN_PACKAGES = ("numpy", "scipy")
+_PAIRS_PER_FILE = 8  # of each label
+_MIN_PIECES = 3  # of a SciPy file
+
+Pair = tuple[bytes, bytes, int]
+"""Two texts, and 1 if they are related, else 0."""
+
+
+def make_stand_in(*, seed: int) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """Return the pairs of train, dev and test, half of each label; a file is in one split only."""
+    train, dev, test = (_make_split(split, seed) for split in ("train", "dev", "test"))
+    return train, dev, test
+
+
+def _make_split(split: str, seed: int) -> list[Pair]:
+    files = [file for file in read_corpus(STAND_IN_PACKAGES) if file.split == split]
+    numpy_files, scipy_files = (
+        [pieces for file in files if file.package == package and (pieces := file.pieces())]
+        for package in STAND_IN_PACKAGES
+    )
+    draw = sequence_of("retrieval", seed, split)
+    pairs: list[Pair] = []
+    for pieces in scipy_files:
+        if len(pieces) < _MIN_PIECES:
+            continue
+        places = range(len(pieces))
+        for first in shuffled(places, draw)[:_PAIRS_PER_FILE]:
+            second = (first + 1 + int(draw() * (len(pieces) - 1))) % len(pieces)
+            others = numpy_files[int(draw() * len(numpy_files))]
+            pairs.append((pieces[first], pieces[second], 1))
+            pairs.append((pieces[first], others[int(draw() * len(others))], 0))
+    return shuffled(pairs, draw)

@@ -1,0 +1,110 @@
+"""The text task: the class of a document that is read byte by byte.
+
+The published data is IMDb's film reviews, negative or positive (Long Range Arena). Its training
+half is the training split; its test half is both the dev and the test split, as IMDb has no other,
+unless a part of the training half is held out. Where IMDb is not at hand, pieces of source code,
+of one library or of another, stand in for it, and are labelled as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from spion_bench.tasks.byte_encoding import default_max_length, encode_bytes
+from spion_bench.tasks.config import Settings
+from spion_bench.tasks.sources import splits_sha256
+from spion_bench.tasks.task import DataSource, Split, TaskSplits, parse_options
+from spion_bench.tasks.text_sources import (
+    Document,
+    find_imdb,
+    make_stand_in,
+    read_imdb,
+)
+
+_HELD_OUT = 10  # one in so many training documents
+
+
+class TextOptions(Settings):
+    """Options of the text task.
+
+    Attributes:
+        source: ``"auto"`` takes IMDb if it is there, else the stand-in; the data source says which.
+        length: Ids per document, zeros on the right included.
+        max_length: Bytes read of a document; None: the published 4000 at length 4096 and 1000 at
+            1024, else ``length``.
+        dev: ``"test"``: IMDb's dev split is its test split, as published; ``"held_out"``: the last
+            tenth of its training documents. The stand-in has a dev split of its own.
+        n_train: Use at most this many training examples, the first ones; None: all.
+        n_dev: The same for the dev split.
+        n_test: The same for the test split.
+        verify: Whether IMDb must have the published content; False is for tests.
+        seed: Of the order of the documents, and of the stand-in's choice.
+    """
+
+    source: Literal["auto", "imdb", "stand-in"] = "auto"
+    length: int = Field(default=4096, ge=8)
+    max_length: PositiveInt | None = None
+    dev: Literal["test", "held_out"] = "test"
+    n_train: PositiveInt | None = None
+    n_dev: PositiveInt | None = None
+    n_test: PositiveInt | None = None
+    verify: bool = True
+    seed: NonNegativeInt = 0
+
+
+def load(data_dir: Path | None, options: Mapping[str, object]) -> TaskSplits:
+    """Load the text task; ``options`` are those of ``TextOptions``.
+
+    Raises:
+        ValueError: If an option is not allowed or a data file is damaged.
+        FileNotFoundError: If the source asked for is not there.
+    """
+    chosen = parse_options(TextOptions, "text", options)
+    reason = "as asked"
+    name = chosen.source
+    if name == "auto":
+        name = "stand-in" if find_imdb(data_dir) is None else "imdb"
+        reason = f"chosen because IMDb was {'not ' if name == 'stand-in' else ''}found"
+    if name == "imdb":
+        documents = read_imdb(data_dir, seed=chosen.seed, verify=chosen.verify)
+    else:
+        documents = make_stand_in(seed=chosen.seed)
+    train, dev = documents.train, documents.dev
+    if dev is None:
+        dev = documents.test
+        if chosen.dev == "held_out":
+            n_known = len(train) - len(train) // _HELD_OUT
+            train, dev = train[:n_known], train[n_known:]
+    wanted = ((train, chosen.n_train), (dev, chosen.n_dev), (documents.test, chosen.n_test))
+    splits = [_encode(part[:count], chosen) for part, count in wanted]
+    source = DataSource(
+        name=name,
+        version=documents.version,
+        fingerprint=splits_sha256(*splits),
+        stand_in=name == "stand-in",
+        description=(
+            f"{documents.description} ({reason}); uses {len(splits[0])} of {len(train)} train, "
+            f"{len(splits[1])} of {len(dev)} dev{_dev_note(documents.dev is None, chosen)} and "
+            f"{len(splits[2])} of {len(documents.test)} test examples"
+        ),
+    )
+    return TaskSplits(splits[0], splits[1], splits[2], source)
+
+
+def _dev_note(without_dev: bool, options: TextOptions) -> str:
+    if not without_dev:
+        return ""
+    return " (the test split)" if options.dev == "test" else " (held out of train)"
+
+
+def _encode(documents: list[Document], options: TextOptions) -> Split:
+    max_length = options.max_length or default_max_length(options.length)
+    inputs = np.empty((len(documents), options.length), np.int16)
+    for row, (content, _) in enumerate(documents):
+        encode_bytes(content, inputs[row], max_length)
+    return Split(inputs, np.array([label for _, label in documents], np.int64))
