@@ -1,8 +1,9 @@
 """The gate before the clock: outputs and gradients against a float64 oracle.
 
-The oracle gathers the kept blocks of one block row at a time; a dense method is checked with the
-full pattern. The method may err at most twice as much as the plain-PyTorch reference does in
-float32, plus a rounding band.
+The oracle of a block pattern gathers the kept blocks of one block row at a time. The method may err
+at most twice as much as the plain-PyTorch reference does in float32, plus a rounding band. Methods
+with a mask of their own are checked by ``gate_mask``, those that are not exact by
+``gate_properties``.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class GateResult:
     """Largest absolute errors and what was allowed.
 
     Attributes:
-        errors: For ``out dq dk dv``: the largest absolute error, and under ``<name>_budget`` the
-            largest one allowed.
+        errors: For ``out dq dk dv``, or for each property of a method that is not exact: the
+            largest absolute error, and under ``<name>_budget`` the largest one allowed.
         reason: What failed, or None if nothing did.
     """
 
@@ -59,9 +60,9 @@ class GateResult:
     def severity(self) -> tuple[bool, float]:
         """Whether something failed, and the largest error in units of what is allowed."""
         shares = [
-            self.errors[name] / self.errors[f"{name}_budget"]
-            for name in RESULTS
-            if name in self.errors
+            error / self.errors[f"{name}_budget"]
+            for name, error in self.errors.items()
+            if f"{name}_budget" in self.errors
         ]
         return self.reason is not None, max(shares)
 
@@ -122,6 +123,7 @@ def check_against(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     forward_only: bool = False,
+    padded_rows: bool = True,
 ) -> GateResult:
     """Compare ``attention`` with any oracle, by the rule that all methods are held to.
 
@@ -134,9 +136,12 @@ def check_against(
         device: Where ``attention`` runs.
         dtype: In which ``attention`` and ``plain`` compute.
         forward_only: Whether there is no backward pass to compare.
+        padded_rows: Whether the rows of padding are compared too.
     """
-    inputs, mask = _inputs(shape, seed, dtype)
+    inputs, mask = draw_inputs(shape, seed, dtype)
     names = RESULTS[:1] if forward_only else RESULTS
+    if mask is not None and not padded_rows:
+        attention, oracle, plain = (_real_rows(f) for f in (attention, oracle, plain))
     exact = _results(oracle, inputs, mask, torch.float64, "cpu", len(names))
     rounded = _results(plain, inputs, mask, dtype, "cpu", len(names))
     measured = _results(attention, inputs, mask, dtype, device, len(names))
@@ -156,17 +161,35 @@ def check_against(
     return GateResult(errors, "; ".join(failures) or None)
 
 
-def _inputs(shape: GateShape, seed: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor | None]:
+def shape_heads(shape: GateShape) -> int:
+    """Return the heads of the inputs that are drawn: two batch-heads at most."""
+    return 1 if shape.masked else min(shape.heads, 2)
+
+
+def draw_inputs(
+    shape: GateShape, seed: int, dtype: torch.dtype
+) -> tuple[list[Tensor], Tensor | None]:
     """Draw q, k, v and the output's gradient in float64, and a mask with a padded tail."""
     generator = torch.Generator().manual_seed(seed)
-    batch, heads = (2, 1) if shape.masked else (1, min(shape.heads, 2))
-    size = (batch, heads, shape.length, shape.head_dim)
+    batch = 2 if shape.masked else 1
+    size = (batch, shape_heads(shape), shape.length, shape.head_dim)
     inputs = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(4)]
     inputs = [x.to(dtype).to(torch.float64) for x in inputs]  # the same for both dtypes
     if not shape.masked:
         return inputs, None
     lengths = torch.tensor([shape.length, shape.length * 3 // 4])
     return inputs, torch.arange(shape.length)[None, :] < lengths[:, None]
+
+
+def _real_rows(attention: AttentionFunction | Attention) -> AttentionFunction:
+    """Set the rows of padding to 0: they are not compared and have no gradient."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
+        assert key_padding_mask is not None
+        out: Tensor = attention(q, k, v, key_padding_mask)
+        return torch.where(key_padding_mask[:, None, :, None], out, 0)
+
+    return attend
 
 
 def _results(
@@ -179,7 +202,10 @@ def _results(
 ) -> list[Tensor]:
     """Return the first ``count`` of out, dq, dk, dv, in float64 on the CPU."""
     q, k, v, dout = (x.to(device=device, dtype=dtype) for x in inputs)
-    q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+    q, k, v = (x.detach().requires_grad_(count > 1) for x in (q, k, v))
     out = attention(q, k, v, None if mask is None else mask.to(device))
-    gradients = torch.autograd.grad(out, (q, k, v), dout) if count > 1 else ()
+    gradients: tuple[Tensor, ...] = ()
+    if count > 1:
+        # A method may ignore an input, as shared queries and keys do: its gradient is 0.
+        gradients = torch.autograd.grad(out, (q, k, v), dout, materialize_grads=True)
     return [x.detach().to(device="cpu", dtype=torch.float64) for x in (out, *gradients)]

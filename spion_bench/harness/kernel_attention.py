@@ -19,11 +19,10 @@ from spion_bench.harness.gate import (
 )
 from spion_bench.harness.kernel_case import KernelCase, subject_dtype
 from spion_bench.harness.kernel_limits import FORWARD_ONLY
-from spion_bench.harness.kernel_peers import flex_forward, sliding_window, window_reference
+from spion_bench.harness.kernel_peers import sliding_window, window_reference
 from spion_bench.harness.registry import METHODS, load_object
-from spion_bench.harness.subject import UnsupportedError
 from spion_bench.harness.synthetic import band_and_stripes
-from spion_bench.model.attention import dense_attention
+from spion_bench.model.attention import UnsupportedError, dense_attention
 from spion_bench.ops import block_attention
 from spion_bench.ops.block_attention import Implementation
 
@@ -135,7 +134,8 @@ def _dense_eager(case: KernelCase) -> BoundAttention:
 def _flex(case: KernelCase) -> BoundAttention:
     pattern = case_pattern(case)
     scores = pattern.nnzb * pattern.block_size**2
-    return BoundAttention(flex_forward(pattern), scores, pattern)
+    flex = load_object(METHODS["flex"].factory)(pruned="minus_inf", pattern=pattern)
+    return BoundAttention(flex, scores, pattern)
 
 
 def _window(case: KernelCase) -> BoundAttention:

@@ -15,13 +15,13 @@ from spion_bench.harness.kernel_pass import check_kernel, kernel_outcome
 from spion_bench.harness.kernel_subjects import Setting
 from spion_bench.harness.metrics import single
 from spion_bench.harness.outcome import Job, Outcome
-from spion_bench.harness.subject import UnsupportedError
 from spion_bench.measure.memory import (
     CpuPeakMeter,
     clear_refs_problem,
     release_free_heap,
     resident_bytes,
 )
+from spion_bench.model.attention import UnsupportedError
 
 OUTPUTS = 4  # the output and the gradients of q, k and v, all of one size
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from spion_bench.harness.metrics import sampled, single
 from spion_bench.harness.outcome import Job, Outcome
-from spion_bench.harness.subject import UnsupportedError, prepare_subject
+from spion_bench.harness.subject import prepare_subject
 from spion_bench.harness.training_step import TrainingStep
 from spion_bench.measure.memory import (
     clear_refs_problem,
@@ -18,6 +18,7 @@ from spion_bench.measure.memory import (
     present_bytes,
     release_free_heap,
 )
+from spion_bench.model.attention import UnsupportedError
 
 FRAMED_STEPS = 3
 

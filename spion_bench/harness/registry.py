@@ -7,8 +7,8 @@ imports nothing heavy and the suite itself never imports a baseline.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from spion_bench.harness.names import check_name
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spion_bench.model.attention import Attention
 
 Variant = Literal["CF", "C", "F"]
+Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Method:
         factory: ``"module:object"``; calling the object gives one layer's ``Attention``.
         variant: SPION's pattern variant, or None for a method without learned patterns.
         devices: Device types this version of the suite can run it on.
+        arguments: Keyword arguments of the factory.
+        spion_arguments: Names of SPION settings that the factory takes as well, for methods that
+            are to use the task's block size or as many keys as SPION keeps.
+        takes_layer: Whether the factory also takes ``layer``, the layer's number, for example to
+            seed each layer's random blocks.
     """
 
     name: str
@@ -38,12 +44,20 @@ class Method:
     factory: str
     variant: Variant | None = None
     devices: tuple[str, ...] = ("cpu",)
+    arguments: Mapping[str, Scalar] = field(default_factory=dict)
+    spion_arguments: tuple[str, ...] = ()
+    takes_layer: bool = False
 
-    def parameters(self, spion: SpionConfig) -> dict[str, str | int | float | bool | None]:
+    def parameters(self, spion: SpionConfig) -> dict[str, Scalar]:
         """Return every parameter of the method that can change its numbers."""
-        if self.variant is None:
-            return {}
-        return {"variant": self.variant, **spion.model_dump()}
+        found = self.factory_arguments(spion)
+        if self.variant is not None:
+            found = {**found, "variant": self.variant, **spion.model_dump()}
+        return found
+
+    def factory_arguments(self, spion: SpionConfig) -> dict[str, Scalar]:
+        """Return the keyword arguments of the factory that are the same for every layer."""
+        return {**self.arguments, **{name: getattr(spion, name) for name in self.spion_arguments}}
 
 
 _SPION = "spion_bench.model.attention:SpionAttention"
@@ -63,9 +77,127 @@ METHODS: dict[str, Method] = {
             "baselines.dense_eager:DenseEager",
             devices=("cpu", "cuda"),
         ),
+        Method(
+            "sliding_window",
+            "a window of 512 tokens",
+            "baselines.sliding_window:SlidingWindow",
+            devices=("cpu", "cuda"),
+            arguments={"window": 512},
+        ),
+        Method(
+            "sliding_window@matched",
+            "a window with as many keys as SPION-CF keeps at most",
+            "baselines.sliding_window:MatchedSlidingWindow",
+            devices=("cpu", "cuda"),
+            spion_arguments=("block_size", "quantile"),
+        ),
+        Method(
+            "longformer",
+            "Longformer: a window of 512 tokens and a global one",
+            "baselines.longformer:Longformer",
+            devices=("cpu", "cuda"),
+            arguments={"window": 512, "n_global": 1},
+        ),
+        Method(
+            "longformer@matched",
+            "Longformer with a window with as many keys as SPION-CF keeps at most",
+            "baselines.longformer:MatchedLongformer",
+            devices=("cpu", "cuda"),
+            spion_arguments=("block_size", "quantile"),
+        ),
+        Method(
+            "bigbird",
+            "BigBird: window, global and random blocks of 64 tokens",
+            "baselines.bigbird:BigBird",
+            devices=("cpu", "cuda"),
+            arguments={"block_size": 64, "n_window": 3, "n_random": 3},
+            takes_layer=True,
+        ),
+        Method(
+            "reformer",
+            "Reformer: LSH attention, two rounds, chunks of 64 tokens",
+            "baselines.reformer:Reformer",
+            devices=("cpu", "cuda"),
+            arguments={"chunk": 64, "n_hashes": 2},
+            takes_layer=True,
+        ),
+        Method(
+            "sparse_transformer@strided",
+            "Sparse Transformer: local blocks and blocks a stride apart",
+            "baselines.sparse_transformer:SparseTransformer",
+            devices=("cpu", "cuda"),
+            arguments={"pattern": "strided", "block_size": 64},
+        ),
+        Method(
+            "sparse_transformer@fixed",
+            "Sparse Transformer: groups of blocks and a summary block of each",
+            "baselines.sparse_transformer:SparseTransformer",
+            devices=("cpu", "cuda"),
+            arguments={"pattern": "fixed", "block_size": 64},
+        ),
+        Method(
+            "longformer_hf",
+            "Hugging Face's Longformer attention: a window of 512 tokens",
+            "baselines.longformer_hf:LongformerHF",
+            devices=("cpu", "cuda"),
+            arguments={"window": 512, "n_global": 0},
+        ),
+        Method(
+            "bigbird_hf",
+            "Hugging Face's BigBird attention: window, global and random blocks",
+            "baselines.bigbird_hf:BigBirdHF",
+            devices=("cpu", "cuda"),
+            arguments={"block_size": 64, "n_random": 3},
+            takes_layer=True,
+        ),
+        Method(
+            "reformer_hf",
+            "Hugging Face's Reformer attention: LSH, queries serve as keys",
+            "baselines.reformer_hf:ReformerHF",
+            devices=("cpu", "cuda"),
+            arguments={"chunk": 64, "n_hashes": 2},
+            takes_layer=True,
+        ),
+        Method(
+            "xformers_fmha",
+            "exact dense attention through xFormers' memory-efficient operators",
+            "baselines.xformers_fmha:XformersFmha",
+            devices=("cuda",),
+        ),
+        Method(
+            "xformers_window",
+            "a window of 512 tokens through xFormers, in bfloat16",
+            "baselines.xformers_fmha:XformersWindow",
+            devices=("cuda",),
+            arguments={"window": 512},
+        ),
+        Method(
+            "flex",
+            "SPION-CF on PyTorch's FlexAttention instead of the suite's kernel",
+            "baselines.flex:Flex",
+            "CF",
+            devices=("cpu", "cuda"),
+        ),
         Method("spion_c", "SPION-C: diagonal filter, top-k blocks", _SPION, "C"),
         Method("spion_f", "SPION-F: flood fill on the unfiltered map", _SPION, "F"),
         Method("spion_cf", "SPION-CF: diagonal filter, then flood fill", _SPION, "CF"),
+        *(
+            Method(
+                f"spion+{pattern}",
+                f"SPION's kernel on {summary}, in SPION's block size",
+                "baselines.patterned:SpionKernel",
+                arguments={"pattern": pattern},
+                spion_arguments=("block_size",),
+                takes_layer=True,
+            )
+            for pattern, summary in (
+                ("window_block", "the blocks of a window of 512 tokens"),
+                ("longformer_block", "the blocks of Longformer's window and global token"),
+                ("bigbird_block", "BigBird's blocks"),
+                ("strided", "Sparse Transformer's strided pattern"),
+                ("fixed", "Sparse Transformer's fixed pattern"),
+            )
+        ),
     )
 }
 
@@ -86,13 +218,14 @@ def attention_maker(
         patterns: One pattern per layer, or None to start in SPION's dense phase.
     """
     factory = load_object(method.factory)
+    arguments: dict[str, Any] = dict(method.factory_arguments(spion))
 
     def make(layer: int) -> Attention:
-        if method.variant is None:
-            attention: Attention = factory()
-        else:
-            pattern = None if patterns is None else patterns[layer]
-            attention = factory(pruned=spion.pruned, pattern=pattern)
+        own: dict[str, Any] = {"layer": layer} if method.takes_layer else {}
+        if method.variant is not None:
+            own["pruned"] = spion.pruned
+            own["pattern"] = None if patterns is None else patterns[layer]
+        attention: Attention = factory(**arguments, **own)
         return attention
 
     return make

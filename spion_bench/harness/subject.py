@@ -11,18 +11,16 @@ import torch
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.harness.artifacts import read_patterns
 from spion_bench.harness.gate import GateResult, GateShape, check_attention
+from spion_bench.harness.gate_mask import check_own_mask
+from spion_bench.harness.gate_properties import check_properties
 from spion_bench.harness.outcome import Job
 from spion_bench.harness.plan import Cell
 from spion_bench.harness.registry import Method, attention_maker, find_method
 from spion_bench.harness.settings import TaskSettings, task_settings
 from spion_bench.harness.synthetic import BAND_AND_STRIPES, band_and_stripes, block_budget
-from spion_bench.model.attention import Attention
+from spion_bench.model.attention import Attention, UnsupportedError
 from spion_bench.records import MethodInfo, PatternInfo, TaskInfo
 from spion_bench.tasks import TaskData, load_task
-
-
-class UnsupportedError(RuntimeError):
-    """The method or the machine cannot do what the cell asks; the message says why."""
 
 
 class MissingDataError(RuntimeError):
@@ -83,7 +81,10 @@ class Subject:
         """Describe the method for the record."""
         return MethodInfo(
             name=self.method.name,
-            parameters=self.method.parameters(self.settings.spion),
+            parameters={
+                **self.method.parameters(self.settings.spion),
+                **self.example.details(),
+            },
             exact=self.example.capabilities.exact,
             caveats=list(self.example.caveats),
         )
@@ -97,22 +98,32 @@ class Subject:
     def check(self) -> GateResult:
         """Run the gate on the cell's shape, with every different pattern of the cell.
 
-        The errors are those of the pattern that comes closest to what is allowed, or exceeds it
-        most.
+        A method with patterns is compared on them, another exact one on its own mask; one that is
+        not exact has to show the properties that attention has. The errors are those of the layer
+        that comes closest to what is allowed, or exceeds it most.
         """
-        model = self.settings.model
+        model, device = self.settings.model, self.cell.device
         shape = GateShape(model.heads, self.task.length, model.head_dim, model.mask_attention)
-        if self.patterns is None:
-            full = BlockPattern.full(self.task.length, self.settings.spion.block_size)
-            checks = [(self.example, full)]
+        forward_only = not self.example.capabilities.trains_on(device)
+        if self.patterns is not None:
+            results = [
+                check_attention(
+                    self.make_attention(layer),
+                    shape,
+                    self.patterns[layer],
+                    self.settings.spion.pruned,
+                    device=device,
+                    forward_only=forward_only,
+                )
+                for layer in self._distinct_layers()
+            ]
         else:
-            make = self.make_attention
-            checks = [(make(layer), self.patterns[layer]) for layer in self._distinct_layers()]
-        pruned = "minus_inf" if self.patterns is None else self.settings.spion.pruned
-        results = [
-            check_attention(attention, shape, pattern, pruned, device=self.cell.device)
-            for attention, pattern in checks
-        ]
+            check = check_own_mask if self.example.capabilities.exact else check_properties
+            layers = range(model.layers if self.method.takes_layer else 1)
+            results = [
+                check(self.make_attention(layer), shape, device=device, forward_only=forward_only)
+                for layer in layers
+            ]
         reasons = [result.reason for result in results if result.reason]
         worst = max(results, key=lambda result: result.severity)
         return GateResult(worst.errors, "; ".join(reasons) or None)
@@ -155,11 +166,14 @@ def check_support(cell: Cell, method: Method, example: Attention, length: int) -
         raise UnsupportedError(
             f"{method.name} does not run on {cell.device} in this version; it runs on "
             f"{', '.join(sorted(set(method.devices) & set(can.devices)))}"
+            + (f"; {words}" if (words := example.refusal(cell.device)) else "")
         )
     if torch.float32 not in can.dtypes:
         raise UnsupportedError(f"{method.name} does not accept float32")
-    if not can.backward:
-        raise UnsupportedError(f"{method.name} has no backward pass and cannot train")
+    if not can.trains_on(cell.device) and cell.pass_name != "gate":
+        raise UnsupportedError(
+            f"{method.name} has no backward pass on {cell.device} and cannot train there"
+        )
     if length < can.min_length:
         raise UnsupportedError(
             f"{method.name} needs sequences of at least {can.min_length} tokens, got {length}"

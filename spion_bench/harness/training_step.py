@@ -67,7 +67,9 @@ class TrainingStep:
         q, k, v, dout = self.attention_inputs
         attention = self.model.attention_layers()[0]
         mask = self._attention_mask()
-        torch.autograd.grad(attention(q, k, v, mask), (q, k, v), dout)
+        # A method may ignore an input, as shared queries and keys do: its gradient is 0.
+        out = attention(q, k, v, mask)
+        torch.autograd.grad(out, (q, k, v), dout, materialize_grads=True)
         self._synchronise()
 
     def attention_flops(self) -> int:
@@ -75,12 +77,14 @@ class TrainingStep:
         model, patterns = self._settings.model, self._subject.patterns
         length = self._subject.task.length
         if patterns is None:
-            scores = model.layers * length * length
+            layers = self.model.attention_layers()
+            scores = sum(layer.n_scores(length, model.heads) for layer in layers)
         else:
-            scores = sum(pattern.nnzb * pattern.block_size**2 for pattern in patterns)
+            kept = sum(pattern.nnzb * pattern.block_size**2 for pattern in patterns)
+            scores = model.heads * kept
         return attention_flops(
             batch=self._attention_batch(),
-            heads=model.heads,
+            heads=1,  # the scores are those of all heads
             head_dim=model.head_dim,
             scores=scores,
             backward=True,

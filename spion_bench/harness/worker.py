@@ -27,8 +27,9 @@ from spion_bench.harness.kernel_pass import KernelSession
 from spion_bench.harness.memory_pass import measure_memory
 from spion_bench.harness.outcome import Job, Outcome
 from spion_bench.harness.speed_pass import SpeedSession
-from spion_bench.harness.subject import MissingDataError, UnsupportedError
+from spion_bench.harness.subject import MissingDataError
 from spion_bench.harness.training_step import NonFiniteStepError
+from spion_bench.model.attention import UnsupportedError
 from spion_bench.records import Status
 from spion_bench.train import NonFiniteLossError, ProgressEvent
 

@@ -19,6 +19,10 @@ from spion_bench.ops import attention_map, block_attention
 Pruned = Literal["minus_inf", "zero_logit"]
 
 
+class UnsupportedError(RuntimeError):
+    """The method or the machine cannot do what the cell asks; the message says why."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a method can do; the harness records anything else as ``unsupported``.
@@ -27,15 +31,26 @@ class Capabilities:
         devices: Device types it runs on.
         dtypes: Input dtypes it accepts.
         backward: Whether it can train.
+        forward_only_devices: Device types on which it has no backward pass even so.
         min_length: Shortest sequence it accepts.
         exact: Whether it computes softmax attention over its mask without approximation.
+        padded_rows: Whether rows of padding have an output as other rows do; where not, only the
+            rows of real tokens are compared with the oracle.
+        computes_in: The dtype it computes in whatever its inputs are, or None: in theirs.
     """
 
     devices: tuple[str, ...] = ("cpu", "cuda")
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
     backward: bool = True
+    forward_only_devices: tuple[str, ...] = ()
     min_length: int = 1
     exact: bool = True
+    padded_rows: bool = True
+    computes_in: torch.dtype | None = None
+
+    def trains_on(self, device: str) -> bool:
+        """Return whether the method has a backward pass on that device type."""
+        return self.backward and device not in self.forward_only_devices
 
 
 class Attention(nn.Module):
@@ -57,6 +72,35 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Return the attention output, ``[B, H, L, D]``."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def refusal(self, device: str) -> str | None:
+        """Return in the method's own words why it cannot run on a device type, if it has any."""
+        return None
+
+    def details(self) -> dict[str, str]:
+        """Return what the method chose by itself while it ran, for the record."""
+        return {}
+
+    def token_mask(self, length: int, heads: int) -> Tensor | None:
+        """Return which keys (columns) each query (row) attends to; None: every query to all.
+
+        The gate holds an exact method to this mask.
+
+        Args:
+            length: Sequence length L in tokens.
+            heads: Number of heads H.
+
+        Returns:
+            bool ``[L, L]``, or ``[H, L, L]`` where heads differ, or None.
+        """
+        return None
+
+    def n_scores(self, length: int, heads: int) -> int:
+        """Return the scores that one sequence needs, all heads together."""
+        mask = self.token_mask(length, heads)
+        if mask is None:
+            return heads * length * length
+        return int(mask.sum()) * (1 if mask.ndim == 3 else heads)
 
 
 def dense_attention(

@@ -45,6 +45,12 @@ def tiny_job(tmp_path, pass_name, method="spion_cf", **changes):
     return Job(cell=tiny_cell(pass_name, method, **changes), out=str(tmp_path))
 
 
+def method_job(tmp_path, pass_name, method, **changes):
+    """Return the job of a tiny cell with a method that the tiny profile does not have."""
+    cell = tiny_cell(pass_name, **changes).model_copy(update={"method": method})
+    return Job(cell=cell, out=str(tmp_path))
+
+
 def record_of(cell, status="ok", *, reason=None, **fields):
     """Return a record of ``cell``."""
     return Record(

@@ -8,7 +8,7 @@ from spion_bench.harness.cases import find_case
 from spion_bench.harness.kernel_attention import ATTENTIONS, bind, case_pattern, check_subject
 from spion_bench.harness.kernel_limits import ATTENTION
 from spion_bench.harness.kernel_sweeps import BASE
-from spion_bench.harness.subject import UnsupportedError
+from spion_bench.model.attention import UnsupportedError
 
 SMALL = replace(BASE, length=128, head_dim=16, block_size=16, density=0.3, heads=2)
 UNCOMPILED = sorted(ATTENTIONS.keys() - {"flex_forward"})

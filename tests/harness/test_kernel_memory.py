@@ -6,8 +6,8 @@ from spion_bench.harness import kernel_memory
 from spion_bench.harness.cases import find_case
 from spion_bench.harness.conduct import MALLOC_ENVIRONMENT
 from spion_bench.harness.kernel_memory import KernelMemorySession
-from spion_bench.harness.subject import UnsupportedError
 from spion_bench.harness.worker import kernel_session
+from spion_bench.model.attention import UnsupportedError
 from tests.harness.helpers import tiny_job
 
 SMALL = replace(find_case("sweep_memory_L1024"), heads=2, length=512, block_size=32, density=0.2)

@@ -3,17 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from spion_bench.block_pattern import BlockPattern
-from spion_bench.harness import kernel_peers
 from spion_bench.harness.kernel_attention import check_subject
-from spion_bench.harness.kernel_peers import (
-    flex_block_mask,
-    flex_forward,
-    sliding_window,
-    window_reference,
-)
+from spion_bench.harness.kernel_peers import sliding_window, window_reference
 from spion_bench.harness.kernel_sweeps import BASE
-from spion_bench.harness.subject import UnsupportedError
 
 
 def inputs(length, head_dim=8, seed=0):
@@ -42,29 +34,6 @@ def test_the_window_reference_sees_neighbours_only():
     v = v.detach().clone()
     v[:, :, 3:] = torch.nan  # row 0 sees tokens 0 to 2; a weight of 0 would still spread NaN
     assert torch.equal(first[:, :, 0], window_reference(q, k, v.nan_to_num(0), width=2)[:, :, 0])
-
-
-def test_the_block_mask_is_the_pattern():
-    mask = torch.rand(6, 6, generator=torch.Generator().manual_seed(0)) < 0.4
-    pattern = BlockPattern.from_mask(mask, 16)
-    block_mask = flex_block_mask(pattern)
-    dense = block_mask.to_dense()[0, 0].bool()
-    assert torch.equal(dense, mask)
-    assert block_mask.BLOCK_SIZE == (16, 16)
-    assert int(block_mask.kv_num_blocks.sum()) == 0  # all kept blocks are full ones
-
-
-def test_a_failing_compiler_is_unsupported_with_its_reason(monkeypatch):
-    def compile_nothing(function, dynamic):
-        def call(*tensors, block_mask):
-            raise RuntimeError("No working C++ compiler found\nmore text")
-
-        return call
-
-    monkeypatch.setattr(kernel_peers.torch, "compile", compile_nothing)
-    attend = flex_forward(BlockPattern.band(32, 8, 1))
-    with pytest.raises(UnsupportedError, match=r"^compiled flex_attention: No working C\+\+"):
-        attend(*inputs(32))
 
 
 @pytest.mark.slow

@@ -6,10 +6,11 @@ import torch
 from spion_bench.harness.gate import GateResult
 from spion_bench.harness.memory_pass import measure_memory
 from spion_bench.harness.speed_pass import SpeedSession
-from spion_bench.harness.subject import Subject, UnsupportedError, prepare_subject
+from spion_bench.harness.subject import Subject, prepare_subject
 from spion_bench.harness.training_step import NonFiniteStepError, TrainingStep
 from spion_bench.measure.memory import clear_refs_problem
-from tests.harness.helpers import tiny_job
+from spion_bench.model.attention import UnsupportedError
+from tests.harness.helpers import method_job, tiny_job
 
 MODEL = {"layers": 2}
 
@@ -52,6 +53,18 @@ def test_forgotten_gradients_are_gone(step):
     step.run()
     step.forget_gradients()
     assert all(parameter.grad is None for parameter in step.model.parameters())
+
+
+def test_flops_follow_a_methods_own_mask(tmp_path):
+    job = method_job(tmp_path, "speed", "spion+window_block", model=MODEL)
+    windowed = TrainingStep(prepare_subject(job))
+    # A window of 512 tokens sees all of 256.
+    assert windowed.attention_flops() == 14 * 32 * 2 * 2 * (2 * 256**2)
+    job = method_job(tmp_path, "speed", "sliding_window@matched", model=MODEL)
+    matched = TrainingStep(prepare_subject(job))
+    # 15 of 64 blocks of 32: 60 tokens in a row, so a window of 60 tokens and 61 scores, less the
+    # 30 * 31 that would lie beyond the ends.
+    assert matched.attention_flops() == 14 * 32 * 2 * 2 * (2 * (256 * 61 - 30 * 31))
 
 
 def test_flops_follow_the_kept_blocks(tmp_path, step):

@@ -9,9 +9,10 @@ import torch
 from spion_bench.harness import worker
 from spion_bench.harness.gate import GateResult
 from spion_bench.harness.outcome import Outcome
-from spion_bench.harness.subject import MissingDataError, UnsupportedError
+from spion_bench.harness.subject import MissingDataError
 from spion_bench.harness.training_step import NonFiniteStepError
 from spion_bench.harness.worker import Channel, is_out_of_memory, run_job
+from spion_bench.model.attention import UnsupportedError
 from spion_bench.train import NonFiniteLossError, ProgressEvent
 from tests.harness.helpers import tiny_job
 

@@ -1,0 +1,132 @@
+"""Longformer's attention: a window, dilated in some heads, and a few global tokens.
+
+Beltagy et al., "Longformer: The Long-Document Transformer", 2020 (arXiv 2004.05150, section 3).
+``block_gather`` computes it: O(L * (window + n_global)) time, O(L) memory. Deviations:
+
+- The paper projects global tokens with weights of their own (section 3.1, "Linear Projections for
+  Global Attention"); here they share the suite's projections, so that every method has the same
+  parameters.
+- The paper makes the classification token global; the suite averages over all tokens and has none,
+  so the first token takes its place.
+- The paper widens the window from layer to layer and dilates some heads of the upper layers of its
+  language models; for classification it uses one window of 512 tokens without dilation, as here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from baselines.block_gather import Gather
+from baselines.density import check_window, matched_window
+from baselines.sliding_window import window_attention, window_gather, window_mask
+from spion_bench.model.attention import Attention, Capabilities, dense_attention
+
+
+class Longformer(Attention):
+    """Exact attention to a window around each token and to the global tokens, which see all.
+
+    Args:
+        window: Tokens of the window, half of them on either side, the token itself on top; even.
+        n_global: The first so many tokens are global.
+        dilation: Step between the keys of a dilated head.
+        dilated_heads: The last so many heads are dilated.
+        dilated_from_layer: The first layer with dilated heads.
+        layer: Number of the layer.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    caveats: ClassVar[tuple[str, ...]] = (
+        "global tokens share the suite's projections; the paper gives them a second set",
+        "the first token is the global one, in place of the paper's classification token",
+        "plain PyTorch: chunks of queries times gathered keys, 1 + 1/8 times the needed products "
+        "at a window of 512; scores are computed twice to save memory",
+    )
+
+    def __init__(
+        self,
+        window: int = 512,
+        n_global: int = 1,
+        dilation: int = 2,
+        dilated_heads: int = 0,
+        dilated_from_layer: int = 0,
+        layer: int = 0,
+    ) -> None:
+        super().__init__()
+        check_window(window)
+        if dilation < 1:
+            raise ValueError(f"dilation: expected a step of at least 1 token, got {dilation}")
+        for name, value in (("n_global", n_global), ("dilated_heads", dilated_heads)):
+            if value < 0:
+                raise ValueError(f"{name}: expected at least 0, got {value}")
+        self.window = window
+        self.n_global = n_global
+        self.dilation = dilation
+        self.dilated_heads = dilated_heads if layer >= dilated_from_layer else 0
+        self._gathers: dict[tuple[int, int, torch.device], Gather] = {}
+
+    def per_side(self, length: int) -> int:
+        """Return the neighbours per side in a sequence of ``length`` tokens."""
+        return self.window // 2
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the attention, ``[B, H, L, D]``; a row that sees only padding gives 0."""
+        parts = []
+        for heads, dilation in self._groups(q.shape[1]):
+            gather = self._gather(q.shape[2], dilation, q.device)
+            own = (q[:, heads], k[:, heads], v[:, heads])
+            parts.append(window_attention(*own, key_padding_mask, gather, dilation))
+        out = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        if self.n_global == 0:
+            return out
+        # Global tokens are the first rows: dense attention of these rows alone.
+        dense = dense_attention(q[:, :, : self.n_global], k, v, key_padding_mask)
+        return torch.cat([dense, out[:, :, self.n_global :]], dim=2)
+
+    def _groups(self, heads: int) -> list[tuple[slice, int]]:
+        """Return the heads that share a dilation, and it."""
+        plain = max(0, heads - self.dilated_heads)
+        groups = [(slice(0, plain), 1), (slice(plain, heads), self.dilation)]
+        return [(group, dilation) for group, dilation in groups if group.start < group.stop]
+
+    def _gather(self, length: int, dilation: int, device: torch.device) -> Gather:
+        key = (length, dilation, device)
+        if key not in self._gathers:
+            n_common = min(self.n_global, length)
+            gather = window_gather(length, self.per_side(length), dilation, n_common)
+            self._gathers[key] = gather.to(device)
+        return self._gathers[key]
+
+    def token_mask(self, length: int, heads: int) -> Tensor:
+        """Return bool ``[L, L]``, or ``[H, L, L]`` where some heads are dilated."""
+        groups = self._groups(heads)
+        masks = [window_mask(length, self.per_side(length), dilation) for _, dilation in groups]
+        for mask in masks:
+            mask[: self.n_global] = True
+            mask[:, : self.n_global] = True
+        if len(groups) == 1:
+            return masks[0]
+        counts = torch.tensor([group.stop - group.start for group, _ in groups])
+        return torch.stack(masks).repeat_interleave(counts, dim=0)
+
+
+class MatchedLongformer(Longformer):
+    """Longformer with a window that holds as many keys per query as SPION-CF keeps at most.
+
+    Args:
+        block_size: SPION's block size.
+        quantile: SPION's threshold quantile.
+    """
+
+    def __init__(self, block_size: int, quantile: float) -> None:
+        super().__init__()
+        self.block_size = block_size
+        self.quantile = quantile
+
+    def per_side(self, length: int) -> int:
+        """Return the neighbours per side in a sequence of ``length`` tokens."""
+        return matched_window(length, self.block_size, self.quantile) // 2
