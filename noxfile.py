@@ -16,7 +16,9 @@ nox.options.reuse_existing_virtualenvs = True
 
 CONSTRAINTS = ("--constraint", "constraints.txt")
 CPP_SOURCES = sorted(
-    str(path) for pattern in ("*.cpp", "*.h") for path in Path("csrc").rglob(pattern)
+    str(path)
+    for pattern in ("*.cpp", "*.h", "*.cu", "*.cuh")
+    for path in Path("csrc").rglob(pattern)
 )
 
 
@@ -61,6 +63,12 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def cuda_build(session: nox.Session) -> None:
+    """Compile the CUDA kernels (no GPU needed) and check registers and spills against the table."""
+    session.run("python", "-m", "tests.cuda_resources", *session.posargs)
+
+
+@nox.session(default=False)
 def mutations(session: nox.Session) -> None:
     """Seed bugs into a copy of the kernels and check that the operator tests notice every one."""
     install(session, ".[dev]")
@@ -81,6 +89,7 @@ def nightly(session: nox.Session) -> None:
     install(session, ".[dev]")
     options = ("-m", "hypothesis", "tests/ops")
     session.run("pytest", *options, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
+    session.run("pytest", "tests/emulation", env={"HYPOTHESIS_PROFILE": "nightly"})
 
 
 @nox.session(default=False)

@@ -2,11 +2,10 @@
 
 The operators' Python faces call ``load()`` before they touch ``torch.ops.spion_bench``. The first
 call on a machine compiles the sources with ``torch.utils.cpp_extension``; later processes load the
-cached library in milliseconds. A cached library belongs to one combination of sources, flags,
-compiler, torch, Python and platform, and counts only once its ``complete.json`` names it with its
-checksum: a killed build leaves nothing that could be loaded, and of several processes that start
-at once one builds while the others wait.
-The cache lies in ``$SPION_BENCH_CACHE``, by default ``~/.cache/spion_bench``.
+library cached in ``$SPION_BENCH_CACHE`` (``~/.cache/spion_bench``) in milliseconds. Each cached one
+belongs to one combination of sources, flags, compiler, torch, Python and platform, and counts only
+once its ``complete.json`` names it with its checksum: a killed build leaves nothing that could be
+loaded, and of several processes that start at once one builds while the others wait.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ CXX_FLAGS = (
     "-fno-trapping-math",
 )
 LINKER_FLAGS = ("-fopenmp",)
-
 _MARKER = "complete.json"
 _SHOWN_LOG_LINES = 20
 
@@ -77,6 +75,7 @@ _state_lock = threading.RLock()
 _loaded: BuildInfo | None = None
 _failed: BuildError | None = None
 _after_load: list[Callable[[], None]] = []
+cpu_refusal: str | None = None  # why no CPU operator may run now; set by spion_bench.backends
 
 
 def after_load(register: Callable[[], None]) -> Callable[[], None]:
@@ -96,11 +95,12 @@ def load(backend: Literal["cpu"] = "cpu") -> None:
     """Make ``torch.ops.spion_bench`` usable: build if needed, load, register; once per process.
 
     Raises:
-        BuildError: If the library cannot be built. A process tries once: later calls raise the
-            same error again.
-        ValueError: If ``backend`` is not ``"cpu"``, the only one so far.
+        BuildError: If it cannot be built; later calls raise the same error without another try.
+        ValueError: If ``backend`` is not ``"cpu"``. RuntimeError: Inside another backend's block.
     """
     global _loaded, _failed
+    if cpu_refusal is not None:
+        raise RuntimeError(cpu_refusal)
     if _loaded is not None:
         return
     if backend != "cpu":

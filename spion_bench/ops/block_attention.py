@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends, kernels
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
 from spion_bench.ops.block_dropout import block_dropout
@@ -126,8 +127,7 @@ def block_attention(
             probs = block_dropout(probs, pattern, p=dropout_p, seed=seed)
         out = block_spmm(probs, v, pattern)
     else:
-        kernels.load()
-        out, lse = torch.ops.spion_bench.block_attention_forward(
+        out, lse = backends.operators().block_attention_forward(
             q,
             k,
             v,
@@ -156,10 +156,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, dout: Tensor | None, dlse: Tensor | None) -> tuple[Tensor | None, ...]:
+def _backward(
+    library: str, ctx: Any, dout: Tensor | None, dlse: Tensor | None
+) -> tuple[Tensor | None, ...]:
     q, k, v, out, lse, crow, col, mask = ctx.saved_tensors
     dout = torch.zeros_like(out) if dout is None else with_contiguous_rows(dout)
-    dq, dk, dv = torch.ops.spion_bench.block_attention_backward(
+    dq, dk, dv = getattr(torch.ops, library).block_attention_backward(
         dout,
         None if dlse is None else dlse.contiguous(),
         q,
@@ -184,10 +186,12 @@ def _fake_backward(
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
-register_operator(
-    "block_attention_forward",
-    fake=_fake_forward,
-    backward=_backward,
-    setup_context=_setup_context,
-)
-register_operator("block_attention_backward", fake=_fake_backward)
+for _library in (kernels.LIBRARY, backends.EMULATED):
+    register_operator(
+        "block_attention_forward",
+        fake=_fake_forward,
+        backward=partial(_backward, _library),
+        setup_context=_setup_context,
+        library=_library,
+    )
+    register_operator("block_attention_backward", fake=_fake_backward, library=_library)

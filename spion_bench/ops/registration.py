@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends, kernels
 
 
 def register_operator(
@@ -21,8 +21,9 @@ def register_operator(
     fake: Callable[..., Any],
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
+    library: str = kernels.LIBRARY,
 ) -> None:
-    """Register the Python half of ``torch.ops.spion_bench.<name>`` once the library is loaded.
+    """Register the Python half of ``torch.ops.<library>.<name>`` once the library is loaded.
 
     Under ``torch.autocast`` the operator computes in float32, as the published code does (its
     attention runs with autocast off).
@@ -32,18 +33,19 @@ def register_operator(
         fake: Returns empty outputs of the right shape, for tracing.
         backward: Gradient formula; without one, a backward pass through the operator raises.
         setup_context: What the forward pass saves for ``backward``.
+        library: ``kernels.LIBRARY`` or ``backends.EMULATED``.
     """
 
     def refuse(ctx: Any, *grads: Any) -> None:
-        raise RuntimeError(f"spion_bench::{name} is not differentiable")
+        raise RuntimeError(f"{library}::{name} is not differentiable")
 
     def register() -> None:
-        op = f"spion_bench::{name}"
+        op = f"{library}::{name}"
         torch.library.register_fake(op, fake)
         torch.library.register_autograd(op, backward or refuse, setup_context=setup_context)
         torch.library.register_autocast(op, "cpu", torch.float32)
 
-    kernels.after_load(register)
+    (kernels if library == kernels.LIBRARY else backends).after_load(register)
 
 
 def transpose_words(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,71 @@
+// torch.ops.spion_bench_emulated: the CUDA kernels on CPU tensors, by the emulator.
+//
+// The schemas are those of spion_bench, whose library has to be loaded before this one.
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
+
+#include "../cuda/bind.h"
+
+namespace spion_bench::emulation {
+namespace {
+
+using cuda::AttentionInputs;
+
+// The index values, which the kernels trust; on a GPU nobody looks at them.
+void check_pattern_values(const at::Tensor& crow, const at::Tensor& col) {
+  const int32_t* c = crow.const_data_ptr<int32_t>();
+  const int64_t nb = crow.size(0) - 1, nnzb = col.size(0);
+  TORCH_CHECK(c[0] == 0 && c[nb] == nnzb && std::is_sorted(c, c + nb + 1),
+              "crow_indices: expected to rise from 0 to nnzb=", nnzb);
+  const int32_t* begin = col.const_data_ptr<int32_t>();
+  TORCH_CHECK(std::all_of(begin, begin + nnzb, [nb](int32_t i) { return 0 <= i && i < nb; }),
+              "col_indices: expected values from 0 to ", nb - 1);
+}
+
+std::tuple<at::Tensor, at::Tensor> block_attention_forward(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& crow,
+    const at::Tensor& col, int64_t block_size, bool zero_logit,
+    const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
+    int64_t dropout_seed) {
+  AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, key_padding_mask, scale,
+                         dropout_p, dropout_seed);
+  check_pattern_values(crow, col);
+  return cuda::attention_forward(std::move(inputs), q.size(3), {});
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
+    const at::Tensor& dout, const std::optional<at::Tensor>& dlse, const at::Tensor& q,
+    const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
+    const at::Tensor& crow, const at::Tensor& col, const at::Tensor& t_crow,
+    const at::Tensor& t_row, const at::Tensor& t_tile, int64_t block_size, bool zero_logit,
+    const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
+    int64_t dropout_seed) {
+  AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, key_padding_mask, scale,
+                         dropout_p, dropout_seed);
+  const cuda::AttentionGradients given{dout, out, lse, dlse, t_crow, t_row, t_tile};
+  cuda::check_gradients(given, inputs, q);
+  check_pattern_values(crow, col);
+  check_pattern_values(t_crow, t_row);
+  return cuda::attention_backward(std::move(inputs), given, q.size(3), {});
+}
+
+c10::FunctionSchema schema_of(const char* name) {
+  const auto original = c10::Dispatcher::singleton().findSchemaOrThrow(
+      (std::string("spion_bench::") + name).c_str(), "");
+  return original.schema().cloneWithName(std::string("spion_bench_emulated::") + name, "");
+}
+
+}  // namespace
+}  // namespace spion_bench::emulation
+
+TORCH_LIBRARY(spion_bench_emulated, m) {
+  using namespace spion_bench::emulation;
+  for (const char* name : {"block_attention_forward", "block_attention_backward"})
+    m.def(schema_of(name));
+}
+
+TORCH_LIBRARY_IMPL(spion_bench_emulated, CPU, m) {
+  using namespace spion_bench::emulation;
+  m.impl("block_attention_forward", &block_attention_forward);
+  m.impl("block_attention_backward", &block_attention_backward);
+}

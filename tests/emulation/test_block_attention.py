@@ -1,0 +1,250 @@
+"""The CUDA kernels' own sources, on the emulator, against the float64 oracle."""
+
+import math
+import os
+
+import pytest
+import torch
+
+from spion_bench import backends, kernels
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops import block_attention, block_softmax, reference
+from tests.budgets import assert_within_budget
+from tests.ops.cases import PRUNED, Case, as_expanded, as_packed_slice, as_strided_views, holes
+from tests.ops.cases import random_pattern as random
+from tests.ops.oracle import NAMES, forward_backward
+
+HALF = [torch.float16, torch.bfloat16]
+DTYPES = [*HALF, torch.float32]
+
+# The first test of a fresh checkout waits for the compiler.
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(autouse=True)
+def _emulated():
+    with backends.use_backend("emulated"):
+        yield
+
+
+def one_long_column(block_size):
+    """Keep the diagonal and one full column, which is cut in three; one row keeps nothing."""
+    mask = torch.eye(20, dtype=torch.bool)
+    mask[:, 3] = True
+    mask[5] = False
+    return BlockPattern.from_mask(mask, block_size)
+
+
+# A fast subset: every block size, head width and code path, not every combination of them.
+CASES = {
+    "block_16": Case(random(5, 16, 0.5), width=32),  # one warp per tile
+    "block_32": Case(random(5, 32, 0.3), heads=1, width=32, layout=as_strided_views),
+    "block_64": Case(random(4, 64, 0.3), heads=1, width=32, layout=as_packed_slice),
+    "block_128": Case(random(2, 128, 0.4), heads=1, width=32),  # two tiles by two steps
+    "width_64": Case(random(3, 32, 0.4), heads=1, width=64),
+    "width_128": Case(random(3, 32, 0.4), heads=1, width=128),
+    "width_5": Case(random(3, 16, 0.4), width=5),  # padded by a copy
+    "width_40": Case(random(3, 16, 0.4), width=40),  # padded in shared memory
+    "holes": Case(holes(5, 16), width=32),  # an empty row and an empty column
+    "empty": Case(BlockPattern.from_mask(torch.zeros(2, 2), 16), width=32),
+    "full": Case(BlockPattern.full(96, 16), heads=1, width=32),
+    "expanded": Case(random(3, 16, 0.4), width=32, layout=as_expanded),
+    "long_column": Case(one_long_column(16), width=32),
+    "many_heads": Case(random(3, 16, 0.5), batch=4, heads=4, width=32),  # columns are not cut
+    "no_batch": Case(random(3, 16, 0.5), batch=0, width=32),
+}
+# Every instantiation: what the subset leaves out.
+SHAPES = [
+    pytest.param(block, width, id=f"S{block}-D{width}")
+    for block in (16, 32, 64, 128)
+    for width in (32, 64, 128)
+]
+
+
+def compare(case, dtype, **options):
+    """Check out, lse and all gradients of a case against the float64 oracle."""
+    qkv = case.inputs(dtype)
+    dout = torch.randn(qkv[0].shape).to(dtype)
+    dlse = torch.randn(qkv[0].shape[:3])
+    options["pattern"] = case.pattern
+    got = forward_backward(block_attention, qkv, dout, dlse, return_lse=True, **options)
+    low, oracle = (
+        forward_backward(
+            reference.block_attention, [x.to(d) for x in qkv], dout.to(d), dlse.to(d), **options
+        )
+        for d in (dtype, torch.float64)
+    )
+    for name, g, ref, exact in zip(NAMES, got, low, oracle, strict=True):
+        assert_within_budget(name, g, ref.float() if name == "lse" else ref, exact)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pruned", PRUNED)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_matches_the_oracle(case, pruned, dtype):
+    compare(case, dtype, pruned=pruned)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("pruned", PRUNED)
+@pytest.mark.parametrize(
+    "name", ["block_16", "block_64", "block_128", "width_128", "long_column", "holes"]
+)
+def test_matches_the_oracle_with_padding_and_dropout(name, pruned, dtype):
+    case = CASES[name]
+    compare(
+        case,
+        dtype,
+        pruned=pruned,
+        key_padding_mask=case.key_padding_mask(),
+        dropout_p=0.3,
+        dropout_seed=2**40 + 17,
+    )
+
+
+@pytest.mark.skipif(
+    os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="the full matrix: nox -s nightly"
+)
+@pytest.mark.parametrize("dropout_p", [0.0, 0.25])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pruned", PRUNED)
+@pytest.mark.parametrize(("block", "width"), SHAPES)
+def test_every_instantiation_matches_the_oracle(block, width, pruned, dtype, dropout_p):
+    case = Case(random(4, block, 0.5), heads=2, width=width, layout=as_strided_views)
+    compare(
+        case,
+        dtype,
+        pruned=pruned,
+        key_padding_mask=case.key_padding_mask(),
+        dropout_p=dropout_p,
+        dropout_seed=7,
+    )
+
+
+@pytest.mark.parametrize("scale", [-0.4, 0.0, 0.7])
+def test_scales(scale):
+    compare(CASES["block_16"], torch.float32, pruned="zero_logit", scale=scale)
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 + 5, 2**63 - 1])
+def test_dropout_mask_is_the_reference_mask(seed):
+    # Uniform scores and one-hot values make each output the scaled mask itself.
+    pattern = random(4, 16, 0.5)
+    length = pattern.length
+    q = torch.zeros(2, 3, length, length)
+    v = torch.eye(length).expand_as(q)
+    out = block_attention(q, q, v, pattern, pruned="minus_inf", dropout_p=0.4, dropout_seed=seed)
+    tokens = torch.arange(length)
+    keep = reference.dropout_keep_mask(6, tokens, tokens, p=0.4, seed=seed).view(q.shape)
+    assert torch.equal(out > 0, keep & pattern.to_token_mask())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_depend_on_nothing_but_the_inputs(dtype, monkeypatch):
+    case = CASES["long_column"]
+    dout = torch.randn(case.inputs(dtype)[0].shape).to(dtype)
+    results = []
+    for threads, seed in (("1", "0"), ("2", "0"), ("2", "3")):
+        monkeypatch.setenv("EMU_THREADS", threads)
+        monkeypatch.setenv("EMU_SEED", seed)
+        options = {"pattern": case.pattern, "pruned": "zero_logit", "return_lse": True}
+        options |= {"dropout_p": 0.1, "dropout_seed": 1}
+        lse_grad = torch.ones(dout.shape[:3])
+        results.append(
+            forward_backward(block_attention, case.inputs(dtype), dout, lse_grad, **options)
+        )
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.fixture
+def _tf32_setting():
+    before = torch.backends.cuda.matmul.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("_tf32_setting")
+def test_tf32_is_for_those_who_ask_torch_for_it():
+    case = CASES["width_64"]
+    q, k, v = case.inputs(torch.float32)
+    doubles = [x.double() for x in (q, k, v)]
+    exact, _ = reference.block_attention(*doubles, case.pattern, pruned="minus_inf")
+    errors = []
+    for allowed in (False, True):
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        out = block_attention(q, k, v, case.pattern, pruned="minus_inf")
+        errors.append(((out.double() - exact).abs().max() / exact.abs().max()).item())
+    assert errors[0] < 1e-5 < errors[1] < 2**-9
+
+
+def test_nan_reaches_what_it_touches_and_nothing_else():
+    q, k, v = Case(BlockPattern.band(64, 16, 0), width=32).inputs(torch.float16)
+    k[0, 0, 20, 3] = math.nan
+    out = block_attention(q, k, v, BlockPattern.band(64, 16, 0), pruned="minus_inf")
+    bad = torch.zeros(out.shape, dtype=torch.bool)
+    bad[0, 0, 16:32] = True
+    assert torch.equal(out.isnan(), bad)
+
+
+def test_large_scores_neither_overflow_nor_vanish():
+    case = CASES["block_16"]
+    q, k, v = case.inputs(torch.float32)
+    options = {"pattern": case.pattern, "pruned": "zero_logit", "scale": 5.0}
+    out, lse = block_attention(q * 100, k, v, **options, return_lse=True)
+    doubles = [x.double() for x in (q * 100, k, v)]
+    exact, exact_lse = reference.block_attention(*doubles, **options)
+    assert out.isfinite().all()
+    torch.testing.assert_close(lse.double(), exact_lse, rtol=1e-5, atol=0)
+    assert ((out.double() - exact).abs() > 1e-2).double().mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "block_size", "message"),
+    [
+        ((1, 1, 32, 32), torch.float64, 16, "q: expected float32, float16 or bfloat16"),
+        ((1, 1, 32, 32), torch.float32, 8, "block_size: expected 16, 32, 64 or 128 on CUDA, got 8"),
+        ((1, 1, 32, 136), torch.float32, 16, "q: expected a head width up to 128 on CUDA, got 136"),
+    ],
+)
+def test_what_the_kernels_lack_is_refused(shape, dtype, block_size, message):
+    q = torch.zeros(shape, dtype=dtype)
+    with pytest.raises(RuntimeError, match=message):
+        block_attention(q, q, q, BlockPattern.full(32, block_size), pruned="minus_inf")
+
+
+def test_operators_that_the_backend_lacks_are_refused():
+    pattern = BlockPattern.full(32, 16)
+    with pytest.raises(RuntimeError, match='backend "emulated": only block_attention'):
+        block_softmax(torch.zeros(1, 1, 4, 16, 16), pattern, pruned="minus_inf")
+
+
+def test_unknown_backends_are_refused():
+    with (
+        pytest.raises(ValueError, match='backend: expected "cpu" or "emulated", got \'gpu\''),
+        backends.use_backend("gpu"),
+    ):
+        pass
+
+
+def test_the_backend_ends_with_its_block():
+    with backends.use_backend("cpu"):
+        assert backends.operators() is torch.ops.spion_bench
+    assert backends.operators() is torch.ops.spion_bench_emulated
+    for name in ("block_attention_forward", "block_attention_backward"):
+        schemas = [
+            str(getattr(ops, name).default._schema).partition("::")[2]
+            for ops in (torch.ops.spion_bench, torch.ops.spion_bench_emulated)
+        ]
+        assert schemas[0] == schemas[1]
+    assert kernels.cpu_refusal is not None
+
+
+def test_opcheck():
+    case = CASES["holes"]
+    q, k, v = (x.requires_grad_() for x in case.inputs(torch.float32))
+    words = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
+    torch.library.opcheck(
+        torch.ops.spion_bench_emulated.block_attention_forward.default,
+        (q, k, v, *words, True, case.key_padding_mask(), 0.2, 0.1, 3),
+    )
