@@ -8,6 +8,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,14 @@ from spion_bench.tasks.listops import RELEASE_FILES, RELEASE_FOLDERS
 GIB = 1024**3
 ENOUGH_MEMORY_GIB = 4
 QUIET_LOAD_PER_CORE = 0.25
+
+# From the wheel: its metadata, `cpp_lib.json`, and what its library `_C.so` links to.
+XFORMERS = "0.0.35"
+XFORMERS_CUDA = "12"
+XFORMERS_MATCHES = (
+    f"xformers {XFORMERS}, built with torch 2.10.0+cu128, matches torch 2.10 or newer built for "
+    f"CUDA {XFORMERS_CUDA} (cu126, cu128, cu129) on Linux x86-64"
+)
 
 Verdict = Literal["ok", "limited", "missing"]
 
@@ -68,6 +77,8 @@ def examine(*, build: bool, data_dir: Path | None) -> Iterator[Finding]:
     yield _kernels(build=build)
     yield _peak_memory()
     yield _gpu()
+    yield _transformers()
+    yield _xformers()
     yield from _data(data_dir)
 
 
@@ -136,6 +147,34 @@ def _gpu() -> Finding:
     return Finding("GPU", "limited", "none found", remedy)
 
 
+def _transformers() -> Finding:
+    version = _installed("transformers")
+    if version is None:
+        remedy = "only the *_hf baselines need it: pip install 'spion_bench[hf]'"
+        return Finding("transformers", "limited", "not installed", remedy)
+    return Finding("transformers", "ok", version)
+
+
+def _xformers() -> Finding:
+    version, cuda = _installed("xformers"), torch.version.cuda
+    if version is None:
+        remedy = "only the xformers_* baselines need it, on a GPU: pip install "
+        remedy += f"'spion_bench[xformers]'; {XFORMERS_MATCHES}"
+        return Finding("xformers", "limited", "not installed", remedy)
+    if version != XFORMERS or cuda is None or cuda.partition(".")[0] != XFORMERS_CUDA:
+        detail = f"{version}, does not match torch {torch.__version__}"
+        return Finding("xformers", "limited", detail, XFORMERS_MATCHES)
+    return Finding("xformers", "ok", f"{version}, matches torch {torch.__version__}")
+
+
+def _installed(package: str) -> str | None:
+    """Return an installed package's version without importing it, which takes seconds."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def _data(data_dir: Path | None) -> Iterator[Finding]:
     yield Finding("data: image, digits", "ok", "bundled with scikit-learn (a stand-in)")
     folder = "the folder given as --data-dir" if data_dir is None else str(data_dir)
@@ -156,6 +195,13 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
     release = next((f for f in folders if (f / RELEASE_FILES[0]).exists()), None)
     remedy = f"unpack the Long Range Arena's release so that {RELEASE_FOLDERS[0]} is in {folder}"
     yield _source("listops, released", release, remedy)
+    yield Finding("data: pathfinder, generated", "ok", "drawn with a seed (a stand-in)")
+    yield Finding(
+        "data: text, retrieval",
+        "ok",
+        "pieces of installed packages' sources (stand-ins); `spion-bench data list` shows what the "
+        "published tasks need",
+    )
 
 
 def _source(name: str, path: Path | None, remedy: str) -> Finding:

@@ -1,3 +1,6 @@
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from spion_bench import doctor
@@ -65,6 +68,38 @@ def test_gpus_are_described(findings, monkeypatch, gpu, has_cuda, verdict, detai
     monkeypatch.setattr(doctor.torch.cuda, "is_available", lambda: has_cuda)
     finding = findings()["GPU"]
     assert (finding.verdict, finding.detail) == (verdict, detail)
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("5.24.0", "ok"), (None, "limited")])
+def test_transformers_is_looked_for(findings, monkeypatch, version, verdict):
+    monkeypatch.setattr(doctor, "_installed", lambda package: version)
+    finding = findings()["transformers"]
+    assert finding.verdict == verdict
+    assert version is not None or "spion_bench[hf]" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda", "verdict"),
+    [
+        (None, None, "limited"),
+        (doctor.XFORMERS, None, "limited"),
+        (doctor.XFORMERS, "13.0", "limited"),
+        ("0.0.36", "12.8", "limited"),
+        (doctor.XFORMERS, "12.8", "ok"),
+    ],
+)
+def test_xformers_must_match_torchs_build(findings, monkeypatch, version, cuda, verdict):
+    monkeypatch.setattr(doctor, "_installed", lambda package: version)
+    monkeypatch.setattr(doctor.torch.version, "cuda", cuda)
+    finding = findings()["xformers"]
+    assert finding.verdict == verdict
+    assert verdict == "ok" or "torch 2.10 or newer built for CUDA 12" in finding.remedy
+
+
+def test_the_doctor_knows_the_pinned_xformers():
+    pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    extras = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    assert extras["optional-dependencies"]["xformers"] == [f"xformers=={doctor.XFORMERS}"]
 
 
 @pytest.mark.parametrize(("load", "verdict"), [(None, "limited"), (50.0, "limited"), (0.0, "ok")])

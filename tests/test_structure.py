@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "spion_bench"
 BASELINES = ROOT / "baselines"
 
-KERNELS = {"block_pattern", "kernels"}
+KERNELS = {"backends", "block_pattern", "kernels"}
 OPS = {"ops", *KERNELS}
 PATTERN = {"pattern", *OPS}
 MODEL = {"model", "tasks", *PATTERN}
@@ -26,19 +26,22 @@ MAY_IMPORT = {
     "block_pattern": set(),
     "records": set(),
     "kernels": set(),
+    "backends": {"kernels"},
     "ops": OPS,
     "pattern": PATTERN,
     "model": MODEL,
     "tasks": {"tasks"},
+    "datasets": {"datasets", "tasks"},
+    "data_cli": {"datasets", "harness", "tasks"},
     "train": TRAIN,
     "measure": {"measure", "records", "kernels"},
     "report": {"report", "records"},
     "harness": HARNESS,
     "doctor": {"kernels", "measure", "tasks"},
-    "cli": {"cli", "doctor", "report", *HARNESS},
+    "cli": {"cli", "data_cli", "doctor", "report", *HARNESS},
     "asv_suite": {"asv_suite", *HARNESS},
 }
-TORCHLESS = {"tasks", "records", "report"}
+TORCHLESS = {"tasks", "datasets", "data_cli", "records", "report"}
 BASELINES_MAY_IMPORT = (
     "baselines",
     "spion_bench.model.attention",
