@@ -34,6 +34,13 @@ def reproduce(session: nox.Session) -> None:
     session.run("spion-bench", "run", *session.posargs)
 
 
+@nox.session(default=False)
+def matrix(session: nox.Session) -> None:
+    """Check every method on every task at its published length: the gate and two steps."""
+    install(session, ".[hf]")
+    session.run("spion-bench", "run", "--profile", "matrix", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite with coverage."""

@@ -19,6 +19,7 @@ from rich.table import Table
 from spion_bench import __version__
 from spion_bench.data_cli import data
 from spion_bench.harness.cases import CASES
+from spion_bench.harness.gpu_model_cli import model
 from spion_bench.harness.interrupts import interrupt_on_sigterm
 from spion_bench.harness.names import UsageError
 from spion_bench.harness.plan import Cell, Filters, Machine, estimate_seconds, expand
@@ -103,6 +104,7 @@ def main() -> None:
 
 
 main.add_command(data)
+main.add_command(model)
 
 
 @main.command("list")
@@ -239,14 +241,15 @@ def _planned(
 
 
 def _measure(cells: list[Cell], store: Store, console: Console, *, fresh: bool) -> list[Record]:
+    from spion_bench.harness.conduct import WarmConductor
     from spion_bench.harness.display import showing
     from spion_bench.harness.runner import Runner
 
     try:
         with store.locked(), interrupt_on_sigterm():
             environment = _environment(cells[0])
-            with showing(console) as display:
-                return Runner(store, environment, display, fresh).run(cells)
+            with showing(console) as display, WarmConductor() as conductor:
+                return Runner(store, environment, display, fresh, conductor).run(cells)
     except KeyboardInterrupt:
         console.print(
             "\nStopped. Finished cells are stored; the same command (without --fresh) goes on."

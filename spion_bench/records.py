@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 SCHEMA_VERSION: Final = 1
 
 Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "gate_failed", "nan", "skipped"]
-PassName = Literal["gate", "speed", "memory", "energy", "accuracy", "kernel"]
+PassName = Literal["gate", "steps", "speed", "memory", "energy", "accuracy", "kernel"]
 
 FAILED_STATUSES: frozenset[Status] = frozenset({"oom", "timeout", "crash", "gate_failed", "nan"})
 

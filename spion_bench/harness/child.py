@@ -49,8 +49,6 @@ class Child:
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log_path = log
-        self._timeout_s = job.cell.timeout_s
-        self.busy_s = 0.0
         events_in, events_out = os.pipe()
         with log.open("wb") as output, os.fdopen(events_out, "wb"):
             self._process = subprocess.Popen(
@@ -66,6 +64,12 @@ class Child:
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+        self.serve(job)
+
+    def serve(self, job: Job) -> None:
+        """Give the worker a job and the time for it: its first one, or one after an outcome."""
+        self._timeout_s = job.cell.timeout_s
+        self.busy_s = 0.0
         self.send({"job": job.model_dump(mode="json")})
 
     def send(self, message: dict[str, Any]) -> None:
@@ -93,8 +97,14 @@ class Child:
             raise ChildEndedError("the worker ended")
         return event
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the worker is still there."""
+        return self._process.poll() is None
+
     def finish(self) -> None:
         """Let a worker that gave its outcome end by itself, then see that it is gone."""
+        self.send({"request": "end"})
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_GRACE_S)
         self.stop()

@@ -1,4 +1,4 @@
-"""Conducts worker processes: one cell alone, or the cells of one turn round by round."""
+"""Conducts worker processes: one cell alone, the cells of one turn, or a method's one by one."""
 
 from __future__ import annotations
 
@@ -77,6 +77,56 @@ def conduct(
     return {key: Conducted(outcomes[key], children[key].busy_s) for key in children}
 
 
+class WarmConductor:
+    """Conducts as ``conduct`` does, but lets a method's cells of the steps pass share a worker.
+
+    Starting a worker takes longer than two training steps. Such cells are not timed, so that what
+    an earlier one left warm cannot flatter a number. Use it in a ``with`` statement.
+
+    Args:
+        start: Starts a worker; tests replace it.
+    """
+
+    def __init__(self, start: StartChild = start_child) -> None:
+        self._start = start
+        self._child: Child | None = None
+        self._method = ""
+
+    def __enter__(self) -> WarmConductor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    def __call__(self, jobs: Sequence[Job], tell: Tell) -> dict[str, Conducted]:
+        """Run the cells of one turn and return what became of each, by cell key."""
+        cell = jobs[0].cell
+        if cell.pass_name != "steps" or cell.method != self._method:
+            self._release()
+        return (
+            self._serve(jobs[0], tell)
+            if cell.pass_name == "steps"
+            else conduct(jobs, tell, self._start)
+        )
+
+    def _serve(self, job: Job, tell: Tell) -> dict[str, Conducted]:
+        if self._child is None:
+            with deferred_interrupts():
+                self._child, self._method = self._start(job), job.cell.method
+        else:
+            self._child.serve(job)
+        child, outcomes = self._child, dict[str, Outcome]()
+        _await(job.cell, {job.cell.key: child}, outcomes, "outcome", tell, stays=True)
+        if not child.is_running:
+            self._release()
+        return {job.cell.key: Conducted(outcomes[job.cell.key], child.busy_s)}
+
+    def _release(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+        self._child = None
+
+
 def _take_rounds(
     jobs: Sequence[Job], children: dict[str, Child], outcomes: dict[str, Outcome], tell: Tell
 ) -> None:
@@ -103,8 +153,13 @@ def _await(
     outcomes: dict[str, Outcome],
     wanted: str,
     tell: Tell,
+    *,
+    stays: bool = False,
 ) -> None:
-    """Pass events on until ``wanted`` comes; note the outcome if the worker gives one or ends."""
+    """Pass events on until ``wanted`` comes; note the outcome if the worker gives one or ends.
+
+    After its outcome a worker ends, unless it ``stays`` for another job.
+    """
     child = children[cell.key]
     while cell.key not in outcomes:
         try:
@@ -117,7 +172,8 @@ def _await(
         else:
             if event["event"] == "outcome":
                 outcomes[cell.key] = Outcome.model_validate(event["outcome"])
-                child.finish()
+                if not stays:
+                    child.finish()
             elif event["event"] == wanted:
                 return
             else:

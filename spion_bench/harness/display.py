@@ -183,10 +183,8 @@ def result(record: Record) -> str:
     """Return a record's main number with its interval, or its reason."""
     if record.status != "ok":
         return record.reason or ""
-    if record.pass_name == "gate":
-        if "out" not in record.gate_errors:
-            return "not exact; its properties hold"
-        return f"largest output error {record.gate_errors['out']:.1e}"
+    if record.pass_name in ("gate", "steps"):
+        return gate_result(record)
     name = next(name for name in MAIN_METRICS if name in record.metrics)
     metric = record.metrics[name]
     scale, unit = (1e-6, "MB") if metric.unit == "bytes" else (1.0, metric.unit)
@@ -195,6 +193,15 @@ def result(record: Record) -> str:
     if metric.low is not None and metric.high is not None:
         bounds = f" [{metric.low * scale:.4g}, {metric.high * scale:.4g}]"
     return f"{metric.value * scale:.4g} {unit}{bounds}"
+
+
+def gate_result(record: Record) -> str:
+    """Say what the gate of a record found, and the loss after two steps if it did any."""
+    found = "not exact; its properties hold"
+    if "out" in record.gate_errors:
+        found = f"largest output error {record.gate_errors['out']:.1e}"
+    loss = record.metrics.get("final_train_loss")
+    return found if loss is None else f"{found}; loss of the second step {loss.value:.3g}"
 
 
 def verdict(record: Record) -> str:

@@ -39,6 +39,9 @@ UNHASHED = ("report", "asv_suite", "profiles", "cli.py", "doctor.py")
 
 INTERLEAVED: frozenset[RunnablePass] = frozenset({"speed", "kernel"})
 
+# These check themselves, before they measure or run.
+SELF_CHECKING: frozenset[RunnablePass] = frozenset({"gate", "steps", "kernel"})
+
 
 class Cell(Frozen):
     """One line of the plan: what one child process measures.
@@ -147,17 +150,22 @@ def expand(profile: Profile, machine: Machine, filters: Filters | None = None) -
             gate = gate_cell(cell)
             for planned in (gate, cell) if gate else (cell,):
                 cells.setdefault(planned.key, planned)
-    order = list(PASSES)
     kept = [cell for cell in cells.values() if filters.keeps(cell)]
-    return sorted(kept, key=lambda cell: order.index(cell.pass_name))
+    return sorted(kept, key=_place)
+
+
+def _place(cell: Cell) -> tuple[int, int]:
+    """Sort by pass; the steps pass by method as well, because a method's cells share a worker."""
+    method = list(METHODS).index(cell.method) if cell.pass_name == "steps" else 0
+    return list(PASSES).index(cell.pass_name), method
 
 
 def gate_cell(cell: Cell) -> Cell | None:
     """Return the gate cell that must be ok before ``cell`` may be measured.
 
-    None for gate cells themselves and for kernel cells, which check themselves.
+    None for cells that check themselves.
     """
-    if cell.pass_name in ("gate", "kernel"):
+    if cell.pass_name in SELF_CHECKING:
         return None
     neutral = {"train": {}, "measure": MeasureSettings(), "seed": 0, "turn": ""}
     changes = {**neutral, "pass_name": "gate", "recipe": "corrected"}

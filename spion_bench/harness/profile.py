@@ -6,7 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from spion_bench.harness.cases import CASES
 from spion_bench.harness.names import UsageError, check_name
@@ -15,13 +22,17 @@ from spion_bench.tasks import task_names
 
 PROFILES_DIR = Path(__file__).with_name("profiles")
 
+ALL = "*"
+"""As the only method of a group: every method there is."""
+
 Value = bool | int | float | str
-RunnablePass = Literal["gate", "accuracy", "speed", "memory", "kernel"]
+RunnablePass = Literal["gate", "steps", "accuracy", "speed", "memory", "kernel"]
 
 # In the order in which they run: the gate opens the clock, and the accuracy pass learns the
 # patterns that the later passes measure with.
 PASSES: dict[RunnablePass, str] = {
     "gate": "output and gradients against a float64 oracle; planned for every measured method",
+    "steps": "gate, then two training steps: that it runs; one worker per method, nothing timed",
     "accuracy": "train, generate the pattern, train on, test; one cell per seed",
     "speed": "time of one training step; methods take turns in random order",
     "memory": "peak memory of one training step in a fresh process",
@@ -61,7 +72,8 @@ class CellGroup(Frozen):
         task: Name of the task; absent for the kernel pass.
         options: Options of the task's loader, such as ``length`` or ``source``.
         cases: Names of kernel cases, for the kernel pass only.
-        methods: Names of methods; the kernel pass takes the subjects of its cases.
+        methods: Names of methods, or ``["*"]`` for all; the kernel pass takes the subjects of its
+            cases.
         seeds: One cell per seed.
         model: Values that replace the task's ``ModelConfig``.
         train: Values that replace the task's ``TrainConfig``.
@@ -83,6 +95,11 @@ class CellGroup(Frozen):
     recipe: Literal["published", "corrected"] = "corrected"
     measure: MeasureSettings = MeasureSettings()
     timeout_s: float = Field(600.0, gt=0)
+
+    @field_validator("methods")
+    @classmethod
+    def _all_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(METHODS) if methods == (ALL,) else methods
 
     @model_validator(mode="after")
     def _check(self) -> CellGroup:

@@ -106,11 +106,27 @@ METHODS: dict[str, Method] = {
             spion_arguments=("block_size", "quantile"),
         ),
         Method(
+            "longformer@window128",
+            "Longformer with a window of 128 tokens, for sequences of 512 and 1024",
+            "baselines.longformer:Longformer",
+            devices=("cpu", "cuda"),
+            arguments={"window": 128, "n_global": 1},
+        ),
+        Method(
             "bigbird",
             "BigBird: window, global and random blocks of 64 tokens",
             "baselines.bigbird:BigBird",
             devices=("cpu", "cuda"),
             arguments={"block_size": 64, "n_window": 3, "n_random": 3},
+            takes_layer=True,
+        ),
+        Method(
+            "bigbird@spion_block",
+            "BigBird with blocks of SPION's size, for sequences of 512 and 1024",
+            "baselines.bigbird:BigBird",
+            devices=("cpu", "cuda"),
+            arguments={"n_window": 3, "n_random": 3},
+            spion_arguments=("block_size",),
             takes_layer=True,
         ),
         Method(

@@ -170,13 +170,19 @@ def check_support(cell: Cell, method: Method, example: Attention, length: int) -
         )
     if torch.float32 not in can.dtypes:
         raise UnsupportedError(f"{method.name} does not accept float32")
-    if not can.trains_on(cell.device) and cell.pass_name != "gate":
-        raise UnsupportedError(
-            f"{method.name} has no backward pass on {cell.device} and cannot train there"
-        )
+    if cell.pass_name not in ("gate", "steps"):  # these check the forward pass first
+        check_training(cell, method, example)
     if length < can.min_length:
         raise UnsupportedError(
             f"{method.name} needs sequences of at least {can.min_length} tokens, got {length}"
+        )
+
+
+def check_training(cell: Cell, method: Method, example: Attention) -> None:
+    """Raise UnsupportedError if the method cannot train on the cell's device."""
+    if not example.capabilities.trains_on(cell.device):
+        raise UnsupportedError(
+            f"{method.name} has no backward pass on {cell.device} and cannot train there"
         )
 
 

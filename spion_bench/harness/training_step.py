@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -41,16 +43,18 @@ class TrainingStep:
         self.attention_inputs = self._draw_attention_inputs()
         self._subject = subject
 
-    def run(self) -> None:
-        """Do one step: forward, loss, backward, clip, AdamW.
+    def run(self) -> float:
+        """Do one step: forward, loss, backward, clip, AdamW; return the loss (nat) before it.
 
         Raises:
             NonFiniteStepError: If the loss is not finite.
         """
         loss = F.cross_entropy(self.model(self._tokens), self._labels)
         update_weights(loss, self.model, self._optimiser, self._settings.train.clip_value)
-        if not bool(torch.isfinite(loss)):  # also waits for the device
+        value = loss.item()  # also waits for the device
+        if not math.isfinite(value):
             raise NonFiniteStepError("the loss of a training step is not finite")
+        return value
 
     def forget_gradients(self) -> None:
         """Free the gradients, as they are before a step."""

@@ -1,9 +1,10 @@
-"""The child process of one cell: ``python -m spion_bench.harness.worker EVENTS``.
+"""The child process of a cell: ``python -m spion_bench.harness.worker EVENTS``.
 
 Requests come as JSON lines on stdin; events leave as JSON lines on the file descriptor EVENTS, so
 that nothing a library prints can end up among them. A worker of an
 interleaved pass says ``ready``, measures one round per ``round`` request and gives its outcome at
-``finish``; the others give their outcome right away. A worker whose runner is gone ends.
+``finish``; the others give their outcome right away. After an outcome comes another job, or
+``end``. A worker whose runner is gone ends.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from spion_bench.harness.kernel_pass import KernelSession
 from spion_bench.harness.memory_pass import measure_memory
 from spion_bench.harness.outcome import Job, Outcome
 from spion_bench.harness.speed_pass import SpeedSession
+from spion_bench.harness.steps_pass import run_steps
 from spion_bench.harness.subject import MissingDataError
 from spion_bench.harness.training_step import NonFiniteStepError
 from spion_bench.model.attention import UnsupportedError
@@ -88,6 +90,8 @@ def run_job(job: Job, channel: Channel) -> Outcome:
             return _run_session(SESSIONS[job.cell.pass_name](job), job, channel)
         if job.cell.pass_name == "gate":
             return run_gate(job)
+        if job.cell.pass_name == "steps":
+            return run_steps(job)
         if job.cell.pass_name == "memory":
             return measure_memory(job)
         return measure_accuracy(job, partial(_tell, channel))
@@ -135,16 +139,16 @@ def _run_session(session: Session, job: Job, channel: Channel) -> Outcome:
 
 
 def main() -> None:
-    """Serve one job."""
+    """Serve jobs until there is no more."""
     # Unbuffered: a thread that waits in a buffered read would block the interpreter's end.
     with (
         open(0, "rb", buffering=0, closefd=False) as requests,
         os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as events,
     ):
         channel = Channel(requests, events)
-        job = Job.model_validate(channel.receive()["job"])
-        outcome = run_job(job, channel)
-        channel.send("outcome", outcome=outcome.model_dump(mode="json"))
+        while "job" in (message := channel.receive()):
+            outcome = run_job(Job.model_validate(message["job"]), channel)
+            channel.send("outcome", outcome=outcome.model_dump(mode="json"))
 
 
 if __name__ == "__main__":

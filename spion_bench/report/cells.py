@@ -123,8 +123,13 @@ def method_rank(name: str) -> tuple[int, str]:
 
 
 def is_spion_method(name: str) -> bool:
-    """Whether a method's name claims SPION."""
-    return name.startswith("spion")
+    """Whether a method's name claims SPION; ``spion+...`` is its kernel on another pattern."""
+    return name.startswith("spion_")
+
+
+def is_dense_method(name: str) -> bool:
+    """Whether a method computes every score."""
+    return name.startswith("dense_") or name == "xformers_fmha"
 
 
 def is_what_it_says(outcome: Outcome) -> bool:

@@ -7,14 +7,14 @@ from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.kernel_tables import KernelCase, kernel_cases
 from spion_bench.report.load import BASELINE, RecordSet
 from spion_bench.report.quantities import format_percent, format_quantity, join_words, plural
+from spion_bench.report.rival_tables import ATTENTION, CHAMPION, STEP, fastest, find_rivals
+from spion_bench.report.sparsity import density_entry, sparse_share_entry
 from spion_bench.report.statistics import Estimate, geometric_mean, mean_over_seeds
-from spion_bench.report.table import Entry, Headline
+from spion_bench.report.table import Entry, Headline, estimate
 from spion_bench.report.tables import (
     SUMMARY_PASSES,
     accuracy_entry,
-    density_entry,
     memory_ratio_entry,
-    sparse_share_entry,
     speedup_entry,
 )
 
@@ -124,8 +124,8 @@ def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) 
     return [
         f"On {group.label}, {cells.method} reached {_shown(own)} test accuracy and {BASELINE} "
         f"{_shown(dense)}, a difference of {points} ({difference.basis}), with "
-        f"{density_entry(cells).text} of the blocks kept and {sparse_share_entry(cells).text} of "
-        "the steps sparse."
+        f"{density_entry(group, cells).text} of the blocks kept and "
+        f"{sparse_share_entry(cells).text} of the steps sparse."
     ]
 
 
@@ -200,6 +200,7 @@ def headlines(run: RecordSet) -> list[Headline]:
     for group, cells in pairs:
         label = f"Training step, {cells.method} against {BASELINE}"
         found += _headline(label, speedup_entry(group, cells), group.label)
+    found += _rival_headlines(run)
     for case in kernel_cases(run):
         method = main_kernel(case)
         if method is not None:
@@ -213,6 +214,19 @@ def headlines(run: RecordSet) -> list[Headline]:
     total = len(run.outcomes)
     basis = "all" if ok == total else "reasons under Statuses"
     found.append(Headline("Cells with numbers", f"{ok} of {total}", "", basis))
+    return found
+
+
+def _rival_headlines(run: RecordSet) -> list[Headline]:
+    found, rivals = [], find_rivals(run)
+    for label in dict.fromkeys(rival.group.label for rival in rivals):
+        here = [rival for rival in rivals if rival.group.label == label]
+        for metric, what in ((STEP, "Training step"), (ATTENTION, "Attention alone")):
+            best = fastest(here, metric)
+            if best is not None:
+                name = f"{what}, {CHAMPION} against the fastest sparse rival"
+                basis = f"{label}; {best[0].cells.method}"
+                found += _headline(name, estimate(best[1], "times"), basis)
     return found
 
 

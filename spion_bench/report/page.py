@@ -5,10 +5,12 @@ from __future__ import annotations
 from spion_bench import __version__
 from spion_bench.report.accuracy_tables import block_tables, phase_tables, seed_tables
 from spion_bench.report.figures import comparison_figures, curve_figures
+from spion_bench.report.growth import growth_blocks
 from spion_bench.report.kernel_page import KERNEL_PAGE
 from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.kernel_tables import kernel_tables
 from spion_bench.report.load import BASELINE, RecordSet
+from spion_bench.report.matrix_table import matrix_table
 from spion_bench.report.narrative import headlines, lede, overview_items
 from spion_bench.report.pattern_figures import pattern_figures
 from spion_bench.report.provenance_tables import (
@@ -20,6 +22,7 @@ from spion_bench.report.provenance_tables import (
 )
 from spion_bench.report.published_tables import published_tables
 from spion_bench.report.quantities import join_words, plural
+from spion_bench.report.rival_tables import rival_tables
 from spion_bench.report.status_tables import (
     failure_table,
     gate_table,
@@ -37,6 +40,7 @@ def build_page(run: RecordSet) -> Page:
     profiles = join_words(sorted({outcome.record.profile for outcome in run.outcomes}))
     sections = (
         *_result_sections(run),
+        *_comparison_sections(run),
         *_training_sections(run),
         *_check_sections(run),
         *_origin_sections(run),
@@ -91,6 +95,17 @@ def _result_sections(run: RecordSet) -> list[Section]:
             tuple(published_tables(run)),
         ),
     ]
+
+
+def _comparison_sections(run: RecordSet) -> list[Section]:
+    """Return the sections that only some profiles have; a report without them says nothing."""
+    matrix, rivals, growth = matrix_table(run), rival_tables(run), growth_blocks(run)
+    sections = (
+        Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
+        Section("rivals", "Against other sparse attention", blocks=tuple(rivals)),
+        Section("growth", "Growth with length", blocks=tuple(growth)),
+    )
+    return [section for section in sections if section.blocks]
 
 
 def _kernel_section(run: RecordSet) -> Section:

@@ -32,8 +32,11 @@ METHOD_COLOURS = {
     "spion_c": "#e69f00",
     "spion_f": "#009e73",
     "spion_cf": "#d55e00",
+    "longformer": "#cc79a7",
+    "bigbird": "#8c564b",
+    "reformer": "#7f7f7f",
 }
-OTHER_COLOUR = "#cc79a7"
+OTHER_COLOUR = "#b8a13a"
 
 # Subjects of the kernel page, which shows no training method; dense attention keeps its colour.
 KERNEL_COLOURS = {
@@ -51,6 +54,9 @@ METHOD_MARKERS = {
     "spion_c": "^",
     "spion_f": "v",
     "spion_cf": "D",
+    "longformer": "P",
+    "bigbird": "p",
+    "reformer": "h",
 }
 OTHER_MARKER = "X"
 
@@ -98,13 +104,13 @@ _FILE_STYLE = (
 
 
 def method_colour(method: str) -> str:
-    """Return the colour that a method has in every figure."""
-    return (METHOD_COLOURS | KERNEL_COLOURS).get(method, OTHER_COLOUR)
+    """Return the colour that a method has in every figure; its variants (``@...``) share it."""
+    return (METHOD_COLOURS | KERNEL_COLOURS).get(method.partition("@")[0], OTHER_COLOUR)
 
 
 def method_marker(method: str) -> str:
-    """Return the marker that a method has in every figure."""
-    return (METHOD_MARKERS | KERNEL_MARKERS).get(method, OTHER_MARKER)
+    """Return the marker that a method has in every figure; its variants (``@...``) share it."""
+    return (METHOD_MARKERS | KERNEL_MARKERS).get(method.partition("@")[0], OTHER_MARKER)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from spion_bench.report.cells import (
     Group,
     MethodCells,
     groups,
-    is_spion_method,
     is_untried,
     missing_metric,
     no_number,
@@ -17,7 +16,8 @@ from spion_bench.report.cells import (
     source_note,
 )
 from spion_bench.report.load import BASELINE, RecordSet
-from spion_bench.report.quantities import format_percent, join_words
+from spion_bench.report.quantities import join_words
+from spion_bench.report.sparsity import density_entry, sparse_share_entry
 from spion_bench.report.statistics import (
     Estimate,
     mean_over_seeds,
@@ -147,7 +147,7 @@ def _summary_row(group: Group, cells: MethodCells) -> list[Entry]:
         speedup_entry(group, cells),
         memory_entry(cells),
         memory_ratio_entry(group, cells),
-        density_entry(cells),
+        density_entry(group, cells),
         sparse_share_entry(cells),
     ]
 
@@ -198,6 +198,11 @@ def step_entry(cells: MethodCells) -> Entry:
     return _median_entry(cells, _STEP)
 
 
+def attention_entry(cells: MethodCells) -> Entry:
+    """Return the time of one layer's attention, forward and backward."""
+    return _median_entry(cells, _ATTENTION)
+
+
 def memory_entry(cells: MethodCells) -> Entry:
     """Return the peak memory of one training step."""
     return _median_entry(cells, _PEAK)
@@ -242,28 +247,3 @@ def speedup_entry(group: Group, cells: MethodCells) -> Entry:
 def memory_ratio_entry(group: Group, cells: MethodCells) -> Entry:
     """Return how many times the method's peak memory the baseline needs."""
     return _ratio_entry(group, cells, _PEAK, verdict=False)
-
-
-def density_entry(cells: MethodCells) -> Entry:
-    """Return the share of blocks kept, mean over layers and patterns."""
-    patterns = cells.patterns()
-    if not patterns:
-        if is_spion_method(cells.method):
-            return missing("no pattern recorded")
-        return absent("dense method", "all")
-    densities = [density for pattern in patterns for density in pattern.density]
-    note = f"mean of {len(densities)} layer patterns" if len(densities) > 1 else ""
-    return number(sum(densities) / len(densities), "ratio", note=note)
-
-
-def sparse_share_entry(cells: MethodCells) -> Entry:
-    """Return the share of training steps that were sparse, mean over seeds."""
-    if not is_spion_method(cells.method):
-        return absent("dense method")
-    transitions = [outcome.record.transition for outcome in cells.ok("accuracy")]
-    shares = [transition.sparse_step_share for transition in transitions if transition]
-    if not shares:
-        return missing_metric(cells, "accuracy", "transition")
-    spread = f"{format_percent(min(shares))} to {format_percent(max(shares))}"
-    note = spread if len(shares) > 1 else ""
-    return number(sum(shares) / len(shares), "ratio", note=note)

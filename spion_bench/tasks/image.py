@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from spion_bench.tasks.config import Settings
 from spion_bench.tasks.image_sources import (
@@ -45,6 +45,7 @@ class ImageOptions(Settings):
         n_test: The same for the test split.
         verify: Whether a data file must have the published content; False is for tests.
         seed: Of the shuffle that splits the digits; the other sources have fixed splits.
+        test_per_class: Test examples of each class of the digits; about 177 of each exist.
     """
 
     source: Literal["auto", "cifar10", "fashion-mnist", "digits"] = "auto"
@@ -54,6 +55,7 @@ class ImageOptions(Settings):
     n_test: PositiveInt | None = None
     verify: bool = True
     seed: NonNegativeInt = 0
+    test_per_class: int = Field(default=30, ge=1, le=100)
 
 
 def load(data_dir: Path | None, options: Mapping[str, object]) -> TaskSplits:
@@ -75,7 +77,8 @@ def load(data_dir: Path | None, options: Mapping[str, object]) -> TaskSplits:
     elif name == "fashion-mnist":
         splits = read_fashion_mnist(data_dir, verify=chosen.verify)
     else:
-        splits = read_digits(math.isqrt(chosen.length), seed=chosen.seed)
+        side = math.isqrt(chosen.length)
+        splits = read_digits(side, seed=chosen.seed, test_per_class=chosen.test_per_class)
     return _cap(splits, chosen, reason)
 
 

@@ -43,7 +43,6 @@ FASHION_MNIST_FILES = {
 }
 
 _DIGITS_DEV_PER_CLASS = 20
-_DIGITS_TEST_PER_CLASS = 30
 
 
 def find_cifar10(data_dir: Path | None) -> Path | None:
@@ -172,15 +171,16 @@ def read_fashion_mnist(data_dir: Path | None, *, verify: bool) -> TaskSplits:
     return TaskSplits(train, dev, test, source)
 
 
-def read_digits(side: int, *, seed: int) -> TaskSplits:
-    """Return scikit-learn's 1797 digits, ``[N, side * side]``: 1297 train, 200 dev, 300 test.
+def read_digits(side: int, *, seed: int, test_per_class: int = 30) -> TaskSplits:
+    """Return scikit-learn's 1797 digits, ``[N, side * side]``; 1297 train, 200 dev, 300 test.
 
     The 8x8 pictures with values 0..16 become 0..255 and are enlarged by repeating pixels. They are
-    shuffled; dev gets 20 and test 30 examples of each class.
+    shuffled; dev gets 20 examples of each class, test as many as asked for, train the rest.
 
     Args:
         side: Pixels of a row and of a column, a multiple of 8.
         seed: Of the shuffle.
+        test_per_class: Test examples of each class.
     """
     import sklearn
     from sklearn.datasets import load_digits
@@ -190,7 +190,9 @@ def read_digits(side: int, *, seed: int) -> TaskSplits:
     scale = side // 8
     pictures = grey.repeat(scale, axis=1).repeat(scale, axis=2).reshape(len(grey), -1)
     labels = digits.target.astype(np.int64)
-    train, dev, test = (Split(pictures[rows], labels[rows]) for rows in _deal(labels, seed))
+    train, dev, test = (
+        Split(pictures[rows], labels[rows]) for rows in _deal(labels, seed, test_per_class)
+    )
     source = DataSource(
         name="digits",
         version=f"scikit-learn {sklearn.__version__}",
@@ -236,15 +238,15 @@ def _nine_to_one(examples: Split) -> tuple[Split, Split]:
     return examples.first(n_train), rest
 
 
-def _deal(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
+def _deal(labels: NDArray[np.int64], seed: int, test_per_class: int) -> list[NDArray[np.int64]]:
     """Return the rows of train, dev and test: every class dealt evenly, each part shuffled."""
     rng = random.Random(seed)
     order = _shuffled(np.arange(len(labels)), rng)
     part = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         places = np.flatnonzero(labels[order] == label)
-        part[places[:_DIGITS_TEST_PER_CLASS]] = 2
-        part[places[_DIGITS_TEST_PER_CLASS:][:_DIGITS_DEV_PER_CLASS]] = 1
+        part[places[:test_per_class]] = 2
+        part[places[test_per_class:][:_DIGITS_DEV_PER_CLASS]] = 1
     # Dealing took early rows of every class, so what is left needs a second shuffle.
     return [_shuffled(order[part == number], rng) for number in range(3)]
 

@@ -2,7 +2,7 @@ import pytest
 
 from spion_bench.harness import conduct as conduct_module
 from spion_bench.harness.child import ChildEndedError
-from spion_bench.harness.conduct import conduct, start_child
+from spion_bench.harness.conduct import WarmConductor, conduct, start_child
 from spion_bench.harness.outcome import Job, Outcome
 from tests.harness.helpers import tiny_cell, tiny_cells
 
@@ -15,6 +15,7 @@ class FakeChild:
     def __init__(self, name, script, log):
         self.name, self.script, self.log = name, list(script), log
         self.busy_s = 1.5
+        self.is_running = True
 
     def send(self, message):
         self.log.append((self.name, message["request"]))
@@ -25,6 +26,9 @@ class FakeChild:
             raise step
         return step
 
+    def serve(self, job):
+        self.log.append((self.name, f"serves {job.cell.label}"))
+
     def finish(self):
         self.log.append((self.name, "finished"))
 
@@ -32,6 +36,7 @@ class FakeChild:
         self.log.append((self.name, "stopped"))
 
     def failure(self):
+        self.is_running = False
         return Outcome(status="crash", reason="ended")
 
 
@@ -123,6 +128,53 @@ def test_ctrl_c_stops_every_worker(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         conduct(jobs, lambda cell, event: None, start)
     assert sorted(log) == [("dense_sdpa", "stopped"), ("spion_cf", "stopped")]
+
+
+def steps_jobs(tmp_path, *names):
+    """Return jobs of the steps pass for ``"method label"`` names."""
+    cells = []
+    for name in names:
+        method, label = name.split()
+        changes = {"pass_name": "steps", "key": name, "label": label, "method": method}
+        cells.append(tiny_cell("memory").model_copy(update=changes))
+    return [Job(cell=cell, out=str(tmp_path)) for cell in cells]
+
+
+def serve(jobs, script):
+    """Conduct jobs one by one with warm workers; return the statuses and the workers' log."""
+    log, starts = [], []
+
+    def start(job):
+        starts.append(job.cell.key)
+        return FakeChild(f"worker {len(starts)}", script, log)
+
+    with WarmConductor(start) as conductor:
+        done = [conductor([job], lambda cell, event: None)[job.cell.key] for job in jobs]
+    return [each.outcome.status for each in done], starts, log
+
+
+def test_one_worker_serves_a_method_on_every_task(tmp_path):
+    jobs = steps_jobs(tmp_path, "bigbird image", "bigbird text", "reformer image")
+    statuses, starts, log = serve(jobs, [OK, OK])
+    assert statuses == ["ok"] * 3
+    assert starts == ["bigbird image", "reformer image"]
+    assert log == [("worker 1", "serves text"), ("worker 1", "stopped"), ("worker 2", "stopped")]
+
+
+def test_a_lost_worker_is_replaced_for_the_next_task(tmp_path):
+    jobs = steps_jobs(tmp_path, "bigbird image", "bigbird text")
+    statuses, starts, _ = serve(jobs, [ChildEndedError()])
+    assert statuses == ["crash", "crash"]
+    assert starts == ["bigbird image", "bigbird text"]
+
+
+def test_other_passes_get_fresh_workers(tmp_path):
+    cells = [tiny_cell("memory"), tiny_cell("memory", method="dense_sdpa")]
+    jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
+    statuses, starts, log = serve(jobs, [OK])
+    assert statuses == ["ok", "ok"]
+    assert len(starts) == 2
+    assert [what for _, what in log] == ["finished", "stopped"] * 2
 
 
 @pytest.mark.parametrize(("pass_name", "is_tuned"), [("memory", True), ("accuracy", False)])

@@ -54,6 +54,21 @@ def test_every_measured_shape_gets_one_gate_cell_and_gates_come_first():
             assert by_key[gate.key].method == cell.method
 
 
+def test_cells_of_the_steps_pass_are_ordered_by_method_and_check_themselves():
+    groups = [
+        CellGroup(passes=("steps",), task=task, methods=("spion_c", "dense_sdpa"))
+        for task in ("image", "text")
+    ]
+    cells = expand(profile(*groups), MACHINE)
+    assert [(cell.method, cell.task) for cell in cells] == [
+        ("dense_sdpa", "image"),
+        ("dense_sdpa", "text"),
+        ("spion_c", "image"),
+        ("spion_c", "text"),
+    ]
+    assert [gate_cell(cell) for cell in cells] == [None] * 4
+
+
 def test_passes_run_in_their_order_whatever_the_profile_says():
     order = [cell.pass_name for cell in expand(load_profile("smoke"), MACHINE)]
     assert order == sorted(order, key=list(PASSES).index)

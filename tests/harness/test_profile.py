@@ -2,6 +2,7 @@ import pytest
 
 from spion_bench.harness.names import UsageError
 from spion_bench.harness.profile import load_profile, profile_names
+from spion_bench.harness.registry import METHODS
 
 GROUP = """
 name = "mine"
@@ -32,6 +33,11 @@ def test_profile_from_a_path(write):
     profile = load_profile(write(GROUP))
     assert profile.cells[0].task == "image"
     assert profile.cells[0].measure.rounds > 0
+
+
+def test_a_star_stands_for_every_method(write):
+    profile = load_profile(write(GROUP.replace("dense_sdpa", "*")))
+    assert profile.cells[0].methods == tuple(METHODS)
 
 
 def test_unknown_profile_suggests_the_nearest():

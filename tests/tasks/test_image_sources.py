@@ -245,6 +245,13 @@ def test_digits_splits_are_stratified() -> None:
     assert np.bincount(splits.train.labels).tolist() == (totals - 50).tolist()
 
 
+def test_more_digits_can_be_kept_for_the_test() -> None:
+    splits = read_digits(16, seed=0, test_per_class=100)
+    assert np.bincount(splits.test.labels).tolist() == [100] * 10
+    assert np.bincount(splits.dev.labels).tolist() == [20] * 10
+    assert len(splits.train) == 1797 - 1200
+
+
 def test_digits_order_depends_on_the_seed_alone() -> None:
     first, again, other = (read_digits(16, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(first.test.inputs, again.test.inputs)
