@@ -21,8 +21,6 @@ from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
 from spion_bench.tasks.image_sources import (
     CIFAR10_ARCHIVE,
-    CIFAR10_PAGE,
-    FASHION_MNIST_PAGE,
     find_cifar10,
     find_fashion_mnist,
 )
@@ -183,17 +181,18 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("data: image, CIFAR-10", "limited", str(error))
     else:
-        remedy = f"download {CIFAR10_ARCHIVE} from {CIFAR10_PAGE} to {folder}"
+        remedy = f"run `spion-bench data fetch cifar10`, or put {CIFAR10_ARCHIVE} into {folder}"
         yield _source("image, CIFAR-10", archive, remedy)
     remedy = (
-        f"download the four files from {FASHION_MNIST_PAGE} to fashion-mnist in {folder}, or "
+        "run `spion-bench data fetch fashion-mnist`, put its four files into fashion-mnist in "
+        f"{folder}, or "
         "install Debian's package dataset-fashion-mnist"
     )
     yield _source("image, Fashion-MNIST", find_fashion_mnist(data_dir), remedy)
     yield Finding("data: listops, generated", "ok", "drawn with a seed wherever it is needed")
     folders = [] if data_dir is None else [data_dir / name for name in RELEASE_FOLDERS]
     release = next((f for f in folders if (f / RELEASE_FILES[0]).exists()), None)
-    remedy = f"unpack the Long Range Arena's release so that {RELEASE_FOLDERS[0]} is in {folder}"
+    remedy = f"run `spion-bench data fetch listops`, or put {RELEASE_FOLDERS[0]} into {folder}"
     yield _source("listops, released", release, remedy)
     yield Finding("data: pathfinder, generated", "ok", "drawn with a seed (a stand-in)")
     yield Finding(

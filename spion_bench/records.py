@@ -45,7 +45,10 @@ class Metric(_Stored):
 
 
 class TaskInfo(_Stored):
-    """Which data a cell ran on. ``stand_in`` marks data that is not the task's published data."""
+    """Which data a cell ran on, and in words how it came about and how much of it is used.
+
+    ``stand_in`` marks data that is not the task's published data.
+    """
 
     name: str
     version: str
@@ -59,6 +62,7 @@ class TaskInfo(_Stored):
     n_dev: int
     n_test: int
     majority_share: float
+    description: str = ""
 
 
 class MethodInfo(_Stored):

@@ -75,6 +75,7 @@ class Subject:
             n_dev=len(task.dev),
             n_test=len(task.test),
             majority_share=task.majority_share,
+            description=source.description,
         )
 
     def method_info(self) -> MethodInfo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spion_bench.records import Environment, MethodInfo
+from spion_bench.records import Environment, MethodInfo, TaskInfo
 from spion_bench.report.cells import method_rank, provenance
 from spion_bench.report.load import Outcome, RecordSet, setting_of
 from spion_bench.report.quantities import format_quantity, plural
@@ -65,7 +65,7 @@ def data_table(run: RecordSet) -> Table:
                 words(task.name, note=f"version {task.version}"),
                 number(task.length, "count"),
                 words(task.source, note=task.source_version),
-                words("stand-in", flag="warning") if task.stand_in else words("task's own"),
+                _kind(task),
                 number(task.n_classes, "count"),
                 words(f"{task.n_train} / {task.n_dev} / {task.n_test}"),
                 number(task.majority_share, "ratio"),
@@ -75,6 +75,12 @@ def data_table(run: RecordSet) -> Table:
         ),
         provenance=provenance(o for o in run.outcomes if o.record.task is not None),
     )
+
+
+def _kind(task: TaskInfo) -> Entry:
+    if task.stand_in:
+        return words("stand-in", note=task.description, flag="warning")
+    return words("task's own", note=task.description)
 
 
 def method_table(run: RecordSet) -> Table:

@@ -83,7 +83,7 @@ def read_cifar10(data_dir: Path | None, *, verify: bool) -> TaskSplits:
     if archive is None:
         raise FileNotFoundError(
             f"source 'cifar10' needs {CIFAR10_ARCHIVE} in {data_dir or 'a data folder'}; "
-            f"download it from {CIFAR10_PAGE}"
+            f"`spion-bench data fetch cifar10` downloads it from {CIFAR10_PAGE}"
         )
     remedy = f"download {CIFAR10_ARCHIVE} again from {CIFAR10_PAGE}"
     if verify and (md5 := file_digest(archive, "md5")) != CIFAR10_MD5:
@@ -156,8 +156,9 @@ def read_fashion_mnist(data_dir: Path | None, *, verify: bool) -> TaskSplits:
     if folder is None or missing:
         raise FileNotFoundError(
             f"source 'fashion-mnist' needs {', '.join(missing)} in "
-            f"{folder or (data_dir or Path('<data folder>')) / 'fashion-mnist'}; download from "
-            f"{FASHION_MNIST_PAGE} or install Debian's package dataset-fashion-mnist"
+            f"{folder or (data_dir or Path('<data folder>')) / 'fashion-mnist'}; run "
+            f"`spion-bench data fetch fashion-mnist` ({FASHION_MNIST_PAGE}) or install "
+            "Debian's package dataset-fashion-mnist"
         )
     train, dev = _nine_to_one(_read_idx_pair(folder, "train", verify))
     test = _read_idx_pair(folder, "t10k", verify)

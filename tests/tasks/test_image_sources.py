@@ -148,7 +148,7 @@ def test_pickled_cifar10_beside_the_binary_one_is_left_alone(tmp_path: Path) -> 
 @pytest.mark.parametrize("with_folder", [True, False])
 def test_absent_cifar10_says_which_file_to_put_where(tmp_path: Path, with_folder: bool) -> None:
     where = str(tmp_path) if with_folder else "a data folder"
-    with pytest.raises(FileNotFoundError, match=rf"cifar-10-binary\.tar\.gz in {where}; download"):
+    with pytest.raises(FileNotFoundError, match=rf"cifar-10-binary\.tar\.gz in {where}; .*fetch"):
         read_cifar10(tmp_path if with_folder else None, verify=True)
 
 
@@ -209,7 +209,7 @@ def test_incomplete_fashion_mnist_names_the_file(
 ) -> None:
     folder = write_fashion_mnist(tmp_path / "fashion-mnist")
     (folder / missing).unlink()
-    with pytest.raises(FileNotFoundError, match=f"needs {missing} in {folder}; download"):
+    with pytest.raises(FileNotFoundError, match=f"needs {missing} in {folder}; run .spion-bench data fetch"):
         read_fashion_mnist(tmp_path, verify=False)
 
 
