@@ -209,7 +209,8 @@ def test_incomplete_fashion_mnist_names_the_file(
 ) -> None:
     folder = write_fashion_mnist(tmp_path / "fashion-mnist")
     (folder / missing).unlink()
-    with pytest.raises(FileNotFoundError, match=f"needs {missing} in {folder}; run .spion-bench data fetch"):
+    told = f"needs {missing} in {folder}; run .spion-bench data fetch"
+    with pytest.raises(FileNotFoundError, match=told):
         read_fashion_mnist(tmp_path, verify=False)
 
 
