@@ -6,6 +6,7 @@ Everything after `--` goes on to the program a session runs, for example
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -15,6 +16,10 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 CONSTRAINTS = ("--constraint", "constraints.txt")
+CUDA_TORCH = "torch==2.14.1"  # built for CUDA 13.0
+SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
+# One of every kind of kernel, small: a sanitizer makes kernels slower by orders of magnitude.
+SANITIZED_TESTS = "block_16 or holes or long_column or golden"
 CPP_SOURCES = sorted(
     str(path)
     for pattern in ("*.cpp", "*.h", "*.cu", "*.cuh")
@@ -25,6 +30,14 @@ CPP_SOURCES = sorted(
 def install(session: nox.Session, package: str) -> None:
     """Install this checkout, every dependency at its pinned version."""
     session.install(*CONSTRAINTS, "--editable", package)
+
+
+def install_cuda(session: nox.Session, *packages: str) -> None:
+    """Install packages beside a CUDA build of torch; all but torch at their pinned versions."""
+    pins = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
+    others = Path(session.create_tmp()) / "constraints.txt"
+    others.write_text("\n".join(pin for pin in pins if not pin.startswith("torch==")) + "\n")
+    session.install("--constraint", str(others), CUDA_TORCH, *packages)
 
 
 @nox.session
@@ -73,6 +86,37 @@ def types(session: nox.Session) -> None:
 def cuda_build(session: nox.Session) -> None:
     """Compile the CUDA kernels (no GPU needed) and check registers and spills against the table."""
     session.run("python", "-m", "tests.cuda_resources", *session.posargs)
+
+
+@nox.session(default=False)
+def cuda_link(session: nox.Session) -> None:
+    """Build, link and load the extension against a CUDA build of torch (5.4 GB; no GPU needed)."""
+    if shutil.which("nvcc") is None:
+        session.skip("no nvcc")
+    install_cuda(session, "numpy", "ninja", "filelock", "setuptools")
+    session.run("python", "-m", "tests.cuda_link", *session.posargs)
+
+
+@nox.session(default=False)
+def cuda_tests(session: nox.Session) -> None:
+    """Run the emulated tests on a GPU, and those that only a GPU can run."""
+    install_cuda(session, "--editable", ".[dev]")
+    session.run("pytest", "tests/cuda", *session.posargs)
+
+
+@nox.session(default=False)
+def cuda_sanitizer(session: nox.Session) -> None:
+    """Run some of `cuda_tests` under each of compute-sanitizer's tools."""
+    if shutil.which("compute-sanitizer") is None:
+        session.skip("no compute-sanitizer; it is part of the CUDA toolkit")
+    install_cuda(session, "--editable", ".[dev]")
+    session.run("python", "-c", "from spion_bench import kernels; kernels.load('cuda')")
+    # Without torch's cache every tensor is an allocation of its own, whose ends are known.
+    uncached = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    tests = ("python", "-m", "pytest", "-x", "tests/cuda", "-k", SANITIZED_TESTS)
+    for tool in SANITIZERS:
+        command = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1", *tests)
+        session.run(*command, *session.posargs, env=uncached, external=True)
 
 
 @nox.session(default=False)

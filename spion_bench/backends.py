@@ -1,4 +1,4 @@
-"""Which library runs the fused operator: the CPU kernels, or the CUDA kernels on the emulator.
+"""Which library runs the operators: the CPU kernels, or the CUDA kernels on the emulator.
 
 The emulator (``csrc/emulation``) compiles the CUDA kernels' own sources for the CPU and checks what
 a GPU would get wrong silently. It proves results and says nothing about speed. Nothing chooses it
@@ -20,6 +20,29 @@ from spion_bench import kernels
 
 Backend = Literal["cpu", "emulated"]
 EMULATED = "spion_bench_emulated"
+# What csrc/emulation registers. A new one is a line here, and its Python face calls `operator`.
+EMULATED_OPERATORS = (
+    "block_attention_forward",
+    "block_attention_backward",
+    "block_sddmm",
+    "block_softmax",
+    "block_softmax_backward",
+    "block_spmm",
+    "block_spmm_transposed",
+    "block_dropout",
+    "attention_map",
+    "diagonal_conv",
+    "average_pool",
+    "flood_fill",
+)
+_REFUSAL = (
+    f'backend "emulated": only {", ".join(EMULATED_OPERATORS)} exist as CUDA kernels; '
+    "call this operator outside of use_backend"
+)
+
+# What the pipeline's operators take, by kernels: their tiles have the type of q, k and v.
+CPU_PIPELINE_DTYPES = (torch.float32, torch.float64)
+CUDA_PIPELINE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 _backend: Backend = "cpu"
 _state_lock = threading.RLock()
@@ -36,7 +59,7 @@ def use_backend(backend: Backend) -> Iterator[None]:
 
     Args:
         backend: ``"cpu"``, the default outside any block, or ``"emulated"``: the CUDA kernels on
-            CPU tensors. The first use compiles it, for about a minute.
+            CPU tensors. The first use compiles it, for some minutes.
 
     Raises:
         ValueError: If there is no such backend.
@@ -49,24 +72,31 @@ def use_backend(backend: Backend) -> Iterator[None]:
         load_emulated()
     before = _backend, kernels.cpu_refusal
     _backend = backend
-    kernels.cpu_refusal = (
-        'backend "emulated": only block_attention(implementation="fused") exists as a CUDA kernel; '
-        "call this operator outside of use_backend"
-        if backend == "emulated"
-        else None
-    )
+    kernels.cpu_refusal = _REFUSAL if backend == "emulated" else None
     try:
         yield
     finally:
         _backend, kernels.cpu_refusal = before
 
 
-def operators() -> Any:
-    """Return the namespace of ``torch.ops`` that the fused operator has to be called in."""
+def operator(name: str) -> Any:
+    """Return the operator that this backend runs for ``torch.ops.spion_bench.<name>``.
+
+    Raises:
+        RuntimeError: If the backend lacks it.
+    """
     if _backend == "emulated":
-        return torch.ops.spion_bench_emulated
+        if name not in EMULATED_OPERATORS:
+            raise RuntimeError(_REFUSAL)
+        return getattr(torch.ops.spion_bench_emulated, name)
     kernels.load()
-    return torch.ops.spion_bench
+    return getattr(torch.ops.spion_bench, name)
+
+
+def pipeline_dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
+    """Return which types the pipeline's operators take on a device, by this backend."""
+    runs_cuda_kernels = device.type == "cuda" or _backend == "emulated"
+    return CUDA_PIPELINE_DTYPES if runs_cuda_kernels else CPU_PIPELINE_DTYPES
 
 
 def load_emulated() -> kernels.BuildInfo:

@@ -36,14 +36,18 @@ PRECISIONS = {
     ("Half", "1"): "BF16",
     ("Single", "0"): "TF32",
     ("Single", "1"): "TF32x3",
+    ("f", None): "F32",
+    ("d", None): "F64",
 }
+ROW_WISE = {"softmax", "softmax_backward", "dropout"}  # their one number is the block size
 ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\S+)' for '(?P<arch>\w+?)a?'\n"
     r"(?:.*\n)*?.*?(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*\n"
     r"(?:.*\n)*?.*?Used (?P<registers>\d+) registers"
 )
 NAME = re.compile(
-    r"attention_(?P<kind>\w+?)_kernelINS0_\d(?P<family>Half|Single)ILb(?P<flag>[01])EEE"
+    r"4cuda\d+(?:attention_|pipeline_)?(?P<kind>[a-z]\w*?)_kernelI"
+    r"(?:NS0_\d(?P<family>Half|Single)ILb(?P<flag>[01])EEE|(?P<plain>[fd]))"
     r"(?:Li(?P<width>\d+)E)?(?:Li(?P<rows>\d+)E)?(?:Lb(?P<dropout>[01])E)?"
 )
 
@@ -80,14 +84,12 @@ def kernel_of(symbol: str) -> Kernel:
     """Return the instantiation that a mangled name means."""
     match = NAME.search(symbol)
     if match is None:
-        raise ValueError(f"symbol: expected one of the attention kernels, got {symbol!r}")
-    return Kernel(
-        match["kind"],
-        PRECISIONS[match["family"], match["flag"]],
-        int(match["width"] or 0),
-        int(match["rows"] or 0),
-        match["dropout"] == "1",
-    )
+        raise ValueError(f"symbol: expected one of the CUDA kernels, got {symbol!r}")
+    kind, width, rows = match["kind"], int(match["width"] or 0), int(match["rows"] or 0)
+    if kind in ROW_WISE:
+        width, rows = 0, width
+    precision = PRECISIONS[match["family"] or match["plain"], match["flag"]]
+    return Kernel(kind, precision, width, rows, match["dropout"] == "1")
 
 
 def parse(log: str) -> Table:

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.cuda_resources import (
     ARCHITECTURES,
     Kernel,
     Use,
     broken_rules,
+    kernel_of,
     parse,
     read_table,
     regressions,
@@ -30,6 +33,27 @@ ptxas info    : Used 255 registers, used 1 barriers, 40 bytes cumulative stack s
 
 def test_reads_the_report_of_ptxas():
     assert parse(LOG) == {"sm_80": {FORWARD: Use(96, 0)}, "sm_100": {WIDE: Use(255, 52)}}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kernel"),
+    [
+        (
+            "_ZN11spion_bench4cuda31pipeline_spmm_transposed_kernelINS0_4HalfILb0EEELi64ELi64EEEvNS0_8SpmmArgsE",
+            Kernel("spmm_transposed", "F16", 64, 64, dropout=False),
+        ),
+        (
+            "_ZN11spion_bench4cuda32pipeline_softmax_backward_kernelINS0_6SingleILb0EEELi64EEEvNS0_19SoftmaxBackwardArgsE",
+            Kernel("softmax_backward", "TF32", 0, 64, dropout=False),
+        ),
+        (
+            "_ZN11spion_bench4cuda20diagonal_conv_kernelIdEEvNS0_16DiagonalConvArgsIT_EE",
+            Kernel("diagonal_conv", "F64", 0, 0, dropout=False),
+        ),
+    ],
+)
+def test_names(symbol, kernel):
+    assert kernel_of(symbol) == kernel
 
 
 def test_a_table_survives_its_file(tmp_path):

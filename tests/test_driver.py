@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from spion_bench import kernels
+from spion_bench import build
 from tests import sanitize
 
 
@@ -36,7 +36,7 @@ def test_refuses_an_unknown_instruction_set(driver, names):
 
 def test_is_compiled_as_the_library_is():
     # Except for the level of optimisation, and for OpenMP, whose runtime sanitizers do not know.
-    assert {*sanitize.LANGUAGE_FLAGS} == {*kernels.CXX_FLAGS} - {"-O3", "-fopenmp"}
+    assert {*sanitize.LANGUAGE_FLAGS} == {*build.CXX_FLAGS} - {"-O3", "-fopenmp"}
 
 
 @pytest.mark.parametrize(

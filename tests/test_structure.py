@@ -12,6 +12,7 @@ PACKAGE = ROOT / "spion_bench"
 BASELINES = ROOT / "baselines"
 
 KERNELS = {"backends", "block_pattern", "kernels"}
+BUILD = {"build", "cuda_kernels"}
 OPS = {"ops", *KERNELS}
 PATTERN = {"pattern", *OPS}
 MODEL = {"model", "tasks", *PATTERN}
@@ -25,7 +26,9 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "block_pattern": set(),
     "records": set(),
-    "kernels": set(),
+    "build": set(),
+    "cuda_kernels": {"build"},
+    "kernels": BUILD,
     "backends": {"kernels"},
     "ops": OPS,
     "pattern": PATTERN,

@@ -102,6 +102,14 @@ SPION_DEVICE void store_shared_64(SharedAddress address, Bits64 x) {
   asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(address), "r"(x.x[0]), "r"(x.x[1])
                : "memory");
 }
+SPION_DEVICE double load_shared_f64(SharedAddress address) {
+  double x;
+  asm volatile("ld.shared.f64 %0, [%1];" : "=d"(x) : "r"(address) : "memory");
+  return x;
+}
+SPION_DEVICE void store_shared_f64(SharedAddress address, double x) {
+  asm volatile("st.shared.f64 [%0], %1;" ::"r"(address), "d"(x) : "memory");
+}
 
 SPION_DEVICE void ldmatrix_x4(uint32_t (&r)[4], SharedAddress row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -235,6 +243,12 @@ SPION_DEVICE void store_shared(SharedAddress address, uint32_t x SPION_SITE) {
   emu::store_shared(address, x, site);
 }
 SPION_DEVICE void store_shared_64(SharedAddress address, Bits64 x SPION_SITE) {
+  emu::store_shared(address, x, site);
+}
+SPION_DEVICE double load_shared_f64(SharedAddress address SPION_SITE) {
+  return emu::load_shared<double>(address, site);
+}
+SPION_DEVICE void store_shared_f64(SharedAddress address, double x SPION_SITE) {
   emu::store_shared(address, x, site);
 }
 SPION_DEVICE void ldmatrix_x4(uint32_t (&r)[4], SharedAddress row SPION_SITE) {

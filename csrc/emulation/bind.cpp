@@ -1,26 +1,16 @@
-// torch.ops.spion_bench_emulated: the CUDA kernels on CPU tensors, by the emulator.
+// torch.ops.spion_bench_emulated: the CUDA kernels on CPU tensors, by the emulator. Here the fused
+// operator; bind_pipeline.cpp and its neighbours add the others.
 //
 // The schemas are those of spion_bench, whose library has to be loaded before this one.
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
 #include "../cuda/bind.h"
+#include "binding.h"
 
 namespace spion_bench::emulation {
 namespace {
 
 using cuda::AttentionInputs;
-
-// The index values, which the kernels trust; on a GPU nobody looks at them.
-void check_pattern_values(const at::Tensor& crow, const at::Tensor& col) {
-  const int32_t* c = crow.const_data_ptr<int32_t>();
-  const int64_t nb = crow.size(0) - 1, nnzb = col.size(0);
-  TORCH_CHECK(c[0] == 0 && c[nb] == nnzb && std::is_sorted(c, c + nb + 1),
-              "crow_indices: expected to rise from 0 to nnzb=", nnzb);
-  const int32_t* begin = col.const_data_ptr<int32_t>();
-  TORCH_CHECK(std::all_of(begin, begin + nnzb, [nb](int32_t i) { return 0 <= i && i < nb; }),
-              "col_indices: expected values from 0 to ", nb - 1);
-}
 
 std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& crow,
@@ -47,12 +37,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
   check_pattern_values(crow, col);
   check_pattern_values(t_crow, t_row);
   return cuda::attention_backward(std::move(inputs), given, q.size(3), {});
-}
-
-c10::FunctionSchema schema_of(const char* name) {
-  const auto original = c10::Dispatcher::singleton().findSchemaOrThrow(
-      (std::string("spion_bench::") + name).c_str(), "");
-  return original.schema().cloneWithName(std::string("spion_bench_emulated::") + name, "");
 }
 
 }  // namespace

@@ -62,6 +62,12 @@ class Method:
 
 _SPION = "spion_bench.model.attention:SpionAttention"
 
+_SPION_VARIANTS: tuple[tuple[str, str, Variant], ...] = (
+    ("spion_c", "SPION-C: diagonal filter, top-k blocks", "C"),
+    ("spion_f", "SPION-F: flood fill on the unfiltered map", "F"),
+    ("spion_cf", "SPION-CF: diagonal filter, then flood fill", "CF"),
+)
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -194,14 +200,16 @@ METHODS: dict[str, Method] = {
             "CF",
             devices=("cpu", "cuda"),
         ),
-        Method("spion_c", "SPION-C: diagonal filter, top-k blocks", _SPION, "C"),
-        Method("spion_f", "SPION-F: flood fill on the unfiltered map", _SPION, "F"),
-        Method("spion_cf", "SPION-CF: diagonal filter, then flood fill", _SPION, "CF"),
+        *(
+            Method(name, summary, _SPION, variant, devices=("cpu", "cuda"))
+            for name, summary, variant in _SPION_VARIANTS
+        ),
         *(
             Method(
                 f"spion+{pattern}",
                 f"SPION's kernel on {summary}, in SPION's block size",
                 "baselines.patterned:SpionKernel",
+                devices=("cpu", "cuda"),
                 arguments={"pattern": pattern},
                 spion_arguments=("block_size",),
                 takes_layer=True,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
 
@@ -26,7 +25,8 @@ def attention_map(
     not recorded. Oracle: ``reference.attention_map``.
 
     Args:
-        q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension.
+        q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension; in
+            CUDA float32 with D up to 128.
         k: Like ``q``.
         key_padding_mask: bool ``[B, L]``, True = real token; padded keys get probability 0. An
             example without real tokens contributes 0.
@@ -46,8 +46,7 @@ def attention_map(
     checks.check_key_padding_mask(key_padding_mask, q.shape[0], q.shape[2], q)
     scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
     checks.check_scale(scale)
-    kernels.load()
-    average: Tensor = torch.ops.spion_bench.attention_map(
+    average: Tensor = backends.operator("attention_map")(
         q.detach(), k.detach(), key_padding_mask, scale
     )
     return average

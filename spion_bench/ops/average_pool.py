@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.registration import register_operator
 
@@ -36,8 +35,7 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
             f"block_size: expected a divisor of the map's length {length}, got {block_size}; "
             "pad the sequence or choose another block size"
         )
-    kernels.load()
-    pooled: Tensor = torch.ops.spion_bench.average_pool(attention_map.detach(), block_size)
+    pooled: Tensor = backends.operator("average_pool")(attention_map.detach(), block_size)
     return pooled
 
 

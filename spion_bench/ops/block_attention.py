@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
-from spion_bench import backends, kernels
+from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
 from spion_bench.ops.block_dropout import block_dropout
@@ -83,7 +82,8 @@ def block_attention(
     Args:
         q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension
             (``x.view(B, L, H, D).transpose(1, 2)`` needs no copy); D from 1 to 256. The fused
-            operator also takes bfloat16 and float16 and computes in float32.
+            operator also takes bfloat16 and float16 and computes in float32; so does the pipeline
+            in CUDA, but its scores and probabilities are stored in 16 bits.
         k: Like ``q``.
         v: Like ``q``.
         pattern: Kept blocks; ``pattern.length == L``.
@@ -106,7 +106,8 @@ def block_attention(
         ValueError: If an argument does not fit, naming it.
     """
     checks.check_choice("implementation", implementation, checks.IMPLEMENTATIONS)
-    dtypes = checks.WITH_HALF if implementation == "fused" else checks.FULL_PRECISION
+    is_fused = implementation == "fused"
+    dtypes = checks.WITH_HALF if is_fused else backends.pipeline_dtypes(q.device)
     for name, x in (("q", q), ("k", k), ("v", v)):
         checks.check_heads(name, x, dtypes)
         checks.check_like(name, x, "q", q)
@@ -127,7 +128,7 @@ def block_attention(
             probs = block_dropout(probs, pattern, p=dropout_p, seed=seed)
         out = block_spmm(probs, v, pattern)
     else:
-        out, lse = backends.operators().block_attention_forward(
+        out, lse = backends.operator("block_attention_forward")(
             q,
             k,
             v,
@@ -157,11 +158,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 
 def _backward(
-    library: str, ctx: Any, dout: Tensor | None, dlse: Tensor | None
+    ops: Any, ctx: Any, dout: Tensor | None, dlse: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     q, k, v, out, lse, crow, col, mask = ctx.saved_tensors
     dout = torch.zeros_like(out) if dout is None else with_contiguous_rows(dout)
-    dq, dk, dv = getattr(torch.ops, library).block_attention_backward(
+    dq, dk, dv = ops.block_attention_backward(
         dout,
         None if dlse is None else dlse.contiguous(),
         q,
@@ -186,12 +187,10 @@ def _fake_backward(
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
-for _library in (kernels.LIBRARY, backends.EMULATED):
-    register_operator(
-        "block_attention_forward",
-        fake=_fake_forward,
-        backward=partial(_backward, _library),
-        setup_context=_setup_context,
-        library=_library,
-    )
-    register_operator("block_attention_backward", fake=_fake_backward, library=_library)
+register_operator(
+    "block_attention_forward",
+    fake=_fake_forward,
+    backward=_backward,
+    setup_context=_setup_context,
+)
+register_operator("block_attention_backward", fake=_fake_backward)

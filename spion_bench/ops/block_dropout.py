@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
@@ -26,7 +25,7 @@ def block_dropout(probs: Tensor, pattern: BlockPattern, *, p: float, seed: int) 
     Differentiable in ``probs``. Oracle: ``reference.block_dropout``.
 
     Args:
-        probs: Tiles ``[B, H, nnzb, S, S]``, contiguous, float32 or float64.
+        probs: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``backends.pipeline_dtypes``.
         pattern: Which blocks the tiles are.
         p: Drop probability, 0 to 65535/65536, resolved to multiples of 1/65536.
         seed: 0 to 2**63 - 1.
@@ -34,10 +33,9 @@ def block_dropout(probs: Tensor, pattern: BlockPattern, *, p: float, seed: int) 
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_tiles("probs", probs, pattern)
+    checks.check_tiles("probs", probs, pattern, backends.pipeline_dtypes(probs.device))
     checks.check_dropout(p, seed)
-    kernels.load()
-    dropped: Tensor = torch.ops.spion_bench.block_dropout(
+    dropped: Tensor = backends.operator("block_dropout")(
         probs, pattern.crow_indices, pattern.col_indices, pattern.block_size, p, seed
     )
     return dropped
@@ -52,11 +50,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(crow, col)
 
 
-def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ops: Any, ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
     crow, col = ctx.saved_tensors
-    dprobs = torch.ops.spion_bench.block_dropout(
-        dout.contiguous(), crow, col, ctx.block_size, ctx.p, ctx.seed
-    )
+    dprobs = ops.block_dropout(dout.contiguous(), crow, col, ctx.block_size, ctx.p, ctx.seed)
     return dprobs, None, None, None, None, None
 
 

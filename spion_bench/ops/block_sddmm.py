@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator, transpose_words
@@ -20,7 +19,8 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     ``2 * B * H * nnzb * S * S * D`` FLOPs.
 
     Args:
-        q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension.
+        q: ``[B, H, L, D]`` of ``backends.pipeline_dtypes``, any strides with a contiguous last
+            dimension.
         k: Like ``q``.
         pattern: Kept blocks; ``pattern.length == L``.
         scale: Factor of every score; attention uses ``1 / sqrt(D)``.
@@ -31,13 +31,12 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_heads("q", q)
-    checks.check_heads("k", k)
+    for name, x in (("q", q), ("k", k)):
+        checks.check_heads(name, x, backends.pipeline_dtypes(x.device))
     checks.check_like("k", k, "q", q)
     checks.check_pattern("q", q, pattern)
     checks.check_scale(scale)
-    kernels.load()
-    tiles: Tensor = torch.ops.spion_bench.block_sddmm(
+    tiles: Tensor = backends.operator("block_sddmm")(
         q, k, pattern.crow_indices, pattern.col_indices, pattern.block_size, scale
     )
     return tiles
@@ -52,10 +51,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(q, k, crow, col)
 
 
-def _backward(ctx: Any, dscores: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ops: Any, ctx: Any, dscores: Tensor) -> tuple[Tensor | None, ...]:
     q, k, crow, col = ctx.saved_tensors
     dscores = dscores.contiguous()
-    ops = torch.ops.spion_bench
     dq = dk = None
     if ctx.needs_input_grad[0]:
         dq = ops.block_spmm(dscores, k, crow, col, ctx.block_size) * ctx.scale

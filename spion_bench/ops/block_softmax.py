@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
@@ -26,7 +26,7 @@ def block_softmax(
     zero-logit denominator is the one of the SPION code (``scale_softmax_kernel``).
 
     Args:
-        scores: Tiles ``[B, H, nnzb, S, S]``, contiguous, float32 or float64.
+        scores: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``backends.pipeline_dtypes``.
         pattern: Which blocks the tiles are.
         pruned: What a pruned score counts as. ``"minus_inf"``: it does not exist.
             ``"zero_logit"``: a score of 0 in the row's denominator, so that rows sum to less
@@ -36,17 +36,17 @@ def block_softmax(
 
     Returns:
         ``probs`` like ``scores``, and ``lse`` ``[B, H, L]``, the natural logarithm of each row's
-        denominator. A row whose denominator is 0 (nothing stored, or all stored keys padded and
-        nothing pruned that counts) has probabilities 0, lse +inf and gradients 0.
+        denominator, float32 for 16-bit scores, else of their type. A row whose denominator is 0
+        (nothing stored, or all stored keys padded and nothing pruned that counts) has
+        probabilities 0, lse +inf and gradients 0.
 
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_tiles("scores", scores, pattern)
+    checks.check_tiles("scores", scores, pattern, backends.pipeline_dtypes(scores.device))
     checks.check_choice("pruned", pruned, checks.PRUNED)
     checks.check_key_padding_mask(key_padding_mask, scores.shape[0], pattern.length, scores)
-    kernels.load()
-    probs, lse = torch.ops.spion_bench.block_softmax(
+    probs, lse = backends.operator("block_softmax")(
         scores,
         pattern.crow_indices,
         pattern.col_indices,
@@ -66,7 +66,9 @@ def _fake(
     key_padding_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     length = (crow.shape[0] - 1) * block_size
-    return scores.new_empty(scores.shape), scores.new_empty(*scores.shape[:2], length)
+    lse_dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    lse = scores.new_empty(*scores.shape[:2], length, dtype=lse_dtype)
+    return scores.new_empty(scores.shape), lse
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -75,13 +77,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, dprobs: Tensor | None, dlse: Tensor | None) -> tuple[Tensor | None, ...]:
+def _backward(
+    ops: Any, ctx: Any, dprobs: Tensor | None, dlse: Tensor | None
+) -> tuple[Tensor | None, ...]:
     probs, crow = ctx.saved_tensors
     dprobs = torch.zeros_like(probs) if dprobs is None else dprobs.contiguous()
     dlse = None if dlse is None else dlse.contiguous()
-    dscores = torch.ops.spion_bench.block_softmax_backward(
-        dprobs, dlse, probs, crow, ctx.block_size
-    )
+    dscores = ops.block_softmax_backward(dprobs, dlse, probs, crow, ctx.block_size)
     return dscores, None, None, None, None, None
 
 

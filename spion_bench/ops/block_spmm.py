@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from spion_bench import kernels
+from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
 from spion_bench.ops.registration import (
@@ -25,7 +24,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
 
     Args:
         probs: Tiles ``[B, H, nnzb, S, S]`` in the order of ``pattern.col_indices``, contiguous,
-            float32 or float64.
+            of ``backends.pipeline_dtypes``.
         v: ``[B, H, L, D]``, any strides with a contiguous last dimension.
         pattern: Which blocks the tiles are; ``pattern.length == L``.
 
@@ -35,16 +34,16 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_tiles("probs", probs, pattern)
-    checks.check_heads("v", v)
+    dtypes = backends.pipeline_dtypes(probs.device)
+    checks.check_tiles("probs", probs, pattern, dtypes)
+    checks.check_heads("v", v, dtypes)
     checks.check_pattern("v", v, pattern)
     checks.check_same_kind("v", v, "probs", probs)
     if probs.shape[:2] != v.shape[:2]:
         raise ValueError(
             f"v: expected [B, H] = {list(probs.shape[:2])} as probs, got {list(v.shape[:2])}"
         )
-    kernels.load()
-    out: Tensor = torch.ops.spion_bench.block_spmm(
+    out: Tensor = backends.operator("block_spmm")(
         probs, v, pattern.crow_indices, pattern.col_indices, pattern.block_size
     )
     return out
@@ -59,10 +58,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(probs, v, crow, col)
 
 
-def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ops: Any, ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
     probs, v, crow, col = ctx.saved_tensors
     dout = with_contiguous_rows(dout)
-    ops = torch.ops.spion_bench
     dprobs = dv = None
     if ctx.needs_input_grad[0]:
         dprobs = ops.block_sddmm(dout, v, crow, col, ctx.block_size, 1.0)

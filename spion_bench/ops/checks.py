@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
 
 PRUNED = ("minus_inf", "zero_logit")
@@ -30,13 +31,25 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
 
 
-def check_float(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION) -> None:
-    """Raise unless ``x`` is of ``dtypes`` on the CPU; autocast casts the other float types."""
-    if x.device.type != "cpu":
+def check_device(name: str, x: Tensor) -> None:
+    """Raise unless there are kernels for the device of ``x``; loads those for CUDA.
+
+    Raises:
+        ValueError: If ``x`` is neither on the CPU nor on a CUDA device.
+        BuildError: If the CUDA kernels cannot be built here.
+    """
+    if x.device.type == "cuda":
+        kernels.load("cuda")
+    elif x.device.type != "cpu":
         raise ValueError(
-            f"{name}: expected a CPU tensor, got one on {x.device}; "
-            f"only CPU kernels exist, so move it, e.g. {name}.cpu()"
+            f"{name}: expected a CPU or CUDA tensor, got one on {x.device}; "
+            f"there are no other kernels, so move it, e.g. {name}.cpu()"
         )
+
+
+def check_float(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION) -> None:
+    """Raise unless ``x`` is of ``dtypes`` on the CPU or CUDA; autocast casts the other floats."""
+    check_device(name, x)
     if x.dtype in dtypes:
         return
     if not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
@@ -101,9 +114,11 @@ def check_pattern(name: str, x: Tensor, pattern: BlockPattern) -> None:
     _check_pattern_device(name, x, pattern)
 
 
-def check_tiles(name: str, x: Tensor, pattern: BlockPattern) -> None:
+def check_tiles(
+    name: str, x: Tensor, pattern: BlockPattern, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION
+) -> None:
     """Raise unless ``x`` holds one contiguous tile per kept block: ``[B, H, nnzb, S, S]``."""
-    check_float(name, x)
+    check_float(name, x, dtypes)
     tile = (pattern.nnzb, pattern.block_size, pattern.block_size)
     if x.ndim != 5 or tuple(x.shape[2:]) != tile:
         raise ValueError(

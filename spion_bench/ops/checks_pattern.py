@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spion_bench.ops.checks import check_device
+
 
 def check_square(name: str, x: Tensor, dims: str) -> None:
-    """Raise ValueError unless ``x`` is a square float32 or float64 matrix on the CPU.
+    """Raise ValueError unless ``x`` is a square float32 or float64 matrix on the CPU or CUDA.
 
     ``dims`` names the shape in the message, e.g. ``"[L, L]"``. Autocast makes no exception: the
     pattern operators take part in no training step.
@@ -19,8 +21,4 @@ def check_square(name: str, x: Tensor, dims: str) -> None:
         raise ValueError(
             f"{name}: expected float32 or float64, got {dtype}; cast it, e.g. {name}.float()"
         )
-    if x.device.type != "cpu":
-        raise ValueError(
-            f"{name}: expected a CPU tensor, got one on {x.device}; "
-            f"patterns are made on the CPU, so move it, e.g. {name}.cpu()"
-        )
+    check_device(name, x)

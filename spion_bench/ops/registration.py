@@ -7,6 +7,7 @@ before ``torch.compile``, ``backward`` and ``autocast`` can work with an operato
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +22,10 @@ def register_operator(
     fake: Callable[..., Any],
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
-    library: str = kernels.LIBRARY,
 ) -> None:
-    """Register the Python half of ``torch.ops.<library>.<name>`` once the library is loaded.
+    """Register the Python half of ``torch.ops.spion_bench.<name>`` once its library is loaded.
+
+    The same half serves the emulated operator, if there is one (``backends.EMULATED_OPERATORS``).
 
     Under ``torch.autocast`` the operator computes in float32, as the published code does (its
     attention runs with autocast off).
@@ -31,21 +33,25 @@ def register_operator(
     Args:
         name: Operator name as in ``csrc/schema.cpp``.
         fake: Returns empty outputs of the right shape, for tracing.
-        backward: Gradient formula; without one, a backward pass through the operator raises.
+        backward: Gradient formula ``(ops, ctx, *grads)``; ``ops`` is the namespace of ``torch.ops``
+            that the forward pass ran in. Without one, a backward pass through the operator raises.
         setup_context: What the forward pass saves for ``backward``.
-        library: ``kernels.LIBRARY`` or ``backends.EMULATED``.
     """
 
-    def refuse(ctx: Any, *grads: Any) -> None:
-        raise RuntimeError(f"{library}::{name} is not differentiable")
+    def refuse(ops: Any, ctx: Any, *grads: Any) -> None:
+        raise RuntimeError(f"{name} is not differentiable")
 
-    def register() -> None:
+    def register(library: str) -> None:
         op = f"{library}::{name}"
+        gradient = partial(backward or refuse, getattr(torch.ops, library))
         torch.library.register_fake(op, fake)
-        torch.library.register_autograd(op, backward or refuse, setup_context=setup_context)
-        torch.library.register_autocast(op, "cpu", torch.float32)
+        torch.library.register_autograd(op, gradient, setup_context=setup_context)
+        for device in ("cpu", "cuda"):
+            torch.library.register_autocast(op, device, torch.float32)
 
-    (kernels if library == kernels.LIBRARY else backends).after_load(register)
+    kernels.after_load(partial(register, kernels.LIBRARY))
+    if name in backends.EMULATED_OPERATORS:
+        backends.after_load(partial(register, backends.EMULATED))
 
 
 def transpose_words(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:

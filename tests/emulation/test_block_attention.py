@@ -213,7 +213,8 @@ def test_what_the_kernels_lack_is_refused(shape, dtype, block_size, message):
         block_attention(q, q, q, BlockPattern.full(32, block_size), pruned="minus_inf")
 
 
-def test_operators_that_the_backend_lacks_are_refused():
+def test_operators_that_the_backend_lacks_are_refused(monkeypatch):
+    monkeypatch.setattr(backends, "EMULATED_OPERATORS", ())
     pattern = BlockPattern.full(32, 16)
     with pytest.raises(RuntimeError, match='backend "emulated": only block_attention'):
         block_softmax(torch.zeros(1, 1, 4, 16, 16), pattern, pruned="minus_inf")
@@ -229,9 +230,9 @@ def test_unknown_backends_are_refused():
 
 def test_the_backend_ends_with_its_block():
     with backends.use_backend("cpu"):
-        assert backends.operators() is torch.ops.spion_bench
-    assert backends.operators() is torch.ops.spion_bench_emulated
-    for name in ("block_attention_forward", "block_attention_backward"):
+        assert backends.operator("block_spmm") is torch.ops.spion_bench.block_spmm
+    assert backends.operator("block_spmm") is torch.ops.spion_bench_emulated.block_spmm
+    for name in backends.EMULATED_OPERATORS:
         schemas = [
             str(getattr(ops, name).default._schema).partition("::")[2]
             for ops in (torch.ops.spion_bench, torch.ops.spion_bench_emulated)

@@ -5,7 +5,7 @@ import types
 import pytest
 import torch
 
-from spion_bench import kernels
+from spion_bench import build, kernels
 from spion_bench.measure import environment
 from spion_bench.measure.environment import capture, git_state, probe_gpu
 from spion_bench.measure.machine import cpu_model
@@ -57,7 +57,7 @@ def test_capture_names_machine_and_software_but_no_host():
     assert captured.torch == torch.__version__
     assert captured.kernel_path in ("avx512", "avx2", "portable")
     assert captured.compiler == kernels.build_info().compiler
-    assert captured.compiler_flags == list(kernels.CXX_FLAGS)
+    assert captured.compiler_flags == list(build.CXX_FLAGS)
     assert captured.gpu is None
 
 

@@ -99,7 +99,7 @@ def test_opcheck(dtype):
     [
         (torch.zeros(8, 16), 8, r"attention_map: expected a square \[L, L\] matrix, got \[8, 16\]"),
         (torch.zeros(8, 8, dtype=torch.float16), 8, "expected float32 or float64, got float16"),
-        (torch.zeros(8, 8, device="meta"), 8, "expected a CPU tensor, got one on meta"),
+        (torch.zeros(8, 8, device="meta"), 8, "expected a CPU or CUDA tensor, got one on meta"),
         (torch.zeros(8, 8), 3, "block_size: expected a divisor of the map's length 8, got 3"),
         (torch.zeros(8, 8), 0, "block_size: expected a divisor"),
     ],

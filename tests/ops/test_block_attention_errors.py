@@ -42,7 +42,7 @@ GOOD = torch.zeros(2, 2, 128, 16)
             dict.fromkeys("qkv", torch.zeros(1, 1, 256, 16)),
             "q: expected length 128 as the pattern (2 blocks of 64), got 256",
         ),
-        (dict.fromkeys("qkv", GOOD.to("meta")), "q: expected a CPU tensor, got one on meta"),
+        (dict.fromkeys("qkv", GOOD.to("meta")), "q: expected a CPU or CUDA tensor, got one"),
         ({"pattern": BLOCKS.to("cpu"), "pruned": "none"}, 'pruned: expected "minus_inf" or "zero'),
         ({"implementation": "dense"}, 'implementation: expected "fused" or "pipeline", got '),
         (

@@ -129,7 +129,7 @@ def test_opcheck(dtype):
         (torch.zeros(0, 0), 3, "attention_map: expected a square"),
         (torch.zeros(4, 4, dtype=torch.float16), 3, "expected float32 or float64, got float16"),
         (torch.zeros(4, 4, dtype=torch.int64), 3, "expected float32 or float64, got int64"),
-        (torch.zeros(4, 4, device="meta"), 3, "expected a CPU tensor, got one on meta"),
+        (torch.zeros(4, 4, device="meta"), 3, "expected a CPU or CUDA tensor, got one on meta"),
         (torch.zeros(4, 4), 4, "filter_size: expected a positive odd number, got 4"),
         (torch.zeros(4, 4), -1, "filter_size: expected a positive odd number, got -1"),
     ],

@@ -163,7 +163,7 @@ def test_opcheck(selection):
     [
         (torch.zeros(2, 3), 0.0, "walk", r"pooled: expected a square \[nb, nb\] matrix"),
         (torch.zeros(2, 2, dtype=torch.bfloat16), 0.0, "walk", "pooled: expected float32"),
-        (torch.zeros(2, 2, device="meta"), 0.0, "walk", "pooled: expected a CPU tensor"),
+        (torch.zeros(2, 2, device="meta"), 0.0, "walk", "pooled: expected a CPU or CUDA tensor"),
         (torch.full((2, 2), torch.nan), 0.0, "walk", "pooled: expected numbers, got NaN"),
         (torch.zeros(2, 2), float("nan"), "walk", "threshold: expected a number, got NaN"),
         (torch.zeros(2, 2), 0.0, "flood", "selection: expected .*got 'flood'"),

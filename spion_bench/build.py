@@ -1,0 +1,257 @@
+"""Compiles a folder of kernel sources into a library once and loads it from the cache ever after.
+
+The compiling is ``torch.utils.cpp_extension``'s. Each cached library belongs to one combination of
+sources, flags, compilers, torch, Python and platform, and counts only once its ``complete.json``
+names it with its checksum: a killed build leaves nothing that could be loaded, and of several
+processes that start at once one builds while the others wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ninja
+import torch
+from filelock import FileLock, Timeout
+from torch.utils import cpp_extension
+
+CXX_FLAGS = (
+    "-O3",
+    "-std=c++20",
+    "-fopenmp",
+    # Nobody reads errno or floating-point exception flags; giving them up lets loops vectorise.
+    # -ffast-math would also give up NaN, which must propagate. No -march: the sources choose
+    # instruction sets at run time, so that a cached library may move between machines.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+)
+LINKER_FLAGS = ("-fopenmp",)
+_MARKER = "complete.json"
+_SHOWN_LOG_LINES = 20
+
+
+class BuildError(RuntimeError):
+    """The kernels could not be built; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one kind of library is built.
+
+    Attributes:
+        kernels: What the library holds, for messages.
+        duration: About how long a build takes, for messages.
+        compiled: Patterns of the files to compile, relative to the folder of sources.
+        included: Patterns of the files that those include; any change of one is another library.
+        cxx_flags: Flags of the C++ compiler beside those that torch adds.
+        cuda_flags: Flags of nvcc. Empty: neither nvcc nor CUDA's libraries are used.
+        cuda_version: What nvcc says it is.
+        hint: What to look at when the build fails.
+    """
+
+    kernels: str = "CPU kernels"
+    duration: str = "about a minute"
+    compiled: tuple[str, ...] = ("*.cpp", "cpu/*.cpp")
+    included: tuple[str, ...] = ("*.h", "cpu/*.h")
+    cxx_flags: tuple[str, ...] = CXX_FLAGS
+    cuda_flags: tuple[str, ...] = ()
+    cuda_version: str = ""
+    hint: str = ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flags of both compilers."""
+        return (*self.cxx_flags, *self.cuda_flags)
+
+
+CPU = Recipe()
+
+
+@dataclass(frozen=True)
+class BuildInfo:
+    """How the loaded library came to be.
+
+    Attributes:
+        status: ``"built"`` by this process or ``"cached"``.
+        seconds: How long its compilation took, in whichever process.
+        path: The shared library.
+        compiler: First line of ``$CXX --version``.
+        flags: Compiler flags beside those that torch adds; nvcc's after those for C++.
+    """
+
+    status: Literal["built", "cached"]
+    seconds: float
+    path: Path
+    compiler: str
+    flags: tuple[str, ...]
+
+
+def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU) -> BuildInfo:
+    """Load the library of the sources in a folder, building it unless the cache holds it.
+
+    Args:
+        name: Name of the library; its cache folder is ``<root>/<name>-<hash>``.
+        sources: Folder whose files are compiled as the recipe says.
+        root: Cache folder, created if needed.
+        recipe: What to compile, and how.
+
+    Raises:
+        BuildError: If the compiler is missing or fails, or the cache cannot be written.
+    """
+    compiler = _compiler_version()
+    folder = root / f"{name}-{_build_key(sources, compiler, recipe)}"
+    info = _read_complete(folder, compiler, recipe)
+    if info is None:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with _locked(Path(f"{folder}.lock"), recipe):
+                info = _read_complete(folder, compiler, recipe)  # another process may have built it
+                if info is None:
+                    return _build(name, sources, folder, compiler, recipe)
+        except OSError as error:
+            raise BuildError(
+                f"{root}: the build cache cannot be written ({error}); "
+                "set SPION_BENCH_CACHE to a writable folder"
+            ) from error
+    torch.ops.load_library(info.path)  # type: ignore[no-untyped-call]
+    return info
+
+
+@contextmanager
+def _locked(path: Path, recipe: Recipe) -> Iterator[None]:
+    """Hold an OS lock, which ends with its process, however that ends."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        _notice(f"another process is building the {recipe.kernels}; waiting for it ...")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _compiler_version() -> str:
+    command = shlex.split(os.environ.get("CXX", "")) or ["c++"]  # as torch chooses it
+    if shutil.which(command[0]) is None:
+        raise BuildError(
+            f"no C++ compiler: {command[0]!r} was not found; the kernels are compiled on first "
+            "use, so install one (Debian/Ubuntu: `apt install g++`) or set CXX to an installed one"
+        )
+    answer = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise BuildError(f"C++ compiler: `{shlex.join(command)} --version` failed: {answer.stderr}")
+    return answer.stdout.splitlines()[0]
+
+
+def _files(sources: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted(file for pattern in patterns for file in sources.glob(pattern))
+
+
+def _build_key(sources: Path, compiler: str, recipe: Recipe = CPU) -> str:
+    versions = [torch.__version__, str(torch.compiled_with_cxx11_abi()), sys.version, compiler]
+    versions += [recipe.cuda_version, platform.system(), platform.machine()]
+    words = [*versions, *recipe.flags, *LINKER_FLAGS]
+    digest = hashlib.sha256("\n".join(words).encode())
+    for file in [*_files(sources, recipe.compiled), *_files(sources, recipe.included)]:
+        digest.update(f"\n{file.relative_to(sources)}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _read_complete(folder: Path, compiler: str, recipe: Recipe) -> BuildInfo | None:
+    """Return the finished build in ``folder``; None if there is none or its bytes changed."""
+    try:
+        marker: dict[str, Any] = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        library = folder / marker["library"]
+        if hashlib.sha256(library.read_bytes()).hexdigest() != marker["sha256"]:
+            return None
+        return BuildInfo("cached", marker["seconds"], library, compiler, recipe.flags)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _build(name: str, sources: Path, folder: Path, compiler: str, recipe: Recipe) -> BuildInfo:
+    """Compile and load; the caller holds the lock of ``folder``."""
+    shutil.rmtree(folder, ignore_errors=True)  # whatever a killed build left
+    folder.mkdir()
+    # A fresh subfolder per attempt, so that the lock file of torch's own, which a killed build
+    # leaves behind, can never be met.
+    build_dir = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
+    _notice(f"building {name} {recipe.kernels} (first use, {recipe.duration}) ...")
+    started = time.perf_counter()
+    try:
+        with _ninja_on_path():
+            cpp_extension.load(
+                name=name,
+                sources=[str(file) for file in _files(sources, recipe.compiled)],
+                extra_cflags=list(recipe.cxx_flags),
+                extra_cuda_cflags=list(recipe.cuda_flags),
+                extra_ldflags=list(LINKER_FLAGS),
+                build_directory=str(build_dir),
+                with_cuda=bool(recipe.cuda_flags),
+                is_python_module=False,
+            )
+    except (RuntimeError, OSError) as error:
+        raise _failure(folder, error, recipe) from error
+    seconds = time.perf_counter() - started
+    (library,) = build_dir.glob("*.so")
+    _write_complete(folder, library, seconds)
+    for leftover in build_dir.glob("*.o"):
+        leftover.unlink()
+    _notice(f"built in {seconds:.0f} s")
+    return BuildInfo("built", seconds, library, compiler, recipe.flags)
+
+
+def _write_complete(folder: Path, library: Path, seconds: float) -> None:
+    marker = {
+        "library": str(library.relative_to(folder)),
+        "sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
+        "seconds": seconds,
+    }
+    part = folder / f"{_MARKER}.part"
+    part.write_text(json.dumps(marker) + "\n", encoding="utf-8")
+    part.replace(folder / _MARKER)  # atomic: the marker is there or not
+
+
+def _failure(folder: Path, error: Exception, recipe: Recipe) -> BuildError:
+    output = str(error).rstrip()  # torch puts the compiler's output here
+    if isinstance(error.__cause__, OSError):  # but the dynamic linker's there
+        output += f"\n{error.__cause__}"
+    log = folder.with_suffix(".log")
+    log.write_text(output + "\n", encoding="utf-8")
+    end = "\n".join(output.splitlines()[-_SHOWN_LOG_LINES:])
+    hint = f"; {recipe.hint}" if recipe.hint else ""
+    return BuildError(
+        f"the {recipe.kernels} could not be built{hint}; full log: {log}; its end:\n{end}"
+    )
+
+
+@contextmanager
+def _ninja_on_path() -> Iterator[None]:
+    """Let torch find pip's ninja also when the environment's bin folder is not on PATH."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def _notice(text: str) -> None:
+    print(f"spion_bench: {text}", file=sys.stderr, flush=True)
