@@ -66,6 +66,17 @@ class BigBirdHF(HuggingFaceAttention):
                 f"{longest_dense} tokens, got {length}"
             )
 
+    def n_scores(self, length: int, heads: int) -> int:
+        """Return the scores that the module computes, all heads together.
+
+        The first and last block row see all blocks, their neighbours four and the random ones, all
+        others five and the random ones.
+        """
+        n_blocks = length // self.block_size
+        per_row = 5 + self.n_random
+        kept = 2 * n_blocks + 2 * (per_row - 1) + (n_blocks - 4) * per_row
+        return heads * kept * self.block_size**2
+
     def build(self, heads: int, length: int, head_dim: int) -> nn.Module:
         """Return the library's module, without parameters of its own."""
         config = self._library.BigBirdConfig(

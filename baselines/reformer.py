@@ -138,8 +138,13 @@ class Reformer(Attention):
 
     def n_scores(self, length: int, heads: int) -> int:
         """Return the scores of all chunks and rounds, all heads together."""
-        n_chunks = -(-length // self.chunk)
-        return heads * self.n_hashes * n_chunks * min(2, n_chunks) * self.chunk**2
+        return heads * lsh_scores(length, chunk=self.chunk, n_hashes=self.n_hashes)
+
+
+def lsh_scores(length: int, *, chunk: int, n_hashes: int) -> int:
+    """Return one head's scores: in every round each chunk sees itself and the one before it."""
+    n_chunks = -(-length // chunk)
+    return n_hashes * n_chunks * min(2, n_chunks) * chunk**2
 
 
 @dataclass(frozen=True)

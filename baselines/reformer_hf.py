@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.hugging_face import EXTRA, Given, HuggingFaceAttention
+from baselines.reformer import lsh_scores
 from baselines.third_party import load_optional
 from spion_bench.model.attention import Capabilities, UnsupportedError
 
@@ -57,6 +58,10 @@ class ReformerHF(HuggingFaceAttention):
                 f"LSHSelfAttention with chunks of {self.chunk} tokens needs a multiple of them "
                 f"above one chunk, got {length}"
             )
+
+    def n_scores(self, length: int, heads: int) -> int:
+        """Return the scores of all chunks and rounds, all heads together."""
+        return heads * lsh_scores(length, chunk=self.chunk, n_hashes=self.n_hashes)
 
     def build(self, heads: int, length: int, head_dim: int) -> nn.Module:
         """Return the library's module, without parameters of its own."""

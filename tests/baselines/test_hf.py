@@ -92,6 +92,7 @@ def test_bigbird_is_exact_over_its_blocks_in_training(padding):
     assert blocks[:, [0, -1]].all()
     middle = blocks[2:-2].sum(dim=1)
     assert middle.tolist() == [3 + 2 + 2] * len(middle)  # window, global, random
+    assert attention.n_scores(LENGTH, heads=3) == keep[0].sum()
 
 
 @needs_transformers
@@ -120,6 +121,11 @@ def test_reformer_with_two_chunks_is_full_attention_of_shared_queries_and_keys()
     keys = q.double() * torch.rsqrt(q.double().square().mean(-1, keepdim=True) + 1e-6)
     own = torch.eye(32, dtype=torch.bool)  # a token sees itself only if it sees nothing else
     torch.testing.assert_close(out, masked_attention(q, keys, v, ~own).float())
+
+
+@needs_transformers
+def test_reformer_counts_the_scores_of_two_chunks_per_round():
+    assert ReformerHF(chunk=16, n_hashes=3).n_scores(LENGTH, heads=2) == 2 * 3 * LENGTH * 2 * 16
 
 
 @needs_transformers
