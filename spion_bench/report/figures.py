@@ -19,6 +19,9 @@ from spion_bench.report.tables import SUMMARY_PASSES, accuracy_entry, memory_ent
 SMOOTHING_SHARE = 0.04
 """Width of the moving average of a loss curve, as a share of the run."""
 
+NEAR_AXIS = 0.06
+"""A point this near to the axis, as a share of the largest value, has its label beside it."""
+
 # Panel heading, unit of the axis, factor from the entry's value, what fills it.
 _PANELS: tuple[tuple[str, str, float, Callable[[MethodCells], Entry]], ...] = (
     ("Test accuracy", "%", 100.0, accuracy_entry),
@@ -70,6 +73,7 @@ def _comparison(group: Group) -> Figure | None:
 
 
 def _draw_points(ax: Axes, methods: Sequence[str], shown: dict[str, Entry], factor: float) -> None:
+    largest = max(_value(entry.value) for entry in shown.values()) * factor
     for method, entry in shown.items():
         value = _value(entry.value) * factor
         y = len(methods) - 1 - methods.index(method)
@@ -84,7 +88,8 @@ def _draw_points(ax: Axes, methods: Sequence[str], shown: dict[str, Entry], fact
             (value, y),
             xytext=(0, 6),
             textcoords="offset points",
-            ha="center",
+            # A label in the middle of a point beside the axis would run into it.
+            ha="left" if value < NEAR_AXIS * largest else "center",
             fontsize=8,
         )
     ax.set_yticks(range(len(methods)), list(reversed(methods)))
