@@ -72,7 +72,8 @@ def examine(*, build: bool, data_dir: Path | None) -> Iterator[Finding]:
     yield _load()
     yield _memory()
     yield _compiler()
-    yield _kernels(build=build)
+    yield _kernels("cpu", build=build)
+    yield _kernels("cuda", build=build)
     yield _peak_memory()
     yield _gpu()
     yield _transformers()
@@ -112,19 +113,25 @@ def _compiler() -> Finding:
     return Finding("C++ compiler", "ok", path)
 
 
-def _kernels(*, build: bool) -> Finding:
-    cache = kernels.cache_root()
+def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
+    what = f"{device.upper()} kernels"
+    if device == "cuda" and torch.version.cuda is None:
+        remedy = "not needed without a GPU; a CUDA build of torch compiles them for one"
+        return Finding(what, "limited", f"torch {torch.__version__} is no CUDA build", remedy)
     if not build:
-        n_builds = len(list(cache.glob(f"{kernels.LIBRARY}-*/complete.json")))
+        cache = kernels.cache_root()
+        library = kernels.LIBRARY if device == "cpu" else kernels.CUDA_LIBRARY
+        n_builds = len(list(cache.glob(f"{library}-*/complete.json")))
         found = f"{n_builds} finished builds in {cache}" if n_builds else f"none yet in {cache}"
-        return Finding("CPU kernels", "ok", f"{found}; --build builds and loads them")
+        return Finding(what, "ok", f"{found}; --build builds and loads them")
     try:
-        info = kernels.build_info()
+        info = kernels.build_info(device)
     except kernels.BuildError as error:
-        return Finding("CPU kernels", "missing", str(error))
-    capability = torch.ops.spion_bench.cpu_capability()
-    detail = f"{info.status}, compiled in {info.seconds:.0f} s, run on {capability}"
-    return Finding("CPU kernels", "ok", detail)
+        return Finding(what, "missing", str(error))
+    detail = f"{info.status}, compiled in {info.seconds:.0f} s"
+    if device == "cpu":
+        detail += f", run on {torch.ops.spion_bench.cpu_capability()}"
+    return Finding(what, "ok", detail)
 
 
 def _peak_memory() -> Finding:

@@ -43,12 +43,19 @@ def test_kernels_are_only_built_when_asked(findings, monkeypatch, tmp_path):
     monkeypatch.setenv("SPION_BENCH_CACHE", str(tmp_path))
     assert "none yet" in findings()["CPU kernels"].detail
 
-    def fail():
+    def fail(device):
         raise BuildError("it did not compile")
 
     monkeypatch.setattr(doctor.kernels, "build_info", fail)
     finding = findings(build=True)["CPU kernels"]
     assert (finding.verdict, finding.detail) == ("missing", "it did not compile")
+
+
+def test_cuda_kernels_need_a_cuda_build_of_torch(findings, monkeypatch):
+    monkeypatch.setattr(doctor.torch.version, "cuda", None)
+    assert findings()["CUDA kernels"].verdict == "limited"
+    monkeypatch.setattr(doctor.torch.version, "cuda", "13.0")
+    assert findings()["CUDA kernels"].verdict == "ok"
 
 
 def test_unwritable_clear_refs_limits_the_memory_pass(findings, monkeypatch):

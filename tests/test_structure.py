@@ -178,3 +178,10 @@ def test_python_files_are_short(path):
 )
 def test_kernel_files_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_every_emulated_test_is_repeated_on_a_gpu():
+    of_the_emulator_itself = {"test_emulator.py"}
+    emulated = {path.name for path in (ROOT / "tests" / "emulation").glob("test_*.py")}
+    repeated = {path.name for path in (ROOT / "tests" / "cuda").glob("test_*.py")}
+    assert emulated - of_the_emulator_itself <= repeated

@@ -30,6 +30,20 @@ class Gpu:
     sm_clock_mhz: int | None
 
 
+def _build(device: str) -> kernels.BuildInfo | None:
+    """Return how the device's kernels were built; None if they cannot be.
+
+    Dense baselines run on a GPU without them; SPION's methods raise the error themselves.
+    """
+    cpu = kernels.build_info()
+    if device == "cpu":
+        return cpu
+    try:
+        return kernels.build_info("cuda")
+    except kernels.BuildError:
+        return None
+
+
 def capture(*, threads: int, device: str = "cpu") -> Environment:
     """Describe this machine and the software in use.
 
@@ -38,7 +52,7 @@ def capture(*, threads: int, device: str = "cpu") -> Environment:
         device: ``"cpu"`` or ``"cuda"``; the GPU is described for ``"cuda"`` only.
     """
     sha, dirty = git_state(PACKAGE_ROOT)
-    build = kernels.build_info()
+    build = _build(device)
     cpu = cpu_model()
     cores = available_cores()
     gpu = probe_gpu() if device == "cuda" else None
@@ -56,8 +70,8 @@ def capture(*, threads: int, device: str = "cpu") -> Environment:
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         torch=torch.__version__,
-        compiler=build.compiler,
-        compiler_flags=list(build.flags),
+        compiler=build.compiler if build else None,
+        compiler_flags=list(build.flags) if build else [],
         gpu=gpu.name if gpu else None,
         gpu_driver=gpu.driver if gpu else None,
         gpu_sm_clock_mhz=gpu.sm_clock_mhz if gpu else None,

@@ -1,4 +1,3 @@
 """The pipeline's emulated tests, on a GPU."""
 
 from tests.emulation.test_pipeline import *  # noqa: F403
-from tests.emulation.test_pipeline import _tf32_setting  # noqa: F401

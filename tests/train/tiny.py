@@ -22,26 +22,26 @@ GOLDEN = {
 LENGTH, VOCAB, CLASSES = 32, 12, 3
 
 
-def split(n, seed, towers=False):
+def split(n, seed, towers=False, length=LENGTH):
     rng = np.random.default_rng(seed)
-    shape = (n, 2, LENGTH) if towers else (n, LENGTH)
+    shape = (n, 2, length) if towers else (n, length)
     inputs = rng.integers(1, VOCAB, size=shape).astype(np.int16)
     labels = inputs.reshape(n, -1)[:, :8].sum(1).astype(np.int64) % CLASSES
     inputs[: n // 2, ..., 25:] = 0
     return Split(inputs, labels)
 
 
-def tiny_task(n_train=20, n_dev=11, n_test=13, seed=0, towers=False):
+def tiny_task(n_train=20, n_dev=11, n_test=13, seed=0, towers=False, length=LENGTH):
     return TaskData(
         name="tiny",
         version="1",
-        train=split(n_train, seed, towers),
-        dev=split(n_dev, seed + 1, towers),
-        test=split(n_test, seed + 2, towers),
+        train=split(n_train, seed, towers, length),
+        dev=split(n_dev, seed + 1, towers, length),
+        test=split(n_test, seed + 2, towers, length),
         source=DataSource("generated", "1", "0" * 64, False, "random tokens"),
         vocab_size=VOCAB,
         n_classes=CLASSES,
-        length=LENGTH,
+        length=length,
         majority_share=1 / CLASSES,
     )
 

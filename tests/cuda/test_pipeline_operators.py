@@ -1,0 +1,4 @@
+"""The pipeline's operators' emulated tests, on a GPU."""
+
+from tests.emulation.test_pipeline_operators import *  # noqa: F403
+from tests.emulation.test_pipeline_operators import _tf32_setting  # noqa: F401

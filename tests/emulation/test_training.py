@@ -1,0 +1,35 @@
+"""A whole SPION training run on the CUDA kernels, with the emulator in a GPU's place."""
+
+import numpy as np
+import pytest
+
+from spion_bench import backends
+from tests.train.tiny import losses, run, tiny_settings, tiny_task
+
+# The first test of a fresh checkout waits for the compiler.
+pytestmark = pytest.mark.timeout(900)
+
+LENGTH = 64
+SETTINGS = {"max_length": LENGTH, "block_size": 16, "head_dim": 32, "steps": 10}
+
+
+@pytest.mark.parametrize("pruned", ["zero_logit", "minus_inf"])
+@pytest.mark.parametrize("method", ["spion_c", "spion_cf"])
+def test_losses_follow_those_of_the_cpu_kernels(tmp_path, monkeypatch, method, pruned):
+    settings, task = tiny_settings(pruned=pruned, **SETTINGS), tiny_task(length=LENGTH)
+    expected = run(method, tmp_path / "cpu", settings, task)
+    used = set()
+    operator = backends.operator
+    monkeypatch.setattr(backends, "operator", lambda name: (used.add(name), operator(name))[1])
+    with backends.use_backend("emulated"):
+        found = run(method, tmp_path / "emulated", settings, task)
+
+    assert found.transition == expected.transition
+    assert found.transition.is_spion
+    assert found.patterns == expected.patterns
+    dense = found.transition.step
+    assert losses(found)[:dense] == losses(expected)[:dense]  # dense attention is torch's own
+    np.testing.assert_allclose(losses(found), losses(expected), rtol=1e-4)
+    assert used >= {"attention_map", "average_pool", "block_attention_forward"}
+    assert used <= set(backends.EMULATED_OPERATORS)
+    assert found.test_count == expected.test_count
