@@ -201,7 +201,7 @@ def test_doctor_answers(tmp_path):
     result = invoke("doctor", "--data-dir", tmp_path)
     assert result.exit_code == 0
     assert "C++ compiler" in result.output
-    assert "-> download cifar-10-binary.tar.gz" in result.output
+    assert "spion-bench data fetch cifar10" in result.output
 
 
 def test_doctor_ends_with_code_1_if_run_could_not_work(monkeypatch):

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from spion_bench.harness import registry
 from spion_bench.harness import subject as subject_module
 from spion_bench.harness.gate import GateResult
 from spion_bench.harness.names import UsageError
-from spion_bench.harness.registry import find_method
+from spion_bench.harness.registry import METHODS, find_method
 from spion_bench.harness.subject import MissingDataError, check_support, prepare_subject
 from spion_bench.model.attention import Attention, Capabilities, SpionAttention, UnsupportedError
 from tests.harness.helpers import method_job, tiny_cell, tiny_job
@@ -112,6 +113,8 @@ def test_cuda_without_a_device_is_unsupported(tmp_path, monkeypatch):
 
 def test_a_method_without_cuda_is_unsupported_there(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    without = dataclasses.replace(METHODS["spion_cf"], devices=("cpu",))
+    monkeypatch.setitem(METHODS, "spion_cf", without)
     with pytest.raises(UnsupportedError, match=r"spion_cf does not run on cuda.*runs on cpu"):
         prepare_subject(tiny_job(tmp_path, "speed", device="cuda"))
 
