@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 def check_window(window: int) -> None:
@@ -27,3 +28,22 @@ def matched_window(length: int, block_size: int, quantile: float) -> int:
     kept = min(cells, nb + cells - 1 - math.floor(quantile * (cells - 1)))
     keys = kept * block_size / nb
     return max(2, 2 * round((keys - 1) / 2))
+
+
+class MatchedWindow:
+    """Mixed into a method with a window: as many keys per query as SPION-CF keeps at most.
+
+    Args:
+        block_size: SPION's block size.
+        quantile: SPION's threshold quantile.
+        others: Arguments of the method itself.
+    """
+
+    def __init__(self, block_size: int, quantile: float, **others: Any) -> None:
+        super().__init__(**others)
+        self.block_size = block_size
+        self.quantile = quantile
+
+    def per_side(self, length: int) -> int:
+        """Return the neighbours per side in a sequence of ``length`` tokens."""
+        return matched_window(length, self.block_size, self.quantile) // 2

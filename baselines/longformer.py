@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from baselines.block_gather import Gather
-from baselines.density import check_window, matched_window
+from baselines.density import MatchedWindow, check_window
 from baselines.sliding_window import window_attention, window_gather, window_mask
 from spion_bench.model.attention import Attention, Capabilities, dense_attention
 
@@ -114,19 +114,5 @@ class Longformer(Attention):
         return torch.stack(masks).repeat_interleave(counts, dim=0)
 
 
-class MatchedLongformer(Longformer):
-    """Longformer with a window that holds as many keys per query as SPION-CF keeps at most.
-
-    Args:
-        block_size: SPION's block size.
-        quantile: SPION's threshold quantile.
-    """
-
-    def __init__(self, block_size: int, quantile: float) -> None:
-        super().__init__()
-        self.block_size = block_size
-        self.quantile = quantile
-
-    def per_side(self, length: int) -> int:
-        """Return the neighbours per side in a sequence of ``length`` tokens."""
-        return matched_window(length, self.block_size, self.quantile) // 2
+class MatchedLongformer(MatchedWindow, Longformer):
+    """Longformer with a window that holds as many keys per query as SPION-CF keeps at most."""

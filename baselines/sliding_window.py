@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.block_gather import Gather, gathered_attention, head_mask, pad_length, split
-from baselines.density import check_window, matched_window
+from baselines.density import MatchedWindow, check_window
 from spion_bench.model.attention import Attention, Capabilities
 
 LARGEST_CHUNK = 64
@@ -58,22 +58,8 @@ class SlidingWindow(Attention):
         return window_mask(length, self.per_side(length))
 
 
-class MatchedSlidingWindow(SlidingWindow):
-    """A sliding window with as many keys per query as SPION-CF keeps at most.
-
-    Args:
-        block_size: SPION's block size.
-        quantile: SPION's threshold quantile.
-    """
-
-    def __init__(self, block_size: int, quantile: float) -> None:
-        super().__init__()
-        self.block_size = block_size
-        self.quantile = quantile
-
-    def per_side(self, length: int) -> int:
-        """Return the neighbours per side in a sequence of ``length`` tokens."""
-        return matched_window(length, self.block_size, self.quantile) // 2
+class MatchedSlidingWindow(MatchedWindow, SlidingWindow):
+    """A sliding window with as many keys per query as SPION-CF keeps at most."""
 
 
 def window_attention(

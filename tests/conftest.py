@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from spion_bench import backends
+
 # CI repeats itself exactly; the nightly run draws other examples every time and says how to replay
 # one that fails.
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, database=None)
@@ -33,3 +35,26 @@ def _two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def emulated_backend():
+    """Run operators by the CUDA kernels' own sources, on the emulator."""
+    with backends.use_backend("emulated"):
+        yield
+
+
+@pytest.fixture
+def nan_in_uninitialised_memory():
+    """Make torch.empty return NaN, in C++ too."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def tf32_setting():
+    """Restore what torch was told about TF32."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before

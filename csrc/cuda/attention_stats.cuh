@@ -17,7 +17,6 @@
 
 namespace spion_bench::cuda {
 
-constexpr float kLog2E = 1.44269504088896341f;
 constexpr int kStatsThreads = 128;
 
 template <class Math>

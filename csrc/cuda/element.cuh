@@ -18,6 +18,8 @@
 
 namespace spion_bench::cuda {
 
+constexpr float kLog2E = 1.44269504088896341f;
+
 template <bool kIsBFloat16>
 struct Half {
   using Stored = uint16_t;

@@ -4,7 +4,7 @@
 // Grid: x = groups of rows of a (batch, head), y = b * H + h.
 // Shapes: tiles [B, H, nnzb, S, S]; S = 16, 32, 64, 128.
 // Cost per kept block: S^2 / 8 calls of about 70 instructions, S^2 values read and written.
-// Launches: one. Registers: nox -s cuda_build. Test: tests/emulation/test_pipeline.py. No time has
+// Launches: one. Registers: nox -s cuda_build. Test: tests/emulation/test_pipeline*.py. No time has
 // been measured yet: that takes a GPU.
 #pragma once
 

@@ -6,8 +6,8 @@
 // tiles of a (batch, head), y = b * H + h. Shapes: q k [B, H, L, D] by strides, tiles [B, H, nnzb,
 // S, S]; D = 32, 64, 128, stored width a multiple of 16 bytes; S = 16, 32, 64, 128. Cost per kept
 // block: 2 D S^2 FLOPs, S D values read (q once per row), S^2 written. Launches: one. Registers and
-// spills: nox -s cuda_build. Test: tests/emulation/test_pipeline.py. No time has been measured yet:
-// that takes a GPU.
+// spills: nox -s cuda_build. Test: tests/emulation/test_pipeline*.py. No time has been measured
+// yet: that takes a GPU.
 #pragma once
 
 #include "element.cuh"

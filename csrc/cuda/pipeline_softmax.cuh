@@ -8,8 +8,8 @@
 // S = 16, 32, 64, 128.
 // Cost per kept block, forward: 2 S^2 exponentials, S^2 values read (twice) and written; backward:
 // 2 S^2 read (twice), S^2 written.
-// Launches: one each. Registers: nox -s cuda_build. Test: tests/emulation/test_pipeline.py. No time
-// has been measured yet: that takes a GPU.
+// Launches: one each. Registers: nox -s cuda_build. Test: tests/emulation/test_pipeline*.py. No
+// time has been measured yet: that takes a GPU.
 //
 // Pruned scores that count as zeros enter as maximum 0 and denominator L - n, where n columns of
 // the row are kept (scale_softmax_kernel of the SPION code, written exactly).
@@ -19,8 +19,6 @@
 #include "pipeline_rows.cuh"
 
 namespace spion_bench::cuda {
-
-constexpr float kLog2E = 1.44269504088896341f;
 
 // Scores of this lane's padded keys become -inf; every lane of the warp calls.
 template <int kBlock>

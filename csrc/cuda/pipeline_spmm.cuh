@@ -8,7 +8,7 @@
 // = row tiles of a (batch, head), y = b * H + h. Shapes: tiles [B, H, nnzb, S, S], v [B, H, L, D]
 // by strides, out [B, H, L, D]; D = 32, 64, 128, stored width a multiple of 16 bytes; S = 16, 32,
 // 64, 128. Cost per kept block: 2 D S^2 FLOPs, S^2 + S D values read (out is written once per row).
-// Launches: one. Registers and spills: nox -s cuda_build. Test: tests/emulation/test_pipeline.py.
+// Launches: one. Registers and spills: nox -s cuda_build. Test: tests/emulation/test_pipeline*.py.
 // No time has been measured yet: that takes a GPU.
 #pragma once
 

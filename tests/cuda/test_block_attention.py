@@ -1,4 +1,3 @@
 """The fused operator's emulated tests, on a GPU."""
 
 from tests.emulation.test_block_attention import *  # noqa: F403
-from tests.emulation.test_block_attention import _emulated, _tf32_setting  # noqa: F401

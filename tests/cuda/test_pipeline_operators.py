@@ -1,4 +1,3 @@
 """The pipeline's operators' emulated tests, on a GPU."""
 
 from tests.emulation.test_pipeline_operators import *  # noqa: F403
-from tests.emulation.test_pipeline_operators import _tf32_setting  # noqa: F401

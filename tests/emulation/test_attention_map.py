@@ -5,33 +5,15 @@ import math
 import pytest
 import torch
 
-from spion_bench import backends
 from spion_bench.ops import attention_map, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import as_expanded, as_packed_slice, as_strided_views, golden
 
 # The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(autouse=True)
-def _emulated():
-    with backends.use_backend("emulated"):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _nan_in_uninitialised_memory():
-    torch.use_deterministic_algorithms(True)  # torch.empty then returns NaN, in C++ too
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture
-def _tf32_setting():
-    before = torch.backends.cuda.matmul.allow_tf32
-    yield
-    torch.backends.cuda.matmul.allow_tf32 = before
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory"),
+]
 
 
 SHAPES = {
@@ -116,7 +98,7 @@ def test_golden_average():
     torch.testing.assert_close(average, expected, rtol=0, atol=case["tolerance"])
 
 
-@pytest.mark.usefixtures("_tf32_setting")
+@pytest.mark.usefixtures("tf32_setting")
 def test_tf32_is_for_those_who_ask_torch_for_it():
     q, k = operands((1, 2, 80, 64))
     exact = reference.attention_map(q.double(), k.double())

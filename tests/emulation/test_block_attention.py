@@ -18,13 +18,7 @@ HALF = [torch.float16, torch.bfloat16]
 DTYPES = [*HALF, torch.float32]
 
 # The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(autouse=True)
-def _emulated():
-    with backends.use_backend("emulated"):
-        yield
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("emulated_backend")]
 
 
 def one_long_column(block_size):
@@ -157,14 +151,7 @@ def test_bits_depend_on_nothing_but_the_inputs(dtype, monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@pytest.fixture
-def _tf32_setting():
-    before = torch.backends.cuda.matmul.allow_tf32
-    yield
-    torch.backends.cuda.matmul.allow_tf32 = before
-
-
-@pytest.mark.usefixtures("_tf32_setting")
+@pytest.mark.usefixtures("tf32_setting")
 def test_tf32_is_for_those_who_ask_torch_for_it():
     case = CASES["width_64"]
     q, k, v = case.inputs(torch.float32)

@@ -23,20 +23,10 @@ FLOODS = [
 ]
 
 # The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(autouse=True)
-def _emulated():
-    with backends.use_backend("emulated"):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _nan_in_uninitialised_memory():
-    torch.use_deterministic_algorithms(True)  # torch.empty then returns NaN, in C++ too
-    yield
-    torch.use_deterministic_algorithms(False)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory"),
+]
 
 
 def on_cpu(operator, *args, **options):

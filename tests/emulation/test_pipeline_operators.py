@@ -132,14 +132,7 @@ def test_large_scores_neither_overflow_nor_vanish(pruned):
     assert_within_budget("lse", lse, low[1], exact[1])
 
 
-@pytest.fixture
-def _tf32_setting():
-    before = torch.backends.cuda.matmul.allow_tf32
-    yield
-    torch.backends.cuda.matmul.allow_tf32 = before
-
-
-@pytest.mark.usefixtures("_tf32_setting")
+@pytest.mark.usefixtures("tf32_setting")
 def test_tf32_is_for_those_who_ask_torch_for_it():
     case = CASES["width_64"]
     q, k, v = case.inputs(torch.float32)
