@@ -24,6 +24,13 @@ def test_gate_and_two_steps(tmp_path, method):
     assert (outcome.pattern is not None) == (method == "spion_cf")
 
 
+def test_the_loss_of_the_second_step_is_told(tmp_path, monkeypatch):
+    losses = iter([3.0, 2.0])
+    monkeypatch.setattr(TrainingStep, "run", lambda self: next(losses))
+    assert run_steps(steps_job(tmp_path)).metrics["final_train_loss"].value == 2.0
+    assert next(losses, None) is None
+
+
 def test_no_step_behind_a_closed_gate(tmp_path, monkeypatch):
     monkeypatch.setattr(Subject, "check", lambda self: GateResult({"out": 1.0}, "out is off"))
     monkeypatch.delattr(steps_pass, "TrainingStep")

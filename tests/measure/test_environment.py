@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 import types
@@ -70,6 +71,30 @@ def test_capture_describes_the_gpu_for_cuda_only(monkeypatch):
         "600.1",
         1500,
     )
+
+
+def test_on_a_gpu_the_compiler_is_that_of_the_cuda_kernels(monkeypatch):
+    build_info = kernels.build_info
+    cuda = dataclasses.replace(build_info(), compiler="nvcc of a test", flags=("-lineinfo",))
+    monkeypatch.setattr(
+        kernels, "build_info", lambda device="cpu": cuda if device == "cuda" else build_info()
+    )
+    captured = capture(threads=1, device="cuda")
+    assert (captured.compiler, captured.compiler_flags) == ("nvcc of a test", ["-lineinfo"])
+    assert capture(threads=1).compiler == build_info().compiler
+
+
+def test_without_cuda_kernels_no_compiler_is_told(monkeypatch):
+    build_info = kernels.build_info
+
+    def fail_for_cuda(device="cpu"):
+        if device == "cuda":
+            raise kernels.BuildError("no nvcc")
+        return build_info()
+
+    monkeypatch.setattr(kernels, "build_info", fail_for_cuda)
+    captured = capture(threads=1, device="cuda")
+    assert (captured.compiler, captured.compiler_flags) == (None, [])
 
 
 def fake_nvml(*, has_driver=True, has_device=True):
