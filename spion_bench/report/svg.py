@@ -97,6 +97,7 @@ _STYLE: Any = {
 }
 
 _FONTS = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+_PAGE = "var(--page, none)"
 _FILE_STYLE = (
     "<style>svg{color:#1b1f24;--grid:#d9dde2}"
     "@media (prefers-color-scheme: dark){svg{color:#e4e7eb;--grid:#3a4149}}</style>"
@@ -133,7 +134,7 @@ def to_svg(figure: MplFigure, name: str) -> str:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     text = text.replace(INK, "currentColor").replace(GRID, "var(--grid, #8888)")
-    text = text.replace(PAPER, "var(--page, none)")
+    text = text.replace(PAPER, _PAGE)
     text = re.sub(r"('DejaVu Sans'[^;\"]*)", _FONTS, text)
     # A page scales the figure; the viewBox keeps its proportions.
     return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", text, count=1).replace(
@@ -143,5 +144,7 @@ def to_svg(figure: MplFigure, name: str) -> str:
 
 def as_file(svg: str, stamp: str) -> str:
     """Return the content of an SVG file: ``stamp`` on the first line, colours that adapt."""
-    styled = re.sub(r"(<svg [^>]*>)", rf"\1{_FILE_STYLE}", svg, count=1)
+    # A file has no page behind it, and a viewer without CSS variables would paint it black.
+    plain = svg.replace(_PAGE, "none")
+    styled = re.sub(r"(<svg [^>]*>)", rf"\1{_FILE_STYLE}", plain, count=1)
     return f"<!-- {stamp} -->\n{styled}\n"
