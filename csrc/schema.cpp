@@ -6,14 +6,16 @@
 // Words used by all schemas: B batch, H heads, L sequence length, D head width, S block side,
 // nb = L / S block rows, nnzb kept blocks. `crow_indices` int32 [nb + 1] and `col_indices` int32
 // [nnzb] list the kept blocks by row; the `t_` tensors list them by column, with `t_tile_indices`
-// giving each entry's position in `col_indices`.
+// giving each entry's position in `col_indices`. Operators whose backward pass goes by column take
+// the `t_` tensors for it and do not read them.
 
 #include <torch/library.h>
 
 TORCH_LIBRARY(spion_bench, m) {
   // The paper's pipeline. Tiles are [B, H, nnzb, S, S], log-sum-exp is [B, H, L].
   m.def(
-      "block_sddmm(Tensor q, Tensor k, Tensor crow_indices, Tensor col_indices, int block_size, "
+      "block_sddmm(Tensor q, Tensor k, Tensor crow_indices, Tensor col_indices, "
+      "Tensor t_crow_indices, Tensor t_row_indices, Tensor t_tile_indices, int block_size, "
       "float scale) -> Tensor");
   m.def(
       "block_softmax(Tensor scores, Tensor crow_indices, Tensor col_indices, int block_size, "
@@ -23,7 +25,8 @@ TORCH_LIBRARY(spion_bench, m) {
       "int block_size) -> Tensor");
   m.def(
       "block_spmm(Tensor probs, Tensor v, Tensor crow_indices, Tensor col_indices, "
-      "int block_size) -> Tensor");
+      "Tensor t_crow_indices, Tensor t_row_indices, Tensor t_tile_indices, int block_size) "
+      "-> Tensor");
   m.def(
       "block_spmm_transposed(Tensor probs, Tensor v, Tensor t_crow_indices, Tensor t_row_indices, "
       "Tensor t_tile_indices, int block_size) -> Tensor");
@@ -34,8 +37,9 @@ TORCH_LIBRARY(spion_bench, m) {
   // The fused operator: never stores scores or probabilities.
   m.def(
       "block_attention_forward(Tensor q, Tensor k, Tensor v, Tensor crow_indices, "
-      "Tensor col_indices, int block_size, bool zero_logit, Tensor? key_padding_mask, float scale, "
-      "float dropout_p, int dropout_seed) -> (Tensor out, Tensor lse)");
+      "Tensor col_indices, Tensor t_crow_indices, Tensor t_row_indices, Tensor t_tile_indices, "
+      "int block_size, bool zero_logit, Tensor? key_padding_mask, float scale, float dropout_p, "
+      "int dropout_seed) -> (Tensor out, Tensor lse)");
   m.def(
       "block_attention_backward(Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, "
       "Tensor out, Tensor lse, Tensor crow_indices, Tensor col_indices, Tensor t_crow_indices, "

@@ -114,6 +114,12 @@ class BlockPattern:
         return self.nnzb / (self.nb * self.nb)
 
     @property
+    def words(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The five index tensors, in the order in which operators take them."""
+        by_column = (self.t_crow_indices, self.t_row_indices, self.t_tile_indices)
+        return self.crow_indices, self.col_indices, *by_column
+
+    @property
     def device(self) -> torch.device:
         """Where the index tensors live."""
         return self.col_indices.device

@@ -76,7 +76,7 @@ def wrong_answers() -> list[str]:
 
     def on_the_cpu() -> None:
         q, pattern = torch.zeros(1, 1, 32, 32), BlockPattern.full(32, 16)
-        words = (pattern.crow_indices, pattern.col_indices, pattern.block_size)
+        words = (*pattern.words, pattern.block_size)
         kernel = torch.ops.spion_bench.block_attention_forward.default
         cuda = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
         kernel.redispatch(cuda, q, q, q, *words, True, None, 1.0, 0.0, 0)

@@ -126,7 +126,8 @@ at::TensorOptions lse_options(const at::Tensor& q) {
 
 std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& crow,
-    const at::Tensor& col, int64_t block_size, bool zero_logit,
+    const at::Tensor& col, const at::Tensor& /*t_crow*/, const at::Tensor& /*t_row*/,
+    const at::Tensor& /*t_tile*/, int64_t block_size, bool zero_logit,
     const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
     int64_t dropout_seed) {
   check_attention(q, k, v, crow, col, block_size, key_padding_mask);

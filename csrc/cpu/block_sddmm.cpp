@@ -29,7 +29,9 @@ void run(const at::Tensor& q, const at::Tensor& k, const at::Tensor& crow, const
 }
 
 at::Tensor block_sddmm(const at::Tensor& q, const at::Tensor& k, const at::Tensor& crow,
-                       const at::Tensor& col, int64_t block_size, double scale) {
+                       const at::Tensor& col, const at::Tensor& /*t_crow*/,
+                       const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
+                       int64_t block_size, double scale) {
   check_heads(q, "q");
   check_heads(k, "k");
   check_same(k, "k", q, "q");

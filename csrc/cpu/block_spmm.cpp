@@ -53,7 +53,9 @@ at::Tensor spmm(const at::Tensor& probs, const at::Tensor& v, const at::Tensor& 
 }
 
 at::Tensor block_spmm(const at::Tensor& probs, const at::Tensor& v, const at::Tensor& crow,
-                      const at::Tensor& col, int64_t block_size) {
+                      const at::Tensor& col, const at::Tensor& /*t_crow*/,
+                      const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
+                      int64_t block_size) {
   check_operands(probs, v, crow, col, block_size);
   return spmm(probs, v, crow, col, nullptr, block_size);
 }

@@ -51,12 +51,11 @@ class Place {
   const c10::cuda::CUDAGuard guard_;
 };
 
-std::tuple<Tensor, Tensor> block_attention_forward(const Tensor& q, const Tensor& k,
-                                                   const Tensor& v, const Tensor& crow,
-                                                   const Tensor& col, int64_t block_size,
-                                                   bool zero_logit, const MaybeTensor& mask,
-                                                   double scale, double dropout_p,
-                                                   int64_t dropout_seed) {
+std::tuple<Tensor, Tensor> block_attention_forward(
+    const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& crow, const Tensor& col,
+    const Tensor& /*t_crow*/, const Tensor& /*t_row*/, const Tensor& /*t_tile*/, int64_t block_size,
+    bool zero_logit, const MaybeTensor& mask, double scale, double dropout_p,
+    int64_t dropout_seed) {
   const Place place({{q, "q"},
                      {k, "k"},
                      {v, "v"},
@@ -95,6 +94,7 @@ std::tuple<Tensor, Tensor, Tensor> block_attention_backward(
 }
 
 Tensor block_sddmm(const Tensor& q, const Tensor& k, const Tensor& crow, const Tensor& col,
+                   const Tensor& /*t_crow*/, const Tensor& /*t_row*/, const Tensor& /*t_tile*/,
                    int64_t block_size, double scale) {
   const Place place({{q, "q"}, {k, "k"}, {crow, "crow_indices"}, {col, "col_indices"}});
   return cuda::block_sddmm(q, k, crow, col, block_size, scale, place.stream());
@@ -117,6 +117,7 @@ Tensor block_softmax_backward(const Tensor& dprobs, const MaybeTensor& dlse, con
 }
 
 Tensor block_spmm(const Tensor& probs, const Tensor& v, const Tensor& crow, const Tensor& col,
+                  const Tensor& /*t_crow*/, const Tensor& /*t_row*/, const Tensor& /*t_tile*/,
                   int64_t block_size) {
   const Place place({{probs, "probs"}, {v, "v"}, {crow, "crow_indices"}, {col, "col_indices"}});
   return cuda::block_spmm(probs, v, crow, col, block_size, place.stream());

@@ -6,6 +6,7 @@
 
 #include "../cuda/bind.h"
 #include "binding.h"
+#include "emulator.h"
 
 namespace spion_bench::emulation {
 namespace {
@@ -14,7 +15,8 @@ using cuda::AttentionInputs;
 
 std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& crow,
-    const at::Tensor& col, int64_t block_size, bool zero_logit,
+    const at::Tensor& col, const at::Tensor& /*t_crow*/, const at::Tensor& /*t_row*/,
+    const at::Tensor& /*t_tile*/, int64_t block_size, bool zero_logit,
     const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
     int64_t dropout_seed) {
   AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, key_padding_mask, scale,
@@ -39,6 +41,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
   return cuda::attention_backward(std::move(inputs), given, q.size(3), {});
 }
 
+std::tuple<int64_t, int64_t, int64_t, int64_t> take_statistics() {
+  const emu::Statistics s = emu::take_statistics();
+  const auto number = [](uint64_t n) { return static_cast<int64_t>(n); };
+  return {number(s.launches), number(s.mma), number(s.ldmatrix), number(s.bank_conflicts)};
+}
+
 }  // namespace
 }  // namespace spion_bench::emulation
 
@@ -46,6 +54,9 @@ TORCH_LIBRARY(spion_bench_emulated, m) {
   using namespace spion_bench::emulation;
   for (const char* name : {"block_attention_forward", "block_attention_backward"})
     m.def(schema_of(name));
+  // What the kernels did since the last call; no operator of spion_bench.
+  m.def("take_statistics() -> (int launches, int mma, int ldmatrix, int bank_conflicts)",
+        [] { return take_statistics(); });
 }
 
 TORCH_LIBRARY_IMPL(spion_bench_emulated, CPU, m) {

@@ -16,7 +16,9 @@ void check_list(const at::Tensor& begin, const at::Tensor& other, int64_t block_
 }
 
 at::Tensor block_sddmm(const at::Tensor& q, const at::Tensor& k, const at::Tensor& crow,
-                       const at::Tensor& col, int64_t block_size, double scale) {
+                       const at::Tensor& col, const at::Tensor& /*t_crow*/,
+                       const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
+                       int64_t block_size, double scale) {
   check_list(crow, col, block_size);
   return cuda::block_sddmm(q, k, crow, col, block_size, scale, {});
 }
@@ -41,7 +43,9 @@ at::Tensor block_softmax_backward(const at::Tensor& dprobs, const std::optional<
 }
 
 at::Tensor block_spmm(const at::Tensor& probs, const at::Tensor& v, const at::Tensor& crow,
-                      const at::Tensor& col, int64_t block_size) {
+                      const at::Tensor& col, const at::Tensor& /*t_crow*/,
+                      const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
+                      int64_t block_size) {
   check_list(crow, col, block_size);
   return cuda::block_spmm(probs, v, crow, col, block_size, {});
 }

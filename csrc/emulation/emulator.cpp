@@ -320,6 +320,8 @@ void launch(Dimensions grid, int threads, size_t shared_bytes, Kernel kernel, co
   for (uint64_t i = 1; i < std::min(n_workers, n_blocks); ++i) helpers.emplace_back(work);
   work();
   for (std::thread& helper : helpers) helper.join();
+  const std::lock_guard guard(pool_lock);
+  ++total.launches;
 }
 
 }  // namespace spion_bench::emu

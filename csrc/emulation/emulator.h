@@ -83,7 +83,7 @@ extern thread_local Lane* current __attribute__((tls_model("initial-exec")));
 extern thread_local Dimensions current_block __attribute__((tls_model("initial-exec")));
 
 struct Statistics {
-  uint64_t mma = 0, ldmatrix = 0, bank_conflicts = 0;
+  uint64_t launches = 0, mma = 0, ldmatrix = 0, bank_conflicts = 0;
 };
 // Sums over all launches since the last call.
 Statistics take_statistics();

@@ -15,11 +15,7 @@ from spion_bench.ops.block_dropout import block_dropout
 from spion_bench.ops.block_sddmm import block_sddmm
 from spion_bench.ops.block_softmax import block_softmax
 from spion_bench.ops.block_spmm import block_spmm
-from spion_bench.ops.registration import (
-    register_operator,
-    transpose_words,
-    with_contiguous_rows,
-)
+from spion_bench.ops.registration import register_operator, with_contiguous_rows
 
 Pruned = Literal["minus_inf", "zero_logit"]
 Implementation = Literal["fused", "pipeline"]
@@ -132,8 +128,7 @@ def block_attention(
             q,
             k,
             v,
-            pattern.crow_indices,
-            pattern.col_indices,
+            *pattern.words,
             pattern.block_size,
             pruned == "zero_logit",
             key_padding_mask,
@@ -145,22 +140,23 @@ def block_attention(
 
 
 def _fake_forward(
-    q: Tensor, k: Tensor, v: Tensor, crow: Tensor, col: Tensor, *options: Any
+    q: Tensor, k: Tensor, v: Tensor, *words_and_options: Any
 ) -> tuple[Tensor, Tensor]:
     lse_dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     return q.new_empty(q.shape), q.new_empty(q.shape[:3], dtype=lse_dtype)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, crow, col, ctx.block_size, ctx.zero_logit, mask, *ctx.scale_and_dropout = inputs
-    ctx.save_for_backward(q, k, v, *output, crow, col, mask)
+    q, k, v, *words, ctx.block_size, ctx.zero_logit, mask, scale, p, seed = inputs
+    ctx.scale_and_dropout = scale, p, seed
+    ctx.save_for_backward(q, k, v, *output, mask, *words)
     ctx.set_materialize_grads(False)
 
 
 def _backward(
     ops: Any, ctx: Any, dout: Tensor | None, dlse: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    q, k, v, out, lse, crow, col, mask = ctx.saved_tensors
+    q, k, v, out, lse, mask, *words = ctx.saved_tensors
     dout = torch.zeros_like(out) if dout is None else with_contiguous_rows(dout)
     dq, dk, dv = ops.block_attention_backward(
         dout,
@@ -170,15 +166,13 @@ def _backward(
         v,
         out,
         lse,
-        crow,
-        col,
-        *transpose_words(crow, col),
+        *words,
         ctx.block_size,
         ctx.zero_logit,
         mask,
         *ctx.scale_and_dropout,
     )
-    return dq, dk, dv, *[None] * 8
+    return dq, dk, dv, *[None] * 11
 
 
 def _fake_backward(

@@ -9,7 +9,7 @@ from torch import Tensor
 from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
-from spion_bench.ops.registration import register_operator, transpose_words
+from spion_bench.ops.registration import register_operator
 
 
 def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) -> Tensor:
@@ -37,30 +37,40 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     checks.check_pattern("q", q, pattern)
     checks.check_scale(scale)
     tiles: Tensor = backends.operator("block_sddmm")(
-        q, k, pattern.crow_indices, pattern.col_indices, pattern.block_size, scale
+        q, k, *pattern.words, pattern.block_size, scale
     )
     return tiles
 
 
-def _fake(q: Tensor, k: Tensor, crow: Tensor, col: Tensor, block_size: int, scale: float) -> Tensor:
+def _fake(
+    q: Tensor,
+    k: Tensor,
+    crow: Tensor,
+    col: Tensor,
+    t_crow: Tensor,
+    t_row: Tensor,
+    t_tile: Tensor,
+    block_size: int,
+    scale: float,
+) -> Tensor:
     return q.new_empty(q.shape[0], q.shape[1], col.shape[0], block_size, block_size)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    q, k, crow, col, ctx.block_size, ctx.scale = inputs
-    ctx.save_for_backward(q, k, crow, col)
+    q, k, *words, ctx.block_size, ctx.scale = inputs
+    ctx.save_for_backward(q, k, *words)
 
 
 def _backward(ops: Any, ctx: Any, dscores: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, crow, col = ctx.saved_tensors
+    q, k, *words = ctx.saved_tensors
+    _, _, *by_column = words
     dscores = dscores.contiguous()
     dq = dk = None
     if ctx.needs_input_grad[0]:
-        dq = ops.block_spmm(dscores, k, crow, col, ctx.block_size) * ctx.scale
+        dq = ops.block_spmm(dscores, k, *words, ctx.block_size) * ctx.scale
     if ctx.needs_input_grad[1]:
-        transposed = transpose_words(crow, col)
-        dk = ops.block_spmm_transposed(dscores, q, *transposed, ctx.block_size) * ctx.scale
-    return dq, dk, None, None, None, None
+        dk = ops.block_spmm_transposed(dscores, q, *by_column, ctx.block_size) * ctx.scale
+    return dq, dk, *[None] * 7
 
 
 register_operator("block_sddmm", fake=_fake, backward=_backward, setup_context=_setup_context)

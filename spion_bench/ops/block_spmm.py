@@ -9,11 +9,7 @@ from torch import Tensor
 from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import checks
-from spion_bench.ops.registration import (
-    register_operator,
-    transpose_words,
-    with_contiguous_rows,
-)
+from spion_bench.ops.registration import register_operator, with_contiguous_rows
 
 
 def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
@@ -43,31 +39,29 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
         raise ValueError(
             f"v: expected [B, H] = {list(probs.shape[:2])} as probs, got {list(v.shape[:2])}"
         )
-    out: Tensor = backends.operator("block_spmm")(
-        probs, v, pattern.crow_indices, pattern.col_indices, pattern.block_size
-    )
+    out: Tensor = backends.operator("block_spmm")(probs, v, *pattern.words, pattern.block_size)
     return out
 
 
-def _fake(probs: Tensor, v: Tensor, crow: Tensor, col: Tensor, block_size: int) -> Tensor:
+def _fake(probs: Tensor, v: Tensor, *words_and_size: Any) -> Tensor:
     return v.new_empty(v.shape)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    probs, v, crow, col, ctx.block_size = inputs
-    ctx.save_for_backward(probs, v, crow, col)
+    probs, v, *words, ctx.block_size = inputs
+    ctx.save_for_backward(probs, v, *words)
 
 
 def _backward(ops: Any, ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
-    probs, v, crow, col = ctx.saved_tensors
+    probs, v, *words = ctx.saved_tensors
+    _, _, *by_column = words
     dout = with_contiguous_rows(dout)
     dprobs = dv = None
     if ctx.needs_input_grad[0]:
-        dprobs = ops.block_sddmm(dout, v, crow, col, ctx.block_size, 1.0)
+        dprobs = ops.block_sddmm(dout, v, *words, ctx.block_size, 1.0)
     if ctx.needs_input_grad[1]:
-        transposed = transpose_words(crow, col)
-        dv = ops.block_spmm_transposed(probs, dout, *transposed, ctx.block_size)
-    return dprobs, dv, None, None, None
+        dv = ops.block_spmm_transposed(probs, dout, *by_column, ctx.block_size)
+    return dprobs, dv, *[None] * 6
 
 
 def _fake_transposed(

@@ -54,20 +54,6 @@ def register_operator(
         backends.after_load(partial(register, backends.EMULATED))
 
 
-def transpose_words(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``t_crow_indices, t_row_indices, t_tile_indices`` of a pattern's row list.
-
-    The same as ``BlockPattern`` derives, for the backward passes, which see only the operator's
-    arguments. Every shape follows from the input shapes, so nothing is read back from the device
-    and ``torch.compile`` can trace it.
-    """
-    tiles = torch.argsort(col, stable=True)  # entries come row by row, so rows stay ascending
-    columns = torch.arange(crow.shape[0], dtype=col.dtype, device=col.device)
-    t_crow = torch.searchsorted(col[tiles], columns, out_int32=True)
-    t_row = torch.searchsorted(crow, tiles.to(crow.dtype), right=True, out_int32=True) - 1
-    return t_crow, t_row, tiles.to(torch.int32)
-
-
 def with_contiguous_rows(x: Tensor) -> Tensor:
     """Return ``x: [B, H, L, D]``, copied only if its last dimension is not contiguous.
 

@@ -231,7 +231,7 @@ def test_the_backend_ends_with_its_block():
 def test_opcheck():
     case = CASES["holes"]
     q, k, v = (x.requires_grad_() for x in case.inputs(torch.float32))
-    words = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
+    words = (*case.pattern.words, case.pattern.block_size)
     torch.library.opcheck(
         torch.ops.spion_bench_emulated.block_attention_forward.default,
         (q, k, v, *words, True, case.key_padding_mask(), 0.2, 0.1, 3),

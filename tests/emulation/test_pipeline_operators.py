@@ -175,7 +175,7 @@ def test_lists_that_are_none_are_refused():
     crow, col = (torch.tensor(x, dtype=torch.int32) for x in ([0, 1, 2], [0, 2]))
     x, tiles = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 2, 16, 16)
     with pytest.raises(RuntimeError, match="col_indices: expected values from 0 to 1"):
-        ops.block_sddmm(x, x, crow, col, 16, 1.0)
+        ops.block_sddmm(x, x, crow, col, crow, col, col, 16, 1.0)
     with pytest.raises(RuntimeError, match="crow_indices: expected to rise from 0 to"):
         ops.block_softmax_backward(tiles, None, tiles, crow - 1, 16)
     good = torch.tensor([0, 1], dtype=torch.int32)
@@ -197,10 +197,10 @@ def test_opcheck(name):
     size, lse = pattern.block_size, torch.randn(q.shape[:3])
     plain = tiles.detach()
     arguments = {
-        "block_sddmm": (q, k, *rows, size, 0.2),
+        "block_sddmm": (q, k, *pattern.words, size, 0.2),
         "block_softmax": (tiles, *rows, size, True, case.key_padding_mask()),
         "block_softmax_backward": (plain, lse, plain, rows[0], size),
-        "block_spmm": (tiles, v, *rows, size),
+        "block_spmm": (tiles, v, *pattern.words, size),
         "block_spmm_transposed": (plain, v.detach(), *columns, size),
         "block_dropout": (tiles, *rows, size, 0.1, 3),
     }

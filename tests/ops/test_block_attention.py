@@ -124,18 +124,16 @@ def test_opcheck(name, pruned):
     case = CASES[name]
     pattern, mask = case.pattern, case.key_padding_mask()
     q, k, v = case.inputs(torch.float32)
-    words = (pattern.crow_indices, pattern.col_indices)
     options = (pattern.block_size, pruned == "zero_logit", mask, 0.25, 0.1, 7)
     ops = torch.ops.spion_bench
     leaves = [x.clone().requires_grad_() for x in (q, k, v)]
-    torch.library.opcheck(ops.block_attention_forward.default, (*leaves, *words, *options))
+    torch.library.opcheck(ops.block_attention_forward.default, (*leaves, *pattern.words, *options))
 
-    out, lse = ops.block_attention_forward(q, k, v, *words, *options)
-    transposed = (pattern.t_crow_indices, pattern.t_row_indices, pattern.t_tile_indices)
+    out, lse = ops.block_attention_forward(q, k, v, *pattern.words, *options)
     for dlse in (None, torch.randn_like(lse)):
         torch.library.opcheck(
             ops.block_attention_backward.default,
-            (torch.randn_like(out), dlse, q, k, v, out, lse, *words, *transposed, *options),
+            (torch.randn_like(out), dlse, q, k, v, out, lse, *pattern.words, *options),
         )
 
 

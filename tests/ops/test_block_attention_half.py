@@ -118,10 +118,9 @@ def test_opcheck(dtype):
     case = CASES["block_8"]
     q, k, v = (x.requires_grad_() for x in case.inputs(dtype))
     pattern = case.pattern
-    words = (pattern.crow_indices, pattern.col_indices, pattern.block_size)
     torch.library.opcheck(
         torch.ops.spion_bench.block_attention_forward.default,
-        (q, k, v, *words, True, None, 0.2, 0.1, 3),
+        (q, k, v, *pattern.words, pattern.block_size, True, None, 0.2, 0.1, 3),
     )
 
 

@@ -71,7 +71,7 @@ def test_opcheck(name):
     q, k, _ = (x.requires_grad_() for x in CASES[name].inputs(torch.float32))
     torch.library.opcheck(
         torch.ops.spion_bench.block_sddmm.default,
-        (q, k, pattern.crow_indices, pattern.col_indices, pattern.block_size, 0.5),
+        (q, k, *pattern.words, pattern.block_size, 0.5),
     )
 
 
@@ -107,12 +107,12 @@ def test_wrong_arguments_are_named(change, message):
         ),
         (2, BLOCKS.crow_indices[:2], "crow_indices: expected 2 block rows"),
         (3, BLOCKS.col_indices + 1, "col_indices: expected values from 0 to 1"),
-        (4, 60, "block_size: expected a power of two"),
+        (-2, 60, "block_size: expected a power of two"),
     ],
 )
 def test_direct_calls_cannot_read_out_of_bounds(position, value, message):
     kernels.load()
-    arguments = [GOOD, GOOD, BLOCKS.crow_indices, BLOCKS.col_indices, 64, 1.0]
+    arguments = [GOOD, GOOD, *BLOCKS.words, 64, 1.0]
     arguments[position] = value
     with pytest.raises(RuntimeError, match=message):
         torch.ops.spion_bench.block_sddmm(*arguments)

@@ -7,7 +7,6 @@ import torch
 from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import block_spmm, reference
-from spion_bench.ops.registration import transpose_words
 from tests.budgets import assert_within_budget
 from tests.ops.cases import CASES, Case, random_pattern
 
@@ -74,25 +73,13 @@ def test_opcheck():
     kernels.load()
     case, ops = CASES["holes"], torch.ops.spion_bench
     probs, v = operands(case, torch.float32)
-    words = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
+    words = (*case.pattern.words, case.pattern.block_size)
     leaves = [x.clone().requires_grad_() for x in (probs, v)]
     torch.library.opcheck(ops.block_spmm.default, (*leaves, *words))
     torch.library.opcheck(
         ops.block_spmm_transposed.default,
         (probs, v, *transposed_words(case.pattern), case.pattern.block_size),
     )
-
-
-@pytest.mark.parametrize("name", ["holes", "empty", "full", "one_block", "one_head"])
-def test_transpose_words_are_those_of_the_pattern(name):
-    pattern = CASES[name].pattern
-    for got, expected in zip(
-        transpose_words(pattern.crow_indices, pattern.col_indices),
-        transposed_words(pattern),
-        strict=True,
-    ):
-        assert got.dtype == torch.int32
-        assert torch.equal(got, expected)
 
 
 def test_nan_reaches_its_row_only():
