@@ -120,7 +120,7 @@ class Environment(_Stored):
     gpu: str | None = None
     gpu_driver: str | None = None
     gpu_sm_clock_mhz: int | None = None
-    gpu_throttle_reasons: list[str] = Field(default_factory=list)
+    gpu_throttle_reasons: list[str] | None = None
 
 
 class Record(_Stored):

@@ -7,6 +7,7 @@ are attention cases, the others are pattern-generation cases. Nothing here impor
 from __future__ import annotations
 
 from spion_bench.harness.kernel_case import KernelCase
+from spion_bench.harness.kernel_gpu_cases import GPU_CASES
 from spion_bench.harness.kernel_sweeps import SWEEP_CASES
 from spion_bench.harness.names import check_name
 
@@ -65,6 +66,7 @@ CASES: dict[str, KernelCase] = {
             reason="small enough for tests and for a first look",
         ),
         *SWEEP_CASES,
+        *GPU_CASES,
     )
 }
 

@@ -42,6 +42,7 @@ def start_child(job: Job) -> Child:
         "OMP_NUM_THREADS": str(cell.threads),
         "MKL_NUM_THREADS": str(cell.threads),
         "OMP_WAIT_POLICY": OMP_WAIT_POLICY,
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it torch trains on no GPU reproducibly
     }
     if cell.measures_memory:
         environment |= MALLOC_ENVIRONMENT

@@ -96,7 +96,7 @@ def model_text(
     precisions: Sequence[Precision] = tuple(PRECISIONS.values()),
 ) -> str:
     """Return all tables as Markdown."""
-    groups = _same_shapes()
+    groups = same_shapes()
     rows = {precision: model_rows(precision, gpus) for precision in precisions}
     parts = [_shape_table(groups), _gpu_table(gpus), _summary(gpus, rows, groups)]
     parts += [
@@ -122,7 +122,7 @@ def replace_tables(path: Path, text: str) -> None:
     path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
-def _same_shapes() -> dict[str, str]:
+def same_shapes() -> dict[str, str]:
     """Return the first task of each shape, with the names of all tasks that have it."""
     tasks: dict[Shape, list[str]] = {}
     for name, shape in task_shapes().items():

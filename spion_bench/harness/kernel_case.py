@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PatternKind = Literal["band+stripes", "band"]
-Quantity = Literal["time", "memory"]
+Quantity = Literal["time", "passes", "memory"]
 
 FLOAT32_TWIN = "_float32"
 """Ending of the subjects that compute a case of another dtype in float32."""
@@ -30,8 +30,13 @@ class KernelCase:
         reason: Why the case exists.
         pattern: ``"band"``: the diagonal and its two neighbours, three blocks per row.
         threads: CPU threads of the case, or None for those of the run.
-        measures: Whether the subjects' time or their peak memory is measured.
+        measures: The subjects' time; the times of the forward and the backward pass apart, as a
+            training step on a GPU has them; or their peak memory.
         sweeps: The sweeps of the report's kernel page that the case is a point of.
+        device: The device type that the case is for, or None for any.
+        tasks: The tasks at whose published shape the case is, for the record.
+        products: How the GPU model and the suite's CUDA kernels compute products, for the record.
+        tf32: Whether torch is told that it may use TF32 for products of float32.
     """
 
     name: str
@@ -48,6 +53,10 @@ class KernelCase:
     threads: int | None = None
     measures: Quantity = "time"
     sweeps: tuple[str, ...] = ()
+    device: str | None = None
+    tasks: str = ""
+    products: str = ""
+    tf32: bool = False
 
     @property
     def nb(self) -> int:
@@ -83,7 +92,12 @@ class KernelCase:
             "D": self.head_dim,
             "block_size": self.block_size,
         }
-        return shape | {"sweeps": " ".join(self.sweeps)} if self.sweeps else shape
+        named = {
+            "sweeps": " ".join(self.sweeps),
+            "tasks": self.tasks,
+            "products": self.products,
+        }
+        return shape | {name: words for name, words in named.items() if words}
 
 
 def subject_dtype(case: KernelCase, subject: str) -> str:

@@ -2,7 +2,8 @@
 
 Without these rules dense attention at 32768 tokens alone would outlast all other cases, or exhaust
 the memory. The rules know only the case, so that they leave out the same on every machine; except
-for threads, which a machine has or has not. Nothing here imports torch.
+for threads and a GPU, which a machine has or has not. The limits of time and memory are the CPU's:
+a GPU says itself when its memory is full. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -16,22 +17,28 @@ STORED_SCORES_BYTES = 2**30
 """Bytes of one stored score matrix over all heads; a training pass holds about four of them."""
 
 FORWARD_ONLY = ("flex_forward", "dense_sdpa_forward")
-DENSE = ("dense_sdpa", "dense_sdpa_forward", "dense_eager")
-STORING_SCORES = ("dense_eager", "pipeline", "sliding_window")
+DENSE = ("dense_sdpa", "dense_sdpa_forward", "dense_eager", "dense_xformers")
+STORING_SCORES = ("dense_eager", "pipeline", "csr_pipeline", "sliding_window")
 ATTENTION = (
-    *("block_attention", "block_attention_float32", "pipeline"),
-    *(*DENSE, "flex_forward", "sliding_window"),
+    *("block_attention", "block_attention_float32", "pipeline", "csr_pipeline"),
+    *(*DENSE, "flex", "flex_forward", "sliding_window"),
 )
 
 
-def refusal(case: KernelCase, subject: str, *, cores: int) -> str | None:
+def refusal(
+    case: KernelCase, subject: str, *, cores: int, device: str = "cpu", gpu: str | None = None
+) -> str | None:
     """Return why ``subject`` is not measured on ``case``, or None if it is.
 
     Args:
         case: The case.
         subject: One of its subjects.
         cores: CPU cores that the run may use.
+        device: ``"cpu"`` or ``"cuda"``.
+        gpu: The name of the machine's GPU, or None if neither NVML nor torch found one.
     """
+    if device == "cuda":
+        return None if gpu else "no GPU: neither NVML nor torch found an NVIDIA GPU here"
     if case.threads is not None and case.threads > cores:
         return f"the case needs {case.threads} threads, this machine has {cores} cores"
     if subject not in ATTENTION:

@@ -32,6 +32,8 @@ class KernelMemorySession:
     def __init__(self, job: Job) -> None:
         cell = job.cell
         assert cell.case is not None, "a kernel cell names a case"
+        if cell.device != "cpu":
+            raise UnsupportedError("peak memory of kernel cases is measured on the CPU only")
         if problem := clear_refs_problem():
             raise UnsupportedError(problem)
         self._cell = cell

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def sliding_window(
-    length: int, *, width: int, chunk: int
+    length: int, *, width: int, chunk: int, device: str = "cpu"
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return exact attention of each token to the ``width`` tokens on either side and itself.
 
@@ -25,12 +25,13 @@ def sliding_window(
         length: Sequence length L in tokens.
         width: Neighbours on either side.
         chunk: Queries per chunk; divides ``length``.
+        device: Where the inputs will be.
     """
     span = chunk + 2 * width
     offset = torch.arange(span)[None, :] - torch.arange(chunk)[:, None]
     keys = torch.arange(0, length, chunk)[:, None] - width + torch.arange(span)[None, :]
     is_real = (keys >= 0) & (keys < length)
-    is_outside = ~((offset >= 0) & (offset <= 2 * width) & is_real[:, None, :])
+    is_outside = ~((offset >= 0) & (offset <= 2 * width) & is_real[:, None, :]).to(device)
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k_windows, v_windows = (

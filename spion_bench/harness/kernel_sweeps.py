@@ -1,4 +1,4 @@
-"""The kernel cases of the ``kernels`` profile: one factor at a time around one base case.
+"""The CPU's cases of the ``kernels`` profile: one factor at a time around one base case.
 
 Beside the sweeps stand the cases whose ratios are the kernels' goals: rates on a band of three
 blocks per row, speed-ups over dense attention, and so on. A case names the sweeps it belongs to;
@@ -30,6 +30,7 @@ BASE = KernelCase(
     subjects=(*EVERYBODY, "sgemm", "memory_copy"),
     reason="the centre of all sweeps",
     sweeps=("base", "length", "head_dim", "block_size", "density", "heads"),
+    device="cpu",
 )
 
 

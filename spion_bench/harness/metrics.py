@@ -19,6 +19,7 @@ class Kind:
 
 
 _TIME_MS = Kind("ms")
+_MODELLED_MS = Kind("ms", modelled=True)
 _TIME_S = Kind("s")
 _BYTES = Kind("bytes")
 
@@ -43,6 +44,13 @@ KINDS: dict[str, Kind] = {
     "parameters": Kind("count"),
     "model_bytes": _BYTES,
     "forward_backward_ms": _TIME_MS,
+    "backward_ms": _TIME_MS,
+    "forward_warm_ms": _TIME_MS,
+    "backward_warm_ms": _TIME_MS,
+    "forward_expected_ms": _MODELLED_MS,
+    "backward_expected_ms": _MODELLED_MS,
+    "forward_floor_ms": _MODELLED_MS,
+    "backward_floor_ms": _MODELLED_MS,
     "flops_rate_gflops": Kind("GFLOP/s", lower_is_better=False),
     "forward_rate_gflops": Kind("GFLOP/s", lower_is_better=False),
     "matmul_ms": _TIME_MS,

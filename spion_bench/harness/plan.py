@@ -217,7 +217,7 @@ def code_hash() -> str:
 def _group_cells(profile: str, number: int, group: CellGroup, machine: Machine) -> Iterator[Cell]:
     for pass_name in group.passes:
         for seed in group.seeds:
-            for case, label, method in _subjects(group):
+            for case, label, method in _subjects(group, machine.device):
                 threads = find_case(case).threads if case else None
                 cell = Cell(
                     key="",
@@ -240,10 +240,13 @@ def _group_cells(profile: str, number: int, group: CellGroup, machine: Machine) 
 _COPIED = ("task", "options", "model", "train", "spion", "recipe", "measure", "timeout_s")
 
 
-def _subjects(group: CellGroup) -> Iterator[tuple[str | None, str, str]]:
+def _subjects(group: CellGroup, device: str) -> Iterator[tuple[str | None, str, str]]:
+    """Yield case, label and method; cases for another device are left to runs on that one."""
     for name in group.cases:
-        for subject in find_case(name).subjects:
-            yield name, name, subject
+        case = find_case(name)
+        if case.device in (None, device):
+            for subject in case.subjects:
+                yield name, name, subject
     for method in group.methods:
         yield None, f"{group.task}{task_length(group)}", method
 

@@ -92,7 +92,10 @@ class Runner:
         """Return the outcome of a cell that is left out or whose gate does not open, or None."""
         if cell.case is not None:
             case = find_case(cell.case)
-            refused = refusal(case, cell.method, cores=available_cores())
+            gpu = self.environment.gpu
+            refused = refusal(
+                case, cell.method, cores=available_cores(), device=cell.device, gpu=gpu
+            )
             if refused is None:
                 return None
             return Outcome(status="unsupported", reason=refused, settings=case.settings())
@@ -139,6 +142,7 @@ class Runner:
         }
         if company:
             settings |= {"measured_in_turns_with": company, "rounds": cell.measure.rounds}
+        slowed = outcome.settings.get("throttle_reasons")  # absent where nobody looked
         record = Record(
             cell_key=cell.key,
             pass_name=cell.pass_name,
@@ -151,7 +155,11 @@ class Runner:
             started_at=started,
             ended_at=now(),
             environment=self.environment.model_copy(
-                update={"load_average": load_average(), "threads": cell.threads}
+                update={
+                    "load_average": load_average(),
+                    "threads": cell.threads,
+                    "gpu_throttle_reasons": None if slowed is None else str(slowed).split(),
+                }
             ),
             **{
                 name: getattr(outcome, name)

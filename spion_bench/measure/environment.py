@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from spion_bench import kernels
+from spion_bench.measure.gpu_state import nvml_handle
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.records import Environment
 
@@ -106,24 +107,29 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def probe_gpu(index: int = 0) -> Gpu | None:
-    """Describe one NVIDIA GPU through NVML, or through torch where NVML's binding is missing."""
+    """Describe one NVIDIA GPU through NVML, or through torch where NVML cannot tell."""
     try:
         import pynvml
     except ImportError:
-        has_cuda = torch.cuda.is_available()
-        return Gpu(torch.cuda.get_device_name(index), None, None) if has_cuda else None
+        return _gpu_of_torch(index)
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return None
+        return _gpu_of_torch(index)
     try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        handle = nvml_handle(pynvml, index)
         return Gpu(
             name=str(pynvml.nvmlDeviceGetName(handle)),
             driver=str(pynvml.nvmlSystemGetDriverVersion()),
             sm_clock_mhz=int(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
         )
     except pynvml.NVMLError:
-        return None
+        return _gpu_of_torch(index)
     finally:
         pynvml.nvmlShutdown()
+
+
+def _gpu_of_torch(index: int) -> Gpu | None:
+    if not torch.cuda.is_available():
+        return None
+    return Gpu(torch.cuda.get_device_name(index), None, None)

@@ -23,6 +23,7 @@ class Gpu:
     Attributes:
         name: What tables call it.
         product: The product that the figures belong to.
+        driver_name: What NVIDIA's driver calls that product.
         arch: The architecture that kernels are compiled for.
         sms: Streaming multiprocessors.
         clock_hz: The boost clock that the vendor's tensor-core peaks are stated at.
@@ -41,6 +42,7 @@ class Gpu:
 
     name: str
     product: str
+    driver_name: str
     arch: str
     sms: int
     clock_hz: float
@@ -101,6 +103,7 @@ class Precision:
 A100 = Gpu(
     name="A100",
     product="A100-SXM4-80GB",
+    driver_name="NVIDIA A100-SXM4-80GB",
     arch="sm_80",
     sms=108,
     clock_hz=1.41e9,
@@ -121,6 +124,7 @@ A100 = Gpu(
 H100 = Gpu(
     name="H100",
     product="H100-SXM5-80GB",
+    driver_name="NVIDIA H100 80GB HBM3",
     arch="sm_90",
     sms=132,
     clock_hz=1.83e9,
@@ -141,6 +145,7 @@ H100 = Gpu(
     ),
 )
 GPUS = {gpu.name: gpu for gpu in (A100, H100)}
+DRIVER_NAMES = {gpu.driver_name: gpu for gpu in GPUS.values()}
 
 HALF = Precision("16bit", "float16 or bfloat16", 2, 1, 1.0, 1)
 TF32 = Precision("tf32", "float32 as TF32", 4, 1, 0.5, 2)

@@ -1,10 +1,18 @@
-"""The page of the kernel sweeps: goals, roofline, scaling, and every number."""
+"""The page of the kernel sweeps: goals, roofline, scaling, GPU tables, and every number."""
 
 from __future__ import annotations
 
 from spion_bench.report.kernel_figures import scaling_figures
 from spion_bench.report.kernel_goals import GOALS, goal_table
-from spion_bench.report.kernel_points import OURS, Sweeps, is_sweep, kernel_sweeps
+from spion_bench.report.kernel_gpu_tables import gpu_headlines, gpu_lede, gpu_section
+from spion_bench.report.kernel_points import (
+    OURS,
+    Sweeps,
+    is_at_tasks,
+    is_sweep,
+    kernel_sweeps,
+    task_sweeps,
+)
 from spion_bench.report.kernel_roofline import roofline_figure
 from spion_bench.report.kernel_sweep_tables import sweep_tables
 from spion_bench.report.load import BASELINE, RecordSet
@@ -24,21 +32,29 @@ def build_kernel_page(run: RecordSet, stamp: str) -> Page | None:
         run: All records.
         stamp: First line of every generated file.
     """
-    found = kernel_sweeps(run)
-    if not found:
+    found, on_gpu = kernel_sweeps(run), task_sweeps(run)
+    if not found and not on_gpu:
         return None
+    kinds = [*(["CPU"] if found else []), *(["GPU"] if on_gpu else [])]
     return Page(
-        title="CPU kernels beside their peers and limits",
+        title=f"{join_words(kinds)} kernels beside their peers and limits",
         stamp=stamp,
-        lede=(_lede(run),),
-        headlines=tuple(_headlines(found[0])),
-        sections=tuple(section for sweeps in found for section in _sections(sweeps)),
+        lede=(*([_lede(run)] if found else []), *map(gpu_lede, on_gpu)),
+        headlines=(
+            *(_headlines(found[0]) if found else []),
+            *(headline for sweeps in on_gpu for headline in gpu_headlines(sweeps)),
+        ),
+        sections=(
+            *(section for sweeps in found for section in _sections(sweeps)),
+            *map(gpu_section, on_gpu),
+        ),
         links=(Link("index", "Whole report"),),
     )
 
 
 def _lede(run: RecordSet) -> str:
-    records = [outcome.record for outcome in run.outcomes if is_sweep(outcome)]
+    swept = [o for o in run.outcomes if is_sweep(o) and not is_at_tasks(o)]
+    records = [outcome.record for outcome in swept]
     machines = join_words(sorted({record.environment.machine for record in records}))
     n_cases = len({str(record.settings.get("label")) for record in records})
     ok = sum(record.status == "ok" for record in records)

@@ -12,9 +12,12 @@ from spion_bench.report.statistics import Estimate, median_of, ratio_of_medians
 OURS = "block_attention"
 SGEMM = "sgemm"
 SUBJECT_ORDER = (
-    *(OURS, "block_attention_float32", "pipeline", "flex_forward", "sliding_window"),
-    *(BASELINE, "dense_sdpa_forward", "dense_eager", "pattern_from_qk", SGEMM, "memory_copy"),
+    *(OURS, "block_attention_float32", "pipeline", "flex", "flex_forward", "csr_pipeline"),
+    *("sliding_window", BASELINE, "dense_sdpa_forward", "dense_eager", "dense_xformers"),
+    *("pattern_from_qk", SGEMM, "memory_copy"),
 )
+TASKS = "tasks"
+"""The sweep over the tasks' published shapes on a GPU, whose tables stand beside a model."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ class Point:
         """Return how many times faster than dense attention a subject is, in this case."""
         return self.ratio((BASELINE, name), (subject, name))
 
+    def setting(self, name: str) -> str:
+        """Return a setting that all subjects of the case share, or ""."""
+        found = [o.record.settings.get(name) for o in self.subjects.values()]
+        return str(next((value for value in found if value), ""))
+
     def outcomes(self, subjects: Iterable[str] | None = None) -> list[Outcome]:
         """Return the outcomes of some subjects, or of all."""
         names = self.subjects if subjects is None else subjects
@@ -140,17 +148,33 @@ def is_sweep(outcome: Outcome) -> bool:
     return bool(outcome.record.settings.get("sweeps"))
 
 
+def is_at_tasks(outcome: Outcome) -> bool:
+    """Whether an outcome belongs to the sweep over the tasks' shapes on a GPU."""
+    return outcome.record.settings.get("sweeps") == TASKS
+
+
 def kernel_sweeps(run: RecordSet) -> list[Sweeps]:
-    """Return the kernel sweeps of every records file that has any."""
-    files = list(dict.fromkeys(o.file for o in run.outcomes if is_sweep(o)))
+    """Return the sweeps around one base case of every records file that has any."""
+    return _sweeps(run, lambda outcome: is_sweep(outcome) and not is_at_tasks(outcome))
+
+
+def task_sweeps(run: RecordSet) -> list[Sweeps]:
+    """Return the cases at the tasks' shapes on a GPU of every records file that has any."""
+    return _sweeps(run, is_at_tasks)
+
+
+def _sweeps(run: RecordSet, is_wanted: Callable[[Outcome], bool]) -> list[Sweeps]:
+    wanted = [o for o in run.outcomes if is_wanted(o)]
+    sweeps = {o.label: str(o.record.settings["sweeps"]) for o in wanted}
+    files = list(dict.fromkeys(o.file for o in wanted))
     return [
-        Sweeps(file if len(files) > 1 else "", tuple(_points(run.outcomes, file))) for file in files
+        Sweeps(file if len(files) > 1 else "", tuple(_points(run.outcomes, file, sweeps)))
+        for file in files
     ]
 
 
-def _points(outcomes: Sequence[Outcome], file: str) -> list[Point]:
+def _points(outcomes: Sequence[Outcome], file: str, sweeps: dict[str, str]) -> list[Point]:
     """Return the cases of a file; of a subject that was run more than once, the last run."""
-    sweeps = {o.label: str(o.record.settings["sweeps"]) for o in outcomes if is_sweep(o)}
     cases: dict[str, dict[str, Outcome]] = {}
     # A worker that died leaves no settings of its own; the case's label still places it.
     members = [o for o in outcomes if o.file == file and o.label in sweeps]

@@ -87,6 +87,12 @@ def test_subjects_that_store_scores_have_a_memory_limit(subject):
     assert refusal(BASE, subject, cores=2) is None
 
 
+def test_a_case_of_a_gpu_needs_one_and_has_no_limits_of_the_cpu():
+    case = CASES["gpu_listops_16bit"]
+    assert refusal(case, "dense_sdpa", cores=2, device="cuda").startswith("no GPU")
+    assert refusal(case, "dense_sdpa", cores=2, device="cuda", gpu="Some GPU") is None
+
+
 def test_a_case_needs_its_threads():
     case = CASES["sweep_threads4"]
     assert refusal(case, "sgemm", cores=2) == "the case needs 4 threads, this machine has 2 cores"

@@ -15,8 +15,11 @@ def test_single_metric_has_bounds_only_if_given():
     assert single("parameters", 5).low is None
 
 
-def test_only_operation_counts_are_modelled():
-    assert {name for name, kind in KINDS.items() if kind.modelled} == {"attention_flops_per_step"}
+def test_only_operation_counts_and_times_of_the_gpu_model_are_modelled():
+    assert {name for name, kind in KINDS.items() if kind.modelled} == {
+        "attention_flops_per_step",
+        *("forward_expected_ms", "backward_expected_ms", "forward_floor_ms", "backward_floor_ms"),
+    }
 
 
 def test_units_end_the_names():
