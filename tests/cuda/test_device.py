@@ -5,7 +5,7 @@ import torch
 
 from spion_bench.ops import block_attention, block_sddmm
 from tests.ops.cases import IMPLEMENTATIONS, Case, random_pattern
-from tests.ops.oracle import NAMES, forward_backward
+from tests.ops.oracle import NAMES, check_compiled, forward_backward
 
 CASE = Case(random_pattern(6, 32, 0.4), heads=3, width=64)
 OPTIONS = {"pruned": "zero_logit", "return_lse": True, "dropout_p": 0.2, "dropout_seed": 5}
@@ -90,6 +90,13 @@ def test_a_device_that_is_not_the_current_one():
     scores = block_sddmm(q, k, CASE.pattern.to("cuda:1"), scale=0.3)
     expected = block_sddmm(q.cpu(), k.cpu(), CASE.pattern, scale=0.3)
     torch.testing.assert_close(scores.cpu(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_compiles_without_graph_breaks(implementation, backend):
+    check_compiled(CASE, implementation, backend, device="cuda")
 
 
 def test_autocast_computes_in_float32():

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from spion_bench import backends
+from tests.emulation.pipeline_cases import CASES, emulated
+from tests.ops.cases import IMPLEMENTATIONS
+from tests.ops.oracle import check_compiled
 from tests.train.tiny import losses, run, tiny_settings, tiny_task
 
 # The first test of a fresh checkout waits for the compiler.
@@ -33,3 +36,8 @@ def test_losses_follow_those_of_the_cpu_kernels(tmp_path, monkeypatch, method, p
     assert used >= {"attention_map", "average_pool", "block_attention_forward"}
     assert used <= set(backends.EMULATED_OPERATORS)
     assert found.test_count == expected.test_count
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_compiled_layer_computes_the_same(implementation):
+    emulated(check_compiled, CASES["block_16"], implementation, "aot_eager")

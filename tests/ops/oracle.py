@@ -1,4 +1,4 @@
-"""Comparison of block_attention, forward and backward, with the float64 oracle."""
+"""Comparison of block_attention, forward and backward: with the float64 oracle, and compiled."""
 
 import torch
 
@@ -44,3 +44,20 @@ def compare_attention(case, dtype, implementation, **options):
     ]
     for name, g, ref, oracle in zip(NAMES, got, *expect, strict=True):
         assert_within_budget(name, g, ref, oracle)
+
+
+def check_compiled(case, implementation, backend, device="cpu"):
+    """Check that torch.compile takes a layer as one graph and changes none of its results."""
+    pattern, mask = case.pattern.to(device), case.key_padding_mask().to(device)
+    options = {"pruned": "zero_logit", "key_padding_mask": mask, "implementation": implementation}
+
+    def layer(q, k, v):
+        return block_attention(2 * q, k, v, pattern, **options).sin()
+
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    leaves = [x.to(device).requires_grad_() for x in case.inputs(torch.float32)]
+    results = []
+    for run in (layer, compiled):
+        out = run(*leaves)
+        results.append((out, *torch.autograd.grad(out.sum(), leaves)))
+    torch.testing.assert_close(results[0], results[1])

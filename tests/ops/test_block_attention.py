@@ -5,7 +5,7 @@ from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import block_attention, reference
 from tests.ops.cases import CASES, IMPLEMENTATIONS, PRUNED, Case, golden
-from tests.ops.oracle import compare_attention
+from tests.ops.oracle import check_compiled, compare_attention
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -214,31 +214,4 @@ def test_autocast_computes_in_float32(implementation):
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_compiles_without_graph_breaks(implementation, backend):
-    case = CASES["block_8"]
-    mask = case.key_padding_mask()
-
-    class Layer(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.pattern = case.pattern
-
-        def forward(self, q, k, v):
-            out = block_attention(
-                2 * q,
-                k,
-                v,
-                self.pattern,
-                pruned="zero_logit",
-                key_padding_mask=mask,
-                implementation=implementation,
-            )
-            return out.sin()
-
-    layer = Layer()
-    compiled = torch.compile(layer, fullgraph=True, backend=backend)
-    leaves = [x.requires_grad_() for x in case.inputs(torch.float32)]
-    results = []
-    for run in (layer, compiled):
-        out = run(*leaves)
-        results.append((out, *torch.autograd.grad(out.sum(), leaves)))
-    torch.testing.assert_close(results[0], results[1])
+    check_compiled(CASES["block_8"], implementation, backend)
