@@ -1,9 +1,7 @@
-"""``python -m tests.cuda_resources``: compile the CUDA kernels and check what they need.
+"""The registers and spilled bytes of the CUDA kernels: ptxas' report, its rules and its table.
 
-Compiles every file of ``csrc/cuda/instances`` with nvcc for each architecture and compares the
-registers and spilled bytes that ptxas reports with the committed table
-``csrc/cuda/resources.toml``. Needs the CUDA toolkit, no GPU. ``--write`` renews the table, after a
-change that is meant to change it. Rules, beside the table:
+``tests.cuda_build`` compiles the kernels and compares them with ``csrc/cuda/resources.toml``.
+Rules, beside that table:
 
 - nothing spills up to D = 64, and at most ``MAX_SPILL`` bytes at D = 128
 - the tuned forward shapes (16-bit, D = 32, blocks of 32 and 64) leave room for 20 warps on an SM
@@ -12,21 +10,14 @@ change that is meant to change it. Rules, beside the table:
 
 from __future__ import annotations
 
-import argparse
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 CUDA = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
 TABLE = CUDA / "resources.toml"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
-FLAGS = ("-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v")
 MAX_SPILL = 96
 MAX_GROWTH = 8
 MIN_WARPS = 20
@@ -48,7 +39,8 @@ ENTRY = re.compile(
 NAME = re.compile(
     r"4cuda\d+(?:attention_|pipeline_)?(?P<kind>[a-z]\w*?)_kernelI"
     r"(?:NS0_\d(?P<family>Half|Single)ILb(?P<flag>[01])EEE|(?P<plain>[fd]))"
-    r"(?:Li(?P<width>\d+)E)?(?:Li(?P<rows>\d+)E)?(?:Lb(?P<dropout>[01])E)?"
+    r"(?:Li(?P<width>\d+)E)?(?:Li(?P<rows>\d+)E)?"
+    r"(?:Lb(?P<padded>[01])E(?=Lb))?(?:Lb(?P<dropout>[01])E)?"
 )
 
 
@@ -61,11 +53,13 @@ class Kernel:
     width: int
     rows: int
     dropout: bool
+    padded: bool = False  # the kernel of its own that forward has for padding
 
     def __str__(self) -> str:
         parts = [self.kind, self.precision]
         parts += [f"D{self.width}"] if self.width else []
         parts += [f"R{self.rows}"] if self.rows else []
+        parts += ["padded"] if self.padded else []
         return " ".join([*parts, *(["dropout"] if self.dropout else [])])
 
 
@@ -89,7 +83,7 @@ def kernel_of(symbol: str) -> Kernel:
     if kind in ROW_WISE:
         width, rows = 0, width
     precision = PRECISIONS[match["family"] or match["plain"], match["flag"]]
-    return Kernel(kind, precision, width, rows, match["dropout"] == "1")
+    return Kernel(kind, precision, width, rows, match["dropout"] == "1", match["padded"] == "1")
 
 
 def parse(log: str) -> Table:
@@ -118,7 +112,8 @@ def broken_rules(table: Table) -> list[str]:
             if use.spill > allowed:
                 problems.append(f"{arch} {kernel}: spills {use.spill} bytes, allowed {allowed}")
             is_tuned = kernel.kind == "forward" and kernel.width == 32 and kernel.rows >= 32
-            if is_tuned and not kernel.dropout and kernel.precision in ("F16", "BF16"):
+            is_plain = not kernel.dropout and not kernel.padded
+            if is_tuned and is_plain and kernel.precision in ("F16", "BF16"):
                 warps = forward_warps(kernel, use)
                 if warps < MIN_WARPS:
                     problems.append(f"{arch} {kernel}: {warps} warps fit, needed {MIN_WARPS}")
@@ -146,79 +141,37 @@ def read_table(path: Path = TABLE) -> Table:
     """Read the committed table."""
     table: Table = {}
     for row in tomllib.loads(path.read_text(encoding="utf-8"))["kernel"]:
-        kernel = Kernel(row["kind"], row["precision"], row["width"], row["rows"], row["dropout"])
-        for arch, (registers, spill) in row["use"].items():
-            table.setdefault(arch, {})[kernel] = Use(registers, spill)
+        use = row.pop("use")
+        for arch, (registers, spill) in use.items():
+            table.setdefault(arch, {})[Kernel(**row)] = Use(registers, spill)
     return table
 
 
-def write_table(table: Table, compiler: str, path: Path = TABLE) -> None:
-    """Write a table, one line per kernel."""
-    lines = [
-        "# Registers per thread and spilled bytes of every CUDA kernel, [registers, spill], as",
-        "# ptxas reports them. Written and checked by `python -m tests.cuda_resources`.",
-        f'compiler = "{compiler}"',
-        "kernel = [",
-    ]
+def table_row(kernel: Kernel, name: str, values: dict[str, list[int]]) -> str:
+    """Return a kernel's line of a table, with its values by architecture."""
+    fields = {
+        "kind": f'"{kernel.kind}"',
+        "precision": f'"{kernel.precision}"',
+        "width": str(kernel.width),
+        "rows": str(kernel.rows),
+        "padded": str(kernel.padded).lower(),
+        "dropout": str(kernel.dropout).lower(),
+        name: f"{{ {', '.join(f'{arch} = {value}' for arch, value in values.items())} }}",
+    }
+    return f"  {{ {', '.join(f'{key} = {value}' for key, value in fields.items())} }},"
+
+
+def table_lines(table: Table) -> list[str]:
+    """Return a table as lines of TOML, one per kernel."""
+    rows = []
     for kernel in sorted(set().union(*table.values())):
-        uses = ", ".join(
-            f"{arch} = [{table[arch][kernel].registers}, {table[arch][kernel].spill}]"
-            for arch in table
-        )
-        lines.append(
-            f'  {{ kind = "{kernel.kind}", precision = "{kernel.precision}", '
-            f"width = {kernel.width}, rows = {kernel.rows}, "
-            f"dropout = {str(kernel.dropout).lower()}, use = {{ {uses} }} }},"
-        )
-    path.write_text("\n".join([*lines, "]", ""]), encoding="utf-8")
-
-
-def compile_all(nvcc: str, architectures: tuple[str, ...]) -> Table:
-    """Compile every instance for the architectures, two at a time."""
-    targets = [
-        flag
-        for arch in architectures
-        for flag in ("-gencode", f"arch={arch.replace('sm', 'compute')},code={arch}")
+        uses = {arch: table[arch][kernel] for arch in table if kernel in table[arch]}
+        values = {arch: [use.registers, use.spill] for arch, use in uses.items()}
+        rows.append(table_row(kernel, "use", values))
+    return [
+        "# Registers per thread and spilled bytes of every CUDA kernel, [registers, spill], as",
+        "# ptxas reports them.",
+        "kernel = [",
+        *rows,
+        "]",
     ]
-
-    def compile_one(source: Path, folder: str) -> Table:
-        command = [nvcc, *FLAGS, *targets, "-c", str(source), "-o", f"{folder}/{source.stem}.o"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        if answer.returncode != 0:
-            raise SystemExit(f"{source}: nvcc failed\n{answer.stderr}")
-        print(f"compiled {source.name}", flush=True)
-        return parse(answer.stdout + answer.stderr)
-
-    table: Table = {arch: {} for arch in architectures}
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        sources = sorted((CUDA / "instances").glob("*.cu"))
-        for part in pool.map(lambda source: compile_one(source, folder), sources):
-            for arch, kernels in part.items():
-                table[arch] |= kernels
-    return table
-
-
-def main(arguments: list[str]) -> int:
-    """Compile, compare and report; 0 if all is well or there is no nvcc."""
-    parser = argparse.ArgumentParser(description="Check what the CUDA kernels need.")
-    parser.add_argument("--write", action="store_true", help="renew the table")
-    parser.add_argument("--arch", action="append", choices=ARCHITECTURES, help="only this one")
-    options = parser.parse_args(arguments)
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
-        print("skipped: no nvcc")
-        return 0
-    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True)
-    release = version.stdout.strip().splitlines()[-2]
-    found = compile_all(nvcc, tuple(options.arch or ARCHITECTURES))
-    if options.write:
-        write_table(found, release)
-    problems = [*broken_rules(found), *regressions(found, read_table())]
-    print("\n".join(problems))
-    n_kernels = sum(len(kernels) for kernels in found.values())
-    print(f"{n_kernels} kernels for {', '.join(found)}: {len(problems)} problems")
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -13,14 +13,14 @@ from tests.cuda_resources import (
     parse,
     read_table,
     regressions,
-    write_table,
+    table_lines,
 )
 
 FORWARD = Kernel("forward", "F16", 32, 64, dropout=False)
 WIDE = Kernel("backward", "TF32x3", 128, 64, dropout=True)
 LOG = """\
 ptxas info    : 0 bytes gmem
-ptxas info    : Compiling entry function '_ZN11spion_bench4cuda24attention_forward_kernelINS0_4HalfILb0EEELi32ELi64ELb0EEEvNS0_13AttentionArgsE' for 'sm_80'
+ptxas info    : Compiling entry function '_ZN11spion_bench4cuda24attention_forward_kernelINS0_4HalfILb0EEELi32ELi64ELb0ELb0EEEvNS0_13AttentionArgsE' for 'sm_80'
 ptxas info    : Function properties for _ZN11spion_bench4cuda24attention_forward_kernel
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 96 registers, used 1 barriers, 728 bytes cmem[0]
@@ -38,6 +38,10 @@ def test_reads_the_report_of_ptxas():
 @pytest.mark.parametrize(
     ("symbol", "kernel"),
     [
+        (
+            "_ZN11spion_bench4cuda24attention_forward_kernelINS0_4HalfILb1EEELi64ELi16ELb1ELb0EEEvNS0_13AttentionArgsE",
+            Kernel("forward", "BF16", 64, 16, dropout=False, padded=True),
+        ),
         (
             "_ZN11spion_bench4cuda31pipeline_spmm_transposed_kernelINS0_4HalfILb0EEELi64ELi64EEEvNS0_8SpmmArgsE",
             Kernel("spmm_transposed", "F16", 64, 64, dropout=False),
@@ -57,8 +61,10 @@ def test_names(symbol, kernel):
 
 
 def test_a_table_survives_its_file(tmp_path):
-    table = {arch: {FORWARD: Use(96, 0), WIDE: Use(255, 52)} for arch in ("sm_80", "sm_90")}
-    write_table(table, "nvcc of a test", tmp_path / "table.toml")
+    padded = replace(FORWARD, padded=True)
+    kernels = {FORWARD: Use(96, 0), padded: Use(97, 0), WIDE: Use(255, 52)}
+    table = dict.fromkeys(("sm_80", "sm_90"), kernels)
+    (tmp_path / "table.toml").write_text("\n".join(table_lines(table)))
     assert read_table(tmp_path / "table.toml") == table
 
 

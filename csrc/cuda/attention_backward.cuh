@@ -16,7 +16,8 @@
 // Shapes: as in attention_forward.cuh; row_stats and keep_bits from attention_stats.cuh.
 // Cost per kept block: 14 D S^2 FLOPs, 2 S^2 exponentials. Launches: this one, attention_stats
 // before it and, where columns are cut, attention_reduce after it.
-// Registers and spills: nox -s cuda_build. Test: tests/emulation. Time: not measured yet.
+// Registers, spills and the instructions of a step: nox -s cuda_build. Test: tests/emulation. Time:
+// not measured yet.
 #pragma once
 
 #include "attention_forward.cuh"
@@ -35,11 +36,14 @@ constexpr int kScoreCols = kCols < 32                                ? kCols
 template <class Math, int D>
 constexpr bool kIsResidentBackward = sizeof(typename Math::A) * (D / Math::kStep) <= 64;
 
-// As kForwardBlocks. Left alone, the compiler prefers one more block and a few spilled registers.
+// As kForwardBlocks. Left alone, the compiler prefers one more block and a few spilled registers,
+// or takes a few more than three blocks of the tuned shape can have.
 template <class Math, int D, int kRows, bool kDropout>
-constexpr int kBackwardBlocks = sizeof(typename Math::Stored) == 4 || D == 64 ? 1
-                                : D == 32 && kRows >= 32 && kDropout          ? 192 / kRows
-                                                                              : 0;
+constexpr int kBackwardBlocks =
+    sizeof(typename Math::Stored) == 4   ? (D == 32 && kRows == 64 && !kDropout ? 3 : 1)
+    : D == 64                            ? 1
+    : D == 32 && kRows >= 32 && kDropout ? 192 / kRows
+                                         : 0;
 
 template <class Math, int D, int kRows>
 constexpr int backward_shared_bytes() {
@@ -51,10 +55,10 @@ constexpr int backward_shared_bytes() {
 // What one thread block works on; all the same for its threads.
 struct BackwardTask {
   int b, h, batch_head;
-  int first_row;         // of X and Y
-  const int32_t* list;   // blocks of U and W
-  const int32_t* tiles;  // their positions in the row list; null = one after the other
-  int first_tile, n_kept;
+  int first_row;          // of X and Y
+  const int32_t* blocks;  // of U and W, from `begin` on
+  const int32_t* tiles;   // their positions in the row list; null = the same
+  int begin, n_kept;
 };
 
 // Which scores dropout keeps, read from the bits in memory as 32 columns need them.
@@ -120,8 +124,9 @@ SPION_DEVICE void store_part(const float (&c)[D / 8][4], float factor, float* pa
   for (int n = 0; n < D / 8; ++n) SPION_UNROLL
   for (int i = 0; i < 2; ++i)
     if (8 * n + 2 * t < width)
-      *reinterpret_cast<prim::Bits64*>(part + (g + 8 * i) * width + 8 * n + 2 * t) = {
-          {prim::as_bits(c[n][2 * i] * factor), prim::as_bits(c[n][2 * i + 1] * factor)}};
+      prim::store_64(
+          part + (g + 8 * i) * width + 8 * n + 2 * t,
+          {{prim::as_bits(c[n][2 * i] * factor), prim::as_bits(c[n][2 * i + 1] * factor)}});
 }
 
 template <class Math, int D, int kRows, bool kDropout, bool kIsColumn>
@@ -144,18 +149,18 @@ SPION_DEVICE void attention_backward_task(const AttentionArgs& args, const Backw
 
   const int b = task.b, h = task.h;
   const int64_t stats_begin = static_cast<int64_t>(task.batch_head) * args.length;
-  const auto load = [&](const HeadsView& view, Rows tile, int row) {
-    load_tile<kCols, kThreads>(tile, row_of<const T>(view, b, h, row), view.row_stride, args.width);
-  };
+  using Copies = TileCopies<kCols, kThreads, T, D* static_cast<int>(sizeof(T))>;
+  const Copies u_copies(row_of<const T>(u_view, b, h, 0), u_view.row_stride, args.width);
+  const Copies w_copies(row_of<const T>(w_view, b, h, 0), w_view.row_stride, args.width);
   const auto load_step = [&](int step, int row) {
-    load(u_view, u_tile(step), row);
-    load(w_view, w_tile(step), row);
+    u_copies.start(u_tile(step), row);
+    w_copies.start(w_tile(step), row);
     if (kIsColumn && prim::thread_index() < kCols / 2)
       prim::cp_async_16(stats_at(step) + prim::thread_index() * 16,
                         args.row_stats + 2 * (stats_begin + row) + prim::thread_index() * 4, true);
   };
 
-  const Steps<kCols> steps(args, task.list);
+  const Steps<kCols> steps{task.blocks, task.begin, args.block_log2};
   const int n_steps = steps.count(task.n_kept);
   int row0 = 0, row1 = 0, row2 = 0;  // first rows of U in this step and the next two
   if (n_steps > 0) {
@@ -176,17 +181,13 @@ SPION_DEVICE void attention_backward_task(const AttentionArgs& args, const Backw
 
   const int warp_row = prim::warp_index() * 16, lane_row = warp_row + prim::lane_index() / 4;
   const int t = prim::lane_index() % 4;
-  const bool* mask = args.key_padding_mask == nullptr
-                         ? nullptr
-                         : args.key_padding_mask + static_cast<int64_t>(b) * args.length;
+  const bool is_padded = args.key_padding_mask != nullptr;
+  const auto mask_at = [&](int key) {
+    return args.key_padding_mask + (static_cast<int64_t>(b) * args.length + key);
+  };
   QueryStats<kIsColumn, kSub> stats;
-  bool own_is_real[2] = {true, true};  // columns only: the keys of rows g and g + 8
-  if constexpr (kIsColumn) {
-    if (mask != nullptr) SPION_UNROLL
-    for (int i = 0; i < 2; ++i) own_is_real[i] = mask[task.first_row + lane_row + 8 * i];
-  } else {
+  if constexpr (!kIsColumn)
     stats.read_rows(args.row_stats, stats_begin + task.first_row + lane_row);
-  }
 
   LeftRows<Math, D, kIsResidentBackward<Math, D>> x{x_tile, warp_row, {}};
   LeftRows<Math, D, kIsResidentBackward<Math, D>> y{y_tile, warp_row, {}};
@@ -216,23 +217,18 @@ SPION_DEVICE void attention_backward_task(const AttentionArgs& args, const Backw
       for (int n = 0; n < kSub / 8; ++n) SPION_UNROLL
       for (int i = 0; i < 4; ++i)
         p[n][i] = prim::exp2(p[n][i] * factor - stats.lse2[stats.index(n, i)]);
-      if (mask != nullptr) {
-        if constexpr (kIsColumn) {
-          SPION_UNROLL
-          for (int i = 0; i < kSub / 2; ++i)
-            if (!own_is_real[i % 4 / 2]) p[i / 4][i % 4] = 0.0f;
-        } else {
+      if constexpr (!kIsColumn) {
+        if (is_padded) {
           KeyWords<kSub> keys;
-          keys.read(mask, row0 + first);
+          keys.read(mask_at(row0 + first), 0);
           SPION_UNROLL
           for (int i = 0; i < kSub / 2; ++i)
             if (!keys.is_real(i / 4 * 8 + 2 * t + i % 2)) p[i / 4][i % 4] = 0.0f;
         }
       }
       if constexpr (kDropout) {
-        const int block = steps.block(step);
-        const int tile = task.tiles != nullptr ? prim::load_constant(task.tiles + block)
-                                               : task.first_tile + block;
+        const int entry = task.begin + steps.block(step);
+        const int tile = task.tiles != nullptr ? prim::load_constant(task.tiles + entry) : entry;
         const int within = args.block_size - 1;
         KeptScores<kIsColumn, kSub> kept;
         kept.read(args, task.batch_head, tile, (task.first_row + lane_row) & within,
@@ -264,6 +260,12 @@ SPION_DEVICE void attention_backward_task(const AttentionArgs& args, const Backw
     prim::sync_threads();
   }
 
+  if constexpr (kIsColumn) {  // padded keys have no gradient, whatever their scores came to
+    if (is_padded) SPION_UNROLL
+    for (int i = 0; i < D / 2; ++i)
+      if (!*mask_at(task.first_row + lane_row + i % 4 / 2 * 8))
+        first_sum[i / 4][i % 4] = second_sum[i / 4][i % 4] = 0.0f;
+  }
   const int row = task.first_row + warp_row;
   if (slot >= 0) {
     const int64_t part_size = static_cast<int64_t>(args.block_size) * args.width;
@@ -287,7 +289,7 @@ SPION_DEVICE void attention_backward_task(const AttentionArgs& args, const Backw
 template <class Math, int D, int kRows, bool kDropout>
 SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kBackwardBlocks<Math, D, kRows, kDropout>))
     attention_backward_kernel(SPION_KERNEL_ARGUMENT AttentionArgs args) {
-  const Steps<kRows> own(args, nullptr);  // a block is one or two row tiles
+  const Steps<kRows> own{nullptr, 0, args.block_log2};  // a block is one or two row tiles
   const int n_rows = own.count(args.n_blocks);
   const int index = prim::block_x();
   const bool is_column = index >= 2 * n_rows || index % 2 == 1;
@@ -301,18 +303,18 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kBackwardBlocks<Math, D, kRows
     if (!piece.exists) return;
     task.first_row =
         (piece.column << args.block_log2) + (item - own.count(own.block(item))) * kRows;
-    task.list = args.t_row + piece.begin;
-    task.tiles = args.t_tile + piece.begin;
-    task.first_tile = 0;
+    task.blocks = args.t_row;
+    task.tiles = args.t_tile;
+    task.begin = piece.begin;
     task.n_kept = piece.end - piece.begin;
     attention_backward_task<Math, D, kRows, kDropout, true>(args, task, piece.slot);
   } else {
     task.first_row = item * kRows;
     const int32_t* crow = args.crow + (task.first_row >> args.block_log2);
-    task.first_tile = prim::load_constant(crow);
-    task.n_kept = prim::load_constant(crow + 1) - task.first_tile;
-    task.list = args.col + task.first_tile;
+    task.blocks = args.col;
     task.tiles = nullptr;
+    task.begin = prim::load_constant(crow);
+    task.n_kept = prim::load_constant(crow + 1) - task.begin;
     attention_backward_task<Math, D, kRows, kDropout, false>(args, task, -1);
   }
 }

@@ -2,14 +2,14 @@
 //
 // Mapping: one thread block per kRows query rows of one (batch, head), one warp per 16 of them, so
 // that a row's statistics never leave the four lanes of a quad; keys stream through shared memory
-// kCols at a time, K two steps ahead and V one. P goes from accumulators to left operands in
-// registers. Blocks of 128 are two row tiles by two column steps.
+// kCols at a time, K two steps ahead and V one, with one barrier a step. P goes from accumulators
+// to left operands in registers. Blocks of 128 are two row tiles by two column steps.
 // Grid: x = row tiles of a (batch, head), y = b * H + h.
 // Shapes: q k v out [B, H, L, D] by strides, lse [B, H, L] float32; D = 32, 64, 128, stored width a
 // multiple of 16 bytes; block 16, 32, 64, 128.
 // Cost per kept block: 4 D S^2 FLOPs, S^2 exponentials, 2 S D values read (q and out once per row).
-// Launches: one. Registers and spills: nox -s cuda_build. Test: tests/emulation. No time has been
-// measured yet: that takes a GPU.
+// Launches: one. Registers, spills and the instructions of a step: nox -s cuda_build. Test:
+// tests/emulation. No time has been measured yet: that takes a GPU.
 //
 // Pruned scores that count as zeros enter as m = 0, l = their number instead of m = -inf, l = 0.
 #pragma once
@@ -21,6 +21,7 @@ namespace spion_bench::cuda {
 
 constexpr float kLn2 = 0.693147180559945309f;
 constexpr float kInfinity = __builtin_huge_valf();
+constexpr float kLowest = -3.402823466e38f;  // of all finite floats
 
 // Key rows per step: half as many where float32 tiles of 128 columns would not fit.
 template <class Math, int D, int kRows>
@@ -30,13 +31,15 @@ constexpr int kStepKeys = D * sizeof(typename Math::Stored) > 256 && kRows > 32 
 template <class Math, int D>
 constexpr bool kIsResident = sizeof(typename Math::A) * (D / Math::kStep) <= 128;
 
-// Thread blocks that have to fit an SM side by side, which bounds the registers: 20 warps for the
-// tuned shape. float32 takes what it needs (1), as the compiler would rather spill; 0 leaves it to
-// the compiler.
+// Thread blocks that have to fit an SM side by side, which bounds the registers: 20 and 28 warps
+// for the tuned shapes. float32 takes what it needs (1), as the compiler would rather spill; 0
+// leaves it to the compiler.
 template <class Math, int D, int kRows, bool kDropout>
-constexpr int kForwardBlocks = sizeof(typename Math::Stored) == 4    ? 1
-                               : D == 32 && kRows == 64 && !kDropout ? 5
-                                                                     : 0;
+constexpr int kForwardBlocks = sizeof(typename Math::Stored) == 4 ? 1
+                               : D != 32 || kDropout              ? 0
+                               : kRows == 64                      ? 5
+                               : kRows == 32                      ? 14
+                                                                  : 0;
 
 template <class Math, int D, int kRows>
 constexpr int forward_shared_bytes() {
@@ -44,24 +47,18 @@ constexpr int forward_shared_bytes() {
          static_cast<int>(sizeof(typename Math::Stored));
 }
 
-// A list of blocks, as steps of kCols rows or keys each.
+// The list of blocks that begins at `begin`, as steps of kCols rows or keys each.
 template <int kCols>
 struct Steps {
-  static_assert((kCols & (kCols - 1)) == 0);
-  const int32_t* list;
-  int block_log2, per_block_log2;
+  const int32_t* blocks;
+  int begin, block_log2;
 
-  SPION_DEVICE Steps(const AttentionArgs& args, const int32_t* blocks)
-      : list(blocks), block_log2(args.block_log2), per_block_log2(args.block_log2) {
-    SPION_UNROLL
-    for (int cols = kCols; cols > 1; cols /= 2) --per_block_log2;
-  }
-  SPION_DEVICE int count(int n_blocks) const { return n_blocks << per_block_log2; }
-  SPION_DEVICE int block(int step) const { return step >> per_block_log2; }
+  SPION_DEVICE int count(int n_blocks) const { return (n_blocks << block_log2) / kCols; }
+  SPION_DEVICE int block(int step) const { return step * kCols >> block_log2; }
   // Where a step begins in the sequence.
   SPION_DEVICE int first(int step) const {
-    const int within = step & ((1 << per_block_log2) - 1);
-    return (prim::load_constant(list + block(step)) << block_log2) + within * kCols;
+    const int i = block(step);
+    return ((prim::load_constant(blocks + (begin + i)) - i) << block_log2) + step * kCols;
   }
 };
 
@@ -74,7 +71,8 @@ struct OnlineSoftmax {
     const bool counts_them = has_zeros && prim::lane_index() % 4 == 0;
     SPION_UNROLL
     for (int i = 0; i < 2; ++i) {
-      highest[i] = has_zeros ? 0.0f : -kInfinity;
+      // Not -inf: before the first finite score, -inf less that must not be NaN.
+      highest[i] = has_zeros ? 0.0f : kLowest;
       total[i] = counts_them ? static_cast<float>(n_zeros) : 0.0f;
     }
   }
@@ -82,26 +80,23 @@ struct OnlineSoftmax {
   // Scores become 2^(factor * score - highest); `rescale` is due to all earlier sums.
   template <int kTiles>
   SPION_DEVICE void step(float (&s)[kTiles][4], float factor, float (&rescale)[2]) {
-    float base[2];
     SPION_UNROLL
     for (int i = 0; i < 2; ++i) {
-      float score = s[0][2 * i];
+      float score = prim::max(s[0][2 * i], s[0][2 * i + 1]);
       SPION_UNROLL
-      for (int n = 0; n < kTiles; ++n)
+      for (int n = 1; n < kTiles; ++n)
         score = prim::max(score, prim::max(s[n][2 * i], s[n][2 * i + 1]));
       score = prim::max(score, prim::shuffle_xor(score, 1));
       score = prim::max(score, prim::shuffle_xor(score, 2));
       const float before = highest[i];
       highest[i] = prim::max(before, score * factor);
-      // Before the first finite score -inf - base must not be NaN.
-      base[i] = highest[i] == -kInfinity ? 0.0f : highest[i];
-      rescale[i] = prim::exp2(before - base[i]);
+      rescale[i] = prim::exp2(before - highest[i]);
       total[i] *= rescale[i];
     }
     SPION_UNROLL
     for (int n = 0; n < kTiles; ++n) SPION_UNROLL
     for (int i = 0; i < 4; ++i) {
-      s[n][i] = prim::exp2(s[n][i] * factor - base[i / 2]);
+      s[n][i] = prim::exp2(s[n][i] * factor - highest[i / 2]);
       total[i / 2] += s[n][i];
     }
   }
@@ -150,7 +145,8 @@ SPION_DEVICE void drop_scores(float (&p)[kCols / 8][4], const Dropout& dropout, 
   }
 }
 
-template <class Math, int D, int kRows, bool kDropout>
+// With dropout there is one kernel for either, which tests for a mask itself: kPadded is true.
+template <class Math, int D, int kRows, bool kPadded, bool kDropout>
 SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kForwardBlocks<Math, D, kRows, kDropout>))
     attention_forward_kernel(SPION_KERNEL_ARGUMENT AttentionArgs args) {
   using T = typename Math::Stored;
@@ -159,8 +155,12 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kForwardBlocks<Math, D, kRows,
   constexpr uint32_t kTileBytes = kCols * D * sizeof(T);
   const Rows q_tile{prim::shared_memory()};
   const prim::SharedAddress kv = q_tile.base + kRows * D * static_cast<uint32_t>(sizeof(T));
-  const auto k_tile = [kv](int step) { return Rows{kv + step % 2 * kTileBytes}; };
-  const auto v_tile = [kv](int step) { return Rows{kv + (2 + step % 2) * kTileBytes}; };
+  const unsigned left_lane = prim::keep(q_tile.left_lane);
+  const unsigned right_lane = prim::keep(q_tile.right_lane);
+  const auto k_tile = [&](uint32_t buffer) { return Rows{kv + buffer, left_lane, right_lane}; };
+  const auto v_tile = [&](uint32_t buffer) {
+    return Rows{kv + 2 * kTileBytes + buffer, left_lane, right_lane};
+  };
 
   const int batch_head = prim::block_y(), b = batch_head / args.heads;
   const int h = batch_head - b * args.heads;
@@ -169,67 +169,67 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kForwardBlocks<Math, D, kRows,
   const int32_t* crow = args.crow + (first_query >> args.block_log2);
   const int list_begin = prim::load_constant(crow);
   const int n_kept = prim::load_constant(crow + 1) - list_begin;
-  const Steps<kCols> steps(args, args.col + list_begin);
+  const Steps<kCols> steps{args.col, list_begin, args.block_log2};
   const int n_steps = steps.count(n_kept);
 
-  const auto load_keys = [&](const HeadsView& view, Rows tile, int key) {
-    load_tile<kCols, kThreads>(tile, row_of<const T>(view, b, h, key), view.row_stride, args.width);
-  };
-  // Step i's V and step i + 2's K are issued while step i is under way. These are the first keys of
-  // the steps i, i + 1 and i + 2.
+  using Copies = TileCopies<kCols, kThreads, T, D* static_cast<int>(sizeof(T))>;
+  Copies k_copies(row_of<const T>(args.k, b, h, 0), args.k.row_stride, args.width);
+  Copies v_copies(row_of<const T>(args.v, b, h, 0), args.v.row_stride, args.width);
+  k_copies.keep();
+  v_copies.keep();
+  // V of step i + 1 and K of step i + 2 are issued while step i is under way. These are the first
+  // keys of the steps i, i + 1 and i + 2.
   int key = 0, key1 = 0, key2 = 0;
   if (n_steps > 0) {
     key = steps.first(0);
     load_tile<kRows, kThreads>(q_tile, row_of<const T>(args.q, b, h, first_query),
                                args.q.row_stride, args.width);
-    load_keys(args.k, k_tile(0), key);
+    k_copies.start(k_tile(0), key);
     prim::cp_async_commit();
-    load_keys(args.v, v_tile(0), key);
-    prim::cp_async_commit();
+    v_copies.start(v_tile(0), key);
     if (n_steps > 1) {
       key1 = steps.first(1);
-      load_keys(args.k, k_tile(1), key1);
+      k_copies.start(k_tile(kTileBytes), key1);
     }
     prim::cp_async_commit();
     if (n_steps > 2) key2 = steps.first(2);
-    prim::cp_async_wait<2>();
+    prim::cp_async_wait<1>();
     prim::sync_threads();
   }
 
   LeftRows<Math, D, kIsResident<Math, D>> q{q_tile, warp_row, {}};
+  if (args.is_negated) q.sign = Math::kSigns;
   const int n_zeros = args.length - (n_kept << args.block_log2);
   OnlineSoftmax softmax(args.zero_logit && n_zeros > 0, n_zeros);
   float out[D / 8][4] = {};
   if (n_steps > 0) q.read();
 
+  uint32_t buffer = 0;  // where this step's tiles begin, 0 or kTileBytes
   SPION_NO_UNROLL
-  for (int step = 0; step < n_steps;) {
+  for (int step = 0; step < n_steps; ++step, buffer ^= kTileBytes) {
     float s[kCols / 8][4] = {};
-    multiply_transposed<kCols>(s, q, k_tile(step), 0);
-    if (args.is_negated) SPION_UNROLL
-    for (int i = 0; i < kCols / 2; ++i) s[i / 4][i % 4] = -s[i / 4][i % 4];
-    if (args.key_padding_mask != nullptr)
-      mask_scores<kCols>(s, args.key_padding_mask + static_cast<int64_t>(b) * args.length, key);
+    multiply_transposed<kCols>(s, q, k_tile(buffer), 0);
+    if constexpr (kPadded)
+      if (args.key_padding_mask != nullptr)
+        mask_scores<kCols>(s, args.key_padding_mask + static_cast<int64_t>(b) * args.length, key);
     float rescale[2];
     softmax.step(s, args.score_factor, rescale);
-    if (step > 0) SPION_UNROLL
+    SPION_UNROLL
     for (int i = 0; i < D / 2; ++i) out[i / 4][i % 4] *= rescale[i % 4 / 2];
     if constexpr (kDropout)
       drop_scores<kCols>(s, args.dropout, first_query + warp_row + g, key, batch_head);
 
-    if (step + 1 < n_steps) load_keys(args.v, v_tile(step + 1), key1);
-    prim::cp_async_commit();
-    prim::cp_async_wait<2>();  // V of this step; the next K and V may still be under way
-    prim::sync_threads();      // and everybody has done with this step's K
+    prim::cp_async_wait<0>();  // V of this step and K of the next are there,
+    prim::sync_threads();      // and everybody has done with this step's K and the last one's V
+    if (step + 1 < n_steps) {
+      v_copies.start(v_tile(buffer ^ kTileBytes), key1);
+      if (step + 2 < n_steps) k_copies.start(k_tile(buffer), key2);
+      prim::cp_async_commit();
+    }
+    Math::template multiply_rows<kCols, D>(out, s, v_tile(buffer), 0);
     key = key1;
     key1 = key2;
-    if (step + 2 < n_steps) load_keys(args.k, k_tile(step), key2);
-    prim::cp_async_commit();
     if (step + 3 < n_steps) key2 = steps.first(step + 3);
-    Math::template multiply_rows<kCols, D>(out, s, v_tile(step), 0);
-    if (++step == n_steps) break;
-    prim::cp_async_wait<2>();  // K of the next step
-    prim::sync_threads();      // and everybody has done with this step's V
   }
 
   float lse[2], factor[2];

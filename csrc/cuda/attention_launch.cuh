@@ -1,8 +1,9 @@
 // Chooses the instantiation of the fused kernels that fits the arguments, and starts it.
 //
 // One instantiation per precision (element.cuh), padded head width (32, 64, 128), row tile (16, 32,
-// 64: the block size, or 64 for 128) and dropout or not. instances/ compiles them, one file per
-// precision and pass, so that compilers can run side by side.
+// 64: the block size, or 64 for 128) and dropout or not; the forward kernel without dropout exists
+// with and without padding. instances/ compiles them, one file per precision and pass, so that
+// compilers can run side by side.
 #pragma once
 
 #include "attention_backward.cuh"
@@ -38,11 +39,17 @@ template <class Math>
 const char* launch_forward(const AttentionArgs& args, prim::Stream stream) {
   return with_shape(args, [&](auto width, auto rows, auto dropout) {
     constexpr int kWidth = decltype(width)::value, kRows = decltype(rows)::value;
+    constexpr bool kDropout = decltype(dropout)::value != 0;
     const auto tiles = static_cast<unsigned>(args.length / kRows);
-    return prim::launch<
-        attention_forward_kernel<Math, kWidth, kRows, decltype(dropout)::value != 0>>(
-        {tiles, static_cast<unsigned>(args.batch * args.heads)}, kRows * 2,
-        forward_shared_bytes<Math, kWidth, kRows>(), stream, args);
+    const auto start = [&](auto padded) {
+      return prim::launch<
+          attention_forward_kernel<Math, kWidth, kRows, padded.value != 0, kDropout>>(
+          {tiles, static_cast<unsigned>(args.batch * args.heads)}, kRows * 2,
+          forward_shared_bytes<Math, kWidth, kRows>(), stream, args);
+    };
+    if constexpr (!kDropout)
+      if (args.key_padding_mask == nullptr) return start(Constant<0>{});
+    return start(Constant<1>{});
   });
 }
 

@@ -24,6 +24,7 @@ template <bool kIsBFloat16>
 struct Half {
   using Stored = uint16_t;
   static constexpr int kStep = 16;
+  static constexpr uint32_t kSigns = 0x80008000u;  // of the values in 32 bits
   struct A {
     uint32_t r[4];
   };
@@ -80,6 +81,7 @@ template <bool kIsSplit>
 struct Single {
   using Stored = float;
   static constexpr int kStep = 8;
+  static constexpr uint32_t kSigns = 0x80000000u;
   struct A {
     uint32_t high[4];
     uint32_t low[kIsSplit ? 4 : 1];
@@ -152,6 +154,7 @@ struct LeftRows {
   Rows tile;
   int first_row;
   typename Math::A kept[kIsResident ? kSteps : 1];
+  uint32_t sign = 0;  // flips the bits of Math::kSigns where the operand is to be negated
 
   SPION_DEVICE void read() {
     if constexpr (kIsResident) {
@@ -162,6 +165,8 @@ struct LeftRows {
   SPION_DEVICE typename Math::A read_step(int step) const {
     uint32_t r[4];
     prim::ldmatrix_x4(r, tile.left_address(first_row, 2 * step));
+    SPION_UNROLL
+    for (int i = 0; i < 4; ++i) r[i] ^= sign;
     return Math::left(r);
   }
   SPION_DEVICE typename Math::A step(int step) const {

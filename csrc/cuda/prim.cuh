@@ -197,9 +197,13 @@ SPION_DEVICE Bits128 load_128(const void* address) {
   return {{x.x, x.y, x.z, x.w}};
 }
 SPION_DEVICE void store_128(void* address, const Bits128& x) {
-  // Written in C++, the compiler makes four stores of it.
+  // Written in C++, the compiler makes four stores of it, and of some of the next two.
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(x.x[0]), "r"(x.x[1]),
                "r"(x.x[2]), "r"(x.x[3])
+               : "memory");
+}
+SPION_DEVICE void store_64(void* address, Bits64 x) {
+  asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(address), "r"(x.x[0]), "r"(x.x[1])
                : "memory");
 }
 
@@ -307,6 +311,10 @@ SPION_DEVICE void store_128(void* address, const Bits128& x SPION_SITE) {
   emu::check_aligned(address, 16, site);
   *static_cast<Bits128*>(address) = x;
 }
+SPION_DEVICE void store_64(void* address, Bits64 x SPION_SITE) {
+  emu::check_aligned(address, 8, site);
+  *static_cast<Bits64*>(address) = x;
+}
 
 template <auto kKernel, typename Args>
 const char* launch(Grid grid, int threads, size_t shared_bytes, Stream, const Args& args) {
@@ -319,6 +327,18 @@ const char* launch(Grid grid, int threads, size_t shared_bytes, Stream, const Ar
 #endif
 
 SPION_DEVICE float widen_bf16(uint16_t x) { return as_float(static_cast<uint32_t>(x) << 16); }
+
+// x itself; every lane of the warp calls. A compiler that knows how x came about would rather
+// compute an address again in every turn of a loop than keep it in a register; of a shuffle it
+// knows nothing.
+SPION_DEVICE uint32_t keep(uint32_t x) { return shuffle_xor(x, 0); }
+template <typename T>
+SPION_DEVICE T* keep(T* x) {
+  const auto bits = reinterpret_cast<uint64_t>(x);
+  const uint64_t high = keep(static_cast<uint32_t>(bits >> 32));
+  return reinterpret_cast<T*>(high << 32 | keep(static_cast<uint32_t>(bits)));
+}
+
 SPION_DEVICE int lane_index() { return thread_index() & (kWarp - 1); }
 SPION_DEVICE int warp_index() { return thread_index() >> 5; }
 

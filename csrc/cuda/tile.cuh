@@ -16,6 +16,10 @@ struct Tile {
   static_assert(kRowBytes >= 64 && kRowBytes % 64 == 0);
   static constexpr int kChunks = kRowBytes / 16;
   prim::SharedAddress base;
+  // What the lane adds to the addresses below; a loop may pass what it computed once.
+  unsigned left_lane = lane_offset(prim::lane_index() % 16, prim::lane_index() / 16);
+  unsigned right_lane =
+      lane_offset(prim::lane_index() % 8 + prim::lane_index() / 16 * 8, prim::lane_index() / 8 % 2);
 
   SPION_DEVICE static unsigned swizzle(unsigned row) {
     return kRowBytes == 64 ? row / 2 % 4 : row % 8;
@@ -28,20 +32,19 @@ struct Tile {
   // Left operands, and right ones with .trans: 16 rows, two chunks; matrices run down the rows
   // first.
   SPION_DEVICE prim::SharedAddress left_address(int first_row, int chunk) const {
-    const unsigned lane = prim::lane_index();
-    return lane_address(lane % 16, lane / 16, first_row, chunk);
+    return lane_address(left_lane, first_row, chunk);
   }
   // Right operands: matrices run along the two chunks first.
   SPION_DEVICE prim::SharedAddress right_address(int first_row, int chunk) const {
-    const unsigned lane = prim::lane_index();
-    return lane_address(lane % 8 + lane / 16 * 8, lane / 8 % 2, first_row, chunk);
+    return lane_address(right_lane, first_row, chunk);
   }
 
  private:
-  SPION_DEVICE prim::SharedAddress lane_address(unsigned row, unsigned lane_chunk, int first_row,
-                                                int chunk) const {
-    const unsigned own = row * kRowBytes + (lane_chunk ^ swizzle(row)) * 16;
-    return base + first_row * kRowBytes + chunk / 8 * 128 + (own ^ chunk % 8 * 16);
+  SPION_DEVICE static unsigned lane_offset(unsigned row, unsigned lane_chunk) {
+    return row * kRowBytes + (lane_chunk ^ swizzle(row)) * 16;
+  }
+  SPION_DEVICE prim::SharedAddress lane_address(unsigned lane, int first_row, int chunk) const {
+    return base + first_row * kRowBytes + chunk / 8 * 128 + (lane ^ chunk % 8 * 16);
   }
 };
 
@@ -52,23 +55,52 @@ SPION_DEVICE T* row_of(const HeadsView& view, int b, int h, int row) {
          row * view.row_stride;
 }
 
-// Starts copies of kRows rows of `width` values into a tile; columns beyond become 0. Each thread
-// keeps to one column of chunks.
+// One thread's share of the copies that fill tiles with kRows rows of `width` values of a head;
+// columns beyond become 0. A thread keeps to one column of chunks, and all that the rows do not
+// change is computed once.
+template <int kRows, int kThreads, typename T, int kRowBytes>
+class TileCopies {
+ public:
+  SPION_DEVICE TileCopies(const T* head, int64_t row_stride, int width) : row_stride_(row_stride) {
+    inside_ = static_cast<int>(chunk()) * kPerChunk < width;
+    from_ = reinterpret_cast<const unsigned char*>(head + static_cast<int>(row()) * row_stride +
+                                                   (inside_ ? chunk() * kPerChunk : 0));
+    to_ = Tile<kRowBytes>{0}.address(row(), chunk());
+  }
+  // To be called before a loop; see prim::keep.
+  SPION_DEVICE void keep() {
+    from_ = prim::keep(from_);
+    to_ = prim::keep(to_);
+  }
+  SPION_DEVICE void start(Tile<kRowBytes> tile, int first_row) const {
+    const unsigned char* from =
+        from_ + static_cast<uint64_t>(static_cast<uint32_t>(first_row * sizeof(T))) * row_stride_;
+    SPION_UNROLL
+    for (int i = 0; i < kRows; i += kRowsAtOnce) {
+      const prim::SharedAddress to =
+          kRowsAtOnce % 8 == 0 ? tile.base + to_ + i * kRowBytes : tile.address(row() + i, chunk());
+      prim::cp_async_16(to, from, inside_);
+      from += kRowsAtOnce * sizeof(T) * row_stride_;
+    }
+  }
+
+ private:
+  static constexpr int kChunks = Tile<kRowBytes>::kChunks, kRowsAtOnce = kThreads / kChunks;
+  static constexpr int kPerChunk = 16 / static_cast<int>(sizeof(T));
+  static_assert(kThreads % kChunks == 0 && kRows % kRowsAtOnce == 0);
+  SPION_DEVICE static unsigned row() { return prim::thread_index() / kChunks; }
+  SPION_DEVICE static unsigned chunk() { return prim::thread_index() % kChunks; }
+
+  const unsigned char* from_;  // this thread's first chunk of a tile that begins at row 0
+  int64_t row_stride_;
+  prim::SharedAddress to_;  // where it goes in a tile
+  bool inside_;
+};
+
+// Fills one tile from row pointer `from` on.
 template <int kRows, int kThreads, int kRowBytes, typename T>
 SPION_DEVICE void load_tile(Tile<kRowBytes> tile, const T* from, int64_t row_stride, int width) {
-  constexpr int kChunks = Tile<kRowBytes>::kChunks, kRowsAtOnce = kThreads / kChunks;
-  constexpr int kPerChunk = 16 / static_cast<int>(sizeof(T));
-  static_assert(kThreads % kChunks == 0 && kRows % kRowsAtOnce == 0);
-  const unsigned thread = prim::thread_index(), row = thread / kChunks, chunk = thread % kChunks;
-  const bool inside = static_cast<int>(chunk) * kPerChunk < width;
-  from += static_cast<int>(row) * row_stride + (inside ? chunk * kPerChunk : 0);
-  SPION_UNROLL
-  for (int i = 0; i < kRows; i += kRowsAtOnce) {
-    const prim::SharedAddress to = kRowsAtOnce % 8 == 0 ? tile.address(row, chunk) + i * kRowBytes
-                                                        : tile.address(row + i, chunk);
-    prim::cp_async_16(to, from, inside);
-    from += kRowsAtOnce * row_stride;
-  }
+  TileCopies<kRows, kThreads, T, kRowBytes>(from, row_stride, width).start(tile, 0);
 }
 
 // Writes `factor * c` of a warp's 16 rows, [16][D] in accumulator layout, to global rows. The way

@@ -53,6 +53,7 @@ SHAPES = [
     for block in (16, 32, 64, 128)
     for width in (32, 64, 128)
 ]
+EXTRAS = ["plain", "padded", "padded-dropout"]
 
 
 def compare(case, dtype, **options):
@@ -99,25 +100,28 @@ def test_matches_the_oracle_with_padding_and_dropout(name, pruned, dtype):
 @pytest.mark.skipif(
     os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="the full matrix: nox -s nightly"
 )
-@pytest.mark.parametrize("dropout_p", [0.0, 0.25])
+@pytest.mark.parametrize(
+    ("is_padded", "dropout_p"), [(False, 0.0), (True, 0.0), (True, 0.25)], ids=EXTRAS
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pruned", PRUNED)
 @pytest.mark.parametrize(("block", "width"), SHAPES)
-def test_every_instantiation_matches_the_oracle(block, width, pruned, dtype, dropout_p):
+def test_every_instantiation_matches_the_oracle(block, width, pruned, dtype, is_padded, dropout_p):
     case = Case(random(4, block, 0.5), heads=2, width=width, layout=as_strided_views)
     compare(
         case,
         dtype,
         pruned=pruned,
-        key_padding_mask=case.key_padding_mask(),
+        key_padding_mask=case.key_padding_mask() if is_padded else None,
         dropout_p=dropout_p,
         dropout_seed=7,
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("scale", [-0.4, 0.0, 0.7])
-def test_scales(scale):
-    compare(CASES["block_16"], torch.float32, pruned="zero_logit", scale=scale)
+def test_scales(scale, dtype):
+    compare(CASES["block_16"], dtype, pruned="zero_logit", scale=scale)
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 + 5, 2**63 - 1])
