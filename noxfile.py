@@ -20,6 +20,8 @@ CUDA_TORCH = "torch==2.14.1"  # built for CUDA 13.0
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 # One of every kind of kernel, small: a sanitizer makes kernels slower by orders of magnitude.
 SANITIZED_TESTS = "block_16 or holes or long_column or golden"
+# What follows the tests of `nightly`; `cuda_build` compiles for three architectures.
+NIGHTLY_SESSIONS = ("sanitize", "sanitize_emulated", "mutations", "cuda_build")
 CPP_SOURCES = sorted(
     str(path)
     for pattern in ("*.cpp", "*.h", "*.cu", "*.cuh")
@@ -84,8 +86,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def cuda_build(session: nox.Session) -> None:
-    """Compile the CUDA kernels (no GPU needed) and check registers and spills against the table."""
-    session.run("python", "-m", "tests.cuda_resources", *session.posargs)
+    """Compile the CUDA kernels (no GPU needed); check registers, spills and machine code."""
+    if shutil.which("nvcc") is None:
+        session.skip("no nvcc")
+    session.install(*CONSTRAINTS, "nvidia-cuda-nvdisasm")  # not every toolkit comes with it
+    session.run("python", "-m", "tests.cuda_build", *session.posargs)
 
 
 @nox.session(default=False)
@@ -109,6 +114,8 @@ def cuda_sanitizer(session: nox.Session) -> None:
     """Run some of `cuda_tests` under each of compute-sanitizer's tools."""
     if shutil.which("compute-sanitizer") is None:
         session.skip("no compute-sanitizer; it is part of the CUDA toolkit")
+    if shutil.which("nvidia-smi") is None:
+        session.skip("no nvidia-smi, so no NVIDIA driver and no GPU to run kernels on")
     install_cuda(session, "--editable", ".[dev]")
     session.run("python", "-c", "from spion_bench import kernels; kernels.load('cuda')")
     # Without torch's cache every tensor is an allocation of its own, whose ends are known.
@@ -121,7 +128,7 @@ def cuda_sanitizer(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutations(session: nox.Session) -> None:
-    """Seed bugs into a copy of the kernels and check that the operator tests notice every one."""
+    """Seed bugs into a copy of CPU and CUDA kernels and check that tests notice every one."""
     install(session, ".[dev]")
     session.run("python", "-m", "tests.mutations", *session.posargs)
 
@@ -133,14 +140,21 @@ def sanitize(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def nightly(session: nox.Session) -> None:
-    """Test the operators' properties on 1000 examples each; then `sanitize` and `mutations`."""
-    session.notify("sanitize", posargs=())
-    session.notify("mutations", posargs=())
+def sanitize_emulated(session: nox.Session) -> None:
+    """Run the emulated CUDA kernels' tests under AddressSanitizer and UBSan."""
     install(session, ".[dev]")
-    options = ("-m", "hypothesis", "tests/ops")
-    session.run("pytest", *options, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
-    session.run("pytest", "tests/emulation", env={"HYPOTHESIS_PROFILE": "nightly"})
+    session.run("python", "-m", "tests.sanitize_emulated", *session.posargs)
+
+
+@nox.session(default=False)
+def nightly(session: nox.Session) -> None:
+    """Test properties on 1000 examples and every emulated kernel, then run `NIGHTLY_SESSIONS`."""
+    for name in NIGHTLY_SESSIONS:
+        session.notify(name, posargs=())
+    install(session, ".[dev]")
+    profile = {"HYPOTHESIS_PROFILE": "nightly"}  # also adds the emulated tests of every instance
+    session.run("pytest", "-m", "hypothesis", "tests/ops", *session.posargs, env=profile)
+    session.run("pytest", "tests/emulation", env=profile)
 
 
 @nox.session(default=False)
@@ -152,8 +166,13 @@ def doctor(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def kernels(session: nox.Session) -> None:
-    """Measure the CPU kernels beside their peers and limits, and write their page."""
-    install(session, ".")
+    """Measure the kernels beside their peers and limits, on a GPU with `-- --device cuda`."""
+    if "--device cuda" in " ".join(session.posargs).replace("=", " "):
+        if shutil.which("nvidia-smi") is None:
+            session.error("no nvidia-smi, so no NVIDIA driver and no GPU to run kernels on")
+        install_cuda(session, "--editable", ".[gpu]")
+    else:
+        install(session, ".")
     session.run("spion-bench", "run", "--profile", "kernels", *session.posargs)
 
 

@@ -7,19 +7,24 @@ but ``use_backend``.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from spion_bench import kernels
+from spion_bench.build import Recipe
 
 Backend = Literal["cpu", "emulated"]
 EMULATED = "spion_bench_emulated"
+RECIPE = Recipe(
+    kernels="CUDA kernels for the emulator",
+    duration="some minutes",
+    compiled=("emulation/*.cpp",),
+    included=("*.h", "emulation/*.h", "cuda/*.h", "cuda/*.cuh", "cuda/instances/*.cu"),
+)
 # What csrc/emulation registers. A new one is a line here, and its Python face calls `operator`.
 EMULATED_OPERATORS = (
     "block_attention_forward",
@@ -110,9 +115,8 @@ def load_emulated() -> kernels.BuildInfo:
         if _loaded is None:
             if kernels.cpu_refusal is None:
                 kernels.load()  # the emulated operators copy its schemas
-            csrc = kernels.source_dir()
-            name = f"{EMULATED}_{_digest_of_includes(csrc)}"
-            info = kernels.load_library(name, csrc / "emulation", kernels.cache_root())
+            sources, cache = kernels.source_dir(), kernels.cache_root()
+            info = kernels.load_library(EMULATED, sources, cache, RECIPE)
             while _after_load:
                 _after_load.pop(0)()
             _loaded = info
@@ -127,16 +131,3 @@ def after_load(register: Callable[[], None]) -> Callable[[], None]:
         else:
             _after_load.append(register)
     return register
-
-
-def _digest_of_includes(csrc: Path) -> str:
-    """Return a digest of what ``csrc/emulation`` includes from elsewhere.
-
-    The cache tells libraries apart by name and by the files of the compiled folder.
-    """
-    files = [file for file in (csrc / "cuda").rglob("*") if file.is_file()]
-    digest = hashlib.sha256()
-    for file in sorted([*files, *csrc.glob("*.h")]):
-        digest.update(f"\n{file.relative_to(csrc)}\n".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:8]

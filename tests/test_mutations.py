@@ -8,13 +8,32 @@ import pytest
 
 from tests.mutations.__main__ import CAUGHT, judge
 from tests.mutations.catalogue import read_mutations
+from tests.mutations.libraries import LIBRARIES, runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 MUTATIONS = read_mutations()
 
 
 def test_names_are_unique():
-    assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS) >= 14
+    assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
+
+
+@pytest.mark.parametrize(("folder", "least"), [("csrc/cpu/", 14), ("csrc/cuda/", 24)])
+def test_either_kind_of_kernels_has_enough(folder, least):
+    assert sum(mutation.file.startswith(folder) for mutation in MUTATIONS) >= least
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_is_built_into_a_library_that_holds_the_file(mutation):
+    library = LIBRARIES[mutation.library]
+    patterns = (*library.wanted.compiled, *library.wanted.included)
+    assert any(Path(mutation.file).match(f"csrc/{pattern}") for pattern in patterns)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_every_library_compiles_files_that_exist(name):
+    for pattern in LIBRARIES[name].compiled.compiled:
+        assert list((ROOT / "csrc").glob(pattern)), pattern
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
@@ -27,8 +46,13 @@ def test_changes_a_text_that_occurs_once(mutation):
 def test_names_tests_that_exist(mutation):
     assert mutation.tests
     for test in mutation.tests:
-        file, _, function = test.partition("::")
+        file, _, function = test.partition("[")[0].partition("::")
         assert f"\ndef {function}(" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_says_that_a_compiler_has_no_sanitizers():
+    with pytest.raises(RuntimeError, match=r"has no libno-such\.so; set CXX to a g\+\+"):
+        runtime("libno-such.so")
 
 
 def test_applies_to_a_copy_and_returns_the_original(tmp_path):
@@ -64,3 +88,22 @@ def test_only_failing_tests_count_as_caught(returncode, output, verdict, detail)
     got, reason = judge(returncode, output)
     assert got == verdict
     assert reason.startswith(detail)
+
+
+RACE = "..emulator: block (0, 0) warp 1 lane 0 at tile.cuh:9: race on shared byte 0: written\n"
+
+
+@pytest.mark.parametrize(
+    ("returncode", "output", "message", "verdict"),
+    [
+        (-signal.SIGABRT, RACE, "race on shared byte", CAUGHT),
+        (-signal.SIGABRT, RACE, "divergence", "not as told"),
+        (1, "FAILED a.py::test_b - AssertionError: dk\n1 failed", "race", "not as told"),
+        (1, f"FAILED a.py::test_b - {RACE}", "race", "not as told"),
+        (0, "3 passed", "race", "survived"),
+    ],
+)
+def test_a_message_says_who_has_to_notice(returncode, output, message, verdict):
+    got, reason = judge(returncode, output, message)
+    assert got == verdict
+    assert got != CAUGHT or reason == f"the test process died of SIGABRT: {RACE.strip()[2:]}"

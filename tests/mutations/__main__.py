@@ -1,27 +1,32 @@
 """Do the operator tests notice bugs? ``python -m tests.mutations [NAME ...]``, default all.
 
-Works on a copy of this working tree in a temporary folder, with a kernel cache of its own. The
-unchanged sources must pass first; then each mutation is applied, built, tested and undone. The exit
-status is 0 only if every mutation was caught.
+Works on a copy of this working tree in a temporary folder, with a kernel cache of its own. A
+mutation says which library it is built into (``libraries.py``). The unchanged sources must pass
+first; then each mutation is applied, built, tested and undone. The exit status is 0 only if every
+mutation was caught.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutations.catalogue import Mutation, read_mutations
+from tests.mutations.libraries import LIBRARIES
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("csrc", "spion_bench", "tests", "pyproject.toml")
 CAUGHT = "caught"
 SHOWN_LINES = 15
+FINDING = re.compile(r"emulator: .*|ERROR: AddressSanitizer: \S+|runtime error: .*")
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,7 @@ class ProjectCopy:
 
     def __init__(self, folder: Path):
         self.root = folder / "project"
-        self._objects = folder / "objects"
-        self._objects.mkdir()
+        self._folder = folder
         self.root.mkdir()
         for name in COPIED:
             source, target = ROOT / name, self.root / name
@@ -48,40 +52,56 @@ class ProjectCopy:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        self._environment = os.environ | {"SPION_BENCH_CACHE": str(folder / "cache")}
+        # One emulated block at a time: what the emulator says is one message, always the same.
+        own = {"SPION_BENCH_CACHE": str(folder / "cache"), "EMU_THREADS": "1"}
+        self._environment = os.environ | own
 
-    def build(self) -> tuple[str | None, str]:
-        """Return the library's checksum, None if it did not compile, and the compiler's output."""
-        done = self._python("tests.mutations.build", str(self._objects))
+    def build(self, library: str) -> tuple[str | None, str]:
+        """Return a library's checksum, None if it did not compile, and the compiler's output."""
+        objects = self._folder / f"objects-{library}"
+        objects.mkdir(exist_ok=True)
+        done = self._python("tests.mutations.build", library, str(objects))
         if done.returncode != 0:
             return None, done.stdout
-        library = Path(done.stdout.splitlines()[-1])
-        return hashlib.sha256(library.read_bytes()).hexdigest(), done.stdout
+        file = Path(done.stdout.splitlines()[-1])
+        return hashlib.sha256(file.read_bytes()).hexdigest(), done.stdout
 
-    def test(self, tests: tuple[str, ...]) -> tuple[int, str]:
+    def test(self, library: str, tests: Iterable[str]) -> tuple[int, str]:
         """Run tests up to the first failure; return pytest's exit status and output."""
-        options = ("-x", "-q", "--tb=no", "-p", "no:cacheprovider")
-        done = self._python("pytest", *options, *tests)
+        # What the emulator or a sanitizer says before it stops the process has to come through.
+        options = ("-x", "-q", "--tb=no", "-p", "no:cacheprovider", "--capture=sys")
+        done = self._python("pytest", *options, *tests, **LIBRARIES[library].environment())
         return done.returncode, done.stdout
 
-    def _python(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _python(
+        self, module: str, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
             cwd=self.root,
-            env=self._environment,
+            env=self._environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             check=False,
         )
 
 
-def judge(returncode: int, output: str) -> tuple[str, str]:
-    """Return the verdict on a mutation, and its detail, from pytest's exit status and output."""
+def judge(returncode: int, output: str, message: str = "") -> tuple[str, str]:
+    """Return the verdict on a mutation, and its detail, from pytest's exit status and output.
+
+    ``message`` is what the process has to say before it dies, if it may not die of anything else.
+    """
     if returncode == 0:
         return "survived", "all its tests passed"
+    if message and (returncode > 0 or message not in output):
+        ended = f"expected {message!r}, pytest ended with {returncode}"
+        return "not as told", f"{ended}:\n{last_lines(output)}"
     if returncode < 0:
-        return CAUGHT, f"the test process died of {signal.Signals(-returncode).name}"
+        finding = FINDING.search(output)
+        told = f": {finding[0]}" if finding else ""
+        return CAUGHT, f"the test process died of {signal.Signals(-returncode).name}{told}"
     failed = [line for line in output.splitlines() if line.startswith("FAILED ")]
     if returncode == 1 and failed:
         return CAUGHT, failed[0].removeprefix("FAILED ").split(" - ")[0]
@@ -100,30 +120,35 @@ def try_mutation(project: ProjectCopy, mutation: Mutation, unchanged: str) -> Ou
     except ValueError as error:
         return Outcome(mutation.name, "does not apply", str(error))
     try:
-        checksum, output = project.build()
+        checksum, output = project.build(mutation.library)
         if checksum is None:
             verdict, detail = "does not compile", last_lines(output)
         elif checksum == unchanged:
             verdict, detail = "no effect", "the compiled library is the one without the mutation"
         else:
-            verdict, detail = judge(*project.test(mutation.tests))
+            verdict, detail = judge(
+                *project.test(mutation.library, mutation.tests), mutation.message
+            )
     finally:
         (project.root / mutation.file).write_text(original, encoding="utf-8")
     return Outcome(mutation.name, verdict, detail, time.perf_counter() - started)
 
 
-def check_unchanged(project: ProjectCopy, mutations: list[Mutation]) -> str:
+def check_unchanged(project: ProjectCopy, library: str, mutations: list[Mutation]) -> str:
     """Build and test the sources as they are; return the library's checksum."""
-    print("unchanged sources: building ...", flush=True)
-    checksum, output = project.build()
+    print(f"unchanged sources, library {library}: building ...", flush=True)
+    checksum, output = project.build(library)
     if checksum is None:
         sys.exit(f"the unchanged sources do not compile:\n{last_lines(output)}")
-    print("unchanged sources: testing ...", flush=True)
-    tests = dict.fromkeys(test for mutation in mutations for test in mutation.tests)
-    returncode, output = project.test(tuple(tests))
-    if returncode != 0:
-        sys.exit(f"the tests fail without any mutation:\n{last_lines(output)}")
-    print(output.splitlines()[-1], flush=True)
+    tests = dict.fromkeys(
+        test for mutation in mutations if mutation.library == library for test in mutation.tests
+    )
+    if tests:
+        print(f"unchanged sources, library {library}: testing ...", flush=True)
+        returncode, output = project.test(library, tests)
+        if returncode != 0:
+            sys.exit(f"the tests fail without any mutation:\n{last_lines(output)}")
+        print(output.splitlines()[-1], flush=True)
     return checksum
 
 
@@ -146,9 +171,11 @@ def main(names: list[str]) -> int:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="spion-mutations-") as folder:
         project = ProjectCopy(Path(folder))
-        unchanged = check_unchanged(project, mutations)
+        # The emulated operators take their schemas from the CPU library.
+        libraries = dict.fromkeys(["cpu", *(mutation.library for mutation in mutations)])
+        unchanged = {name: check_unchanged(project, name, mutations) for name in libraries}
         for number, mutation in enumerate(mutations, start=1):
-            outcome = try_mutation(project, mutation, unchanged)
+            outcome = try_mutation(project, mutation, unchanged[mutation.library])
             outcomes.append(outcome)
             print(
                 f"[{number}/{len(mutations)}] {outcome.name}: {outcome.verdict} "

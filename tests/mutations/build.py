@@ -1,8 +1,9 @@
-"""``python -m tests.mutations.build OBJECTS``: build the kernels of the project in this folder.
+"""``python -m tests.mutations.build LIBRARY OBJECTS``: build a library of the project around here.
 
 ``spion_bench.build`` compiles every source anew. Here the object files stay in ``OBJECTS``, so
-that ninja compiles only what a mutation reaches. The library goes where ``kernels.load()`` of this
-very project looks for it; should it not be found there, that builds its own. Prints its path.
+that ninja compiles only what a mutation reaches. The library, one of ``LIBRARIES``, goes where the
+loader of this very project looks for it; should it not be found there, that builds its own. Prints
+its path.
 """
 
 import shutil
@@ -10,34 +11,37 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from torch.utils import cpp_extension
 
 from spion_bench import build as builder
 from spion_bench import kernels
+from tests.mutations.libraries import LIBRARIES, Library
 
 
-def build(objects: Path) -> Path:
+def build(library: Library, objects: Path) -> Path:
     """Compile what has changed, link, and return the library inside the cache folder."""
     started = time.perf_counter()
-    sources = kernels.source_dir()
+    sources, recipe = kernels.source_dir(), library.compiled
+    torch.ops.load_library = lambda path: None  # this process only builds
     with builder._ninja_on_path():
         cpp_extension.load(
-            name=kernels.LIBRARY,
-            sources=[str(file) for file in builder._files(sources, builder.CPU.compiled)],
-            extra_cflags=list(builder.CXX_FLAGS),
-            extra_ldflags=list(builder.LINKER_FLAGS),
+            name=library.name,
+            sources=[str(file) for file in builder._files(sources, recipe.compiled)],
+            extra_cflags=list(recipe.cxx_flags),
+            extra_ldflags=[*builder.LINKER_FLAGS, *recipe.cxx_flags],  # sanitizers add libraries
             build_directory=str(objects),
             with_cuda=False,
             is_python_module=False,
         )
-    key = builder._build_key(sources, builder._compiler_version())
-    folder = kernels.cache_root() / f"{kernels.LIBRARY}-{key}"
+    key = builder._build_key(sources, builder._compiler_version(), library.wanted)
+    folder = kernels.cache_root() / f"{library.name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
-    library = folder / f"{kernels.LIBRARY}.so"
-    shutil.copy(objects / library.name, library)
-    builder._write_complete(folder, library, time.perf_counter() - started)
-    return library
+    file = folder / f"{library.name}.so"
+    shutil.copy(objects / file.name, file)
+    builder._write_complete(folder, file, time.perf_counter() - started)
+    return file
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1])))
+    print(build(LIBRARIES[sys.argv[1]], Path(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""The seeded bugs of the ``*.toml`` files: one changed text in one C++ source each."""
+"""The seeded bugs of the ``*.toml`` files: one changed text in one C++ or CUDA source each."""
 
 import tomllib
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ class Mutation:
     replace: str
     tests: tuple[str, ...]  # of which at least one must fail, as pytest names them
     why: str
+    library: str = "cpu"  # of LIBRARIES in libraries.py: where the file is compiled, and how
+    message: str = ""  # what the tests' output has to say: who notices, where results may be right
 
     def occurrences(self, root: Path) -> int:
         """Return how often the text to change occurs in the project at ``root``."""
