@@ -20,7 +20,7 @@ from collections import Counter
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 
-from tests.cuda_resources import TABLE, Kernel, table_row
+from tests.cuda_resources import TABLE, Kernel, compare, table_row
 from tests.cuda_sass import Function, count, outermost_with, total
 
 FUSED = ("forward", "backward")
@@ -175,21 +175,14 @@ def describe(loops: tuple[StepLoop, ...]) -> str:
 
 def regressions(found: Loops, committed: Loops) -> list[str]:
     """Return loops that grew or whose counts differ from the committed table."""
-    problems = []
-    for arch, kernels in found.items():
-        known = committed.get(arch, {})
-        for kernel in sorted(kernels.keys() ^ known.keys()):
-            where = "the table" if kernel in kernels else "what was compiled"
-            problems.append(f"{arch} {kernel}: missing from {where}; renew it with --write")
-        for kernel in sorted(kernels.keys() & known.keys()):
-            now, before = kernels[kernel], known[kernel]
-            counts = [[astuple(loop)[1:] for loop in loops] for loops in (now, before)]
-            has_grown = any(
-                a.instructions > MAX_GROWTH * b.instructions
-                for a, b in zip(now, before, strict=False)
-            )
-            if has_grown or counts[0] != counts[1]:
-                problems.append(f"{arch} {kernel}: {describe(before)} -> {describe(now)}")
+    problems, pairs = compare(found, committed)
+    for name, now, before in pairs:
+        counts = [[astuple(loop)[1:] for loop in loops] for loops in (now, before)]
+        has_grown = any(
+            a.instructions > MAX_GROWTH * b.instructions for a, b in zip(now, before, strict=False)
+        )
+        if has_grown or counts[0] != counts[1]:
+            problems.append(f"{name}: {describe(before)} -> {describe(now)}")
     return problems
 
 

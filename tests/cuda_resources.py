@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 CUDA = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
 TABLE = CUDA / "resources.toml"
@@ -72,6 +74,7 @@ class Use:
 
 
 Table = dict[str, dict[Kernel, Use]]  # by architecture
+Value = TypeVar("Value")  # what a table knows of a kernel
 
 
 def kernel_of(symbol: str) -> Kernel:
@@ -122,19 +125,28 @@ def broken_rules(table: Table) -> list[str]:
 
 def regressions(found: Table, committed: Table) -> list[str]:
     """Return where the kernels need more than the committed table, or are not the same ones."""
-    problems = []
+    problems, pairs = compare(found, committed)
+    for name, now, before in pairs:
+        if now.registers >= before.registers + MAX_GROWTH:
+            problems.append(f"{name}: {before.registers} -> {now.registers} registers")
+        if now.spill > before.spill:
+            problems.append(f"{name}: spills {before.spill} -> {now.spill} bytes")
+    return problems
+
+
+def compare(
+    found: Mapping[str, Mapping[Kernel, Value]], committed: Mapping[str, Mapping[Kernel, Value]]
+) -> tuple[list[str], list[tuple[str, Value, Value]]]:
+    """Return what only one table has, as problems, and what both have: its name, now, before."""
+    problems, pairs = [], []
     for arch, kernels in found.items():
         known = committed.get(arch, {})
         for kernel in sorted(kernels.keys() ^ known.keys()):
             where = "the table" if kernel in kernels else "what was compiled"
             problems.append(f"{arch} {kernel}: missing from {where}; renew it with --write")
         for kernel in sorted(kernels.keys() & known.keys()):
-            now, before = kernels[kernel], known[kernel]
-            if now.registers >= before.registers + MAX_GROWTH:
-                problems.append(f"{arch} {kernel}: {before.registers} -> {now.registers} registers")
-            if now.spill > before.spill:
-                problems.append(f"{arch} {kernel}: spills {before.spill} -> {now.spill} bytes")
-    return problems
+            pairs.append((f"{arch} {kernel}", kernels[kernel], known[kernel]))
+    return problems, pairs
 
 
 def read_table(path: Path = TABLE) -> Table:
