@@ -2,7 +2,8 @@
 
 Compiles every file of ``csrc/cuda/instances`` for each architecture, reads ptxas' report
 (``tests.cuda_resources``) and the machine code of the fused attention kernels
-(``tests.cuda_loops``), and compares both with their rules and with ``csrc/cuda/resources.toml``.
+(``tests.cuda_loops``), and compares both with their rules and, if nvcc is the release that the
+table was written with, with ``csrc/cuda/resources.toml``.
 Needs nvcc and nvdisasm, no GPU. ``--write`` renews the table, after a change that is meant to
 change it.
 """
@@ -93,21 +94,21 @@ def main(arguments: list[str]) -> int:
         return 0
     table, codes = compile_all(nvcc, find_nvdisasm(nvcc), architectures)
     loops = cuda_loops.loops_of(codes)
+    release = run(nvcc, "--version").stdout.strip().splitlines()[-2]
     if options.write:
-        version = run(nvcc, "--version").stdout.strip().splitlines()[-2]
         lines = [
             "# What nvcc makes of the CUDA kernels; written and checked by nox -s cuda_build.",
-            f'compiler = "{version}"',
+            f'compiler = "{release}"',
             *cuda_resources.table_lines(table),
             *cuda_loops.table_lines(loops),
         ]
         TABLE.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    problems = [
-        *cuda_resources.broken_rules(table),
-        *cuda_resources.regressions(table, cuda_resources.read_table()),
-        *cuda_loops.broken_rules(codes),
-        *cuda_loops.regressions(loops, cuda_loops.read_table()),
-    ]
+    problems = [*cuda_resources.broken_rules(table), *cuda_loops.broken_rules(codes)]
+    if (compiler := cuda_resources.table_compiler()) == release:
+        problems += cuda_resources.regressions(table, cuda_resources.read_table())
+        problems += cuda_loops.regressions(loops, cuda_loops.read_table())
+    else:  # another release allocates other registers, which is no change of the kernels
+        print(f"not compared with the table, which is of {compiler!r}; this is {release!r}")
     print("\n".join(problems))
     n_kernels = sum(len(kernels) for kernels in table.values())
     n_read = sum(len(kernels) for kernels in codes.values())

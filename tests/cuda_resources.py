@@ -149,6 +149,11 @@ def compare(
     return problems, pairs
 
 
+def table_compiler(path: Path = TABLE) -> str:
+    """Return the release of nvcc that the committed table was written with."""
+    return str(tomllib.loads(path.read_text(encoding="utf-8"))["compiler"])
+
+
 def read_table(path: Path = TABLE) -> Table:
     """Read the committed table."""
     table: Table = {}

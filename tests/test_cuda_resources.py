@@ -1,9 +1,11 @@
 """The reader of ptxas' report, and the committed table against its own rules; no compiler runs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from tests import cuda_build
 from tests.cuda_resources import (
     ARCHITECTURES,
     Kernel,
@@ -13,6 +15,7 @@ from tests.cuda_resources import (
     parse,
     read_table,
     regressions,
+    table_compiler,
     table_lines,
 )
 
@@ -91,3 +94,16 @@ def test_the_committed_table_keeps_the_rules():
     assert tuple(table) == ARCHITECTURES
     assert all(FORWARD in kernels for kernels in table.values())
     assert broken_rules(table) == []
+
+
+@pytest.mark.parametrize(("release", "status"), [(table_compiler(), 1), ("release 12.9", 0)])
+def test_only_the_release_of_the_table_is_compared_with_it(monkeypatch, capsys, release, status):
+    grown = {"sm_90": {Kernel("average_pool", "F32", 0, 0, False): Use(200, 0)}}
+    answer = SimpleNamespace(stdout=f"nvcc\n{release}\nBuild cuda\n")
+    monkeypatch.setattr(cuda_build.shutil, "which", lambda name: name)
+    monkeypatch.setattr(cuda_build, "run", lambda *command: answer)
+    monkeypatch.setattr(cuda_build, "compile_all", lambda *arguments: (grown, {"sm_90": {}}))
+    assert cuda_build.main(["--arch", "sm_90"]) == status
+    told = capsys.readouterr().out
+    assert ("40 -> 200 registers" in told) == (status == 1)
+    assert ("not compared with the table" in told) == (status == 0)

@@ -187,5 +187,6 @@ def test_only_memory_workers_have_a_tuned_malloc(tmp_path, monkeypatch, pass_nam
     start_child(Job(cell=cell, out=str(tmp_path)))
     assert started["OMP_NUM_THREADS"] == "2"
     assert started["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert started["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # or torch refuses to train on a GPU
     assert ("MALLOC_ARENA_MAX" in started) is is_tuned
     assert started["log"] == tmp_path / "logs" / f"{cell.key}.log"

@@ -32,8 +32,9 @@ class FakeDisplay:
 class FakeConductor:
     """Gives every cell the outcome that ``statuses`` has for its pass and method, else ok."""
 
-    def __init__(self, statuses=None):
+    def __init__(self, statuses=None, settings=None):
         self.statuses = statuses or {}
+        self.settings = settings or {}
         self.turns = []
 
     @property
@@ -46,7 +47,8 @@ class FakeConductor:
 
     def _outcome(self, cell):
         status = self.statuses.get((cell.pass_name, cell.method), "ok")
-        return Outcome(status=status, reason=None if status == "ok" else f"it was {status}")
+        reason = None if status == "ok" else f"it was {status}"
+        return Outcome(status=status, reason=reason, settings=dict(self.settings))
 
 
 @pytest.fixture
@@ -84,6 +86,21 @@ def test_a_record_says_how_it_was_measured(store):
     assert speed.dtype == "float32"
     assert speed.ended_at >= speed.started_at
     assert "rounds" not in by_name["memory", "spion_cf"].settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, None),  # nobody looked
+        ({"throttle_reasons": ""}, []),
+        ({"throttle_reasons": "hw_slowdown sw_power_cap"}, ["hw_slowdown", "sw_power_cap"]),
+    ],
+)
+def test_a_record_says_why_a_gpu_was_slow_if_anybody_looked(store, settings, expected):
+    conductor = FakeConductor(settings=settings)
+    runner = Runner(store, ENVIRONMENT, FakeDisplay(), fresh=False, conduct=conductor)
+    (record,) = runner.run([tiny_cell("accuracy")])
+    assert record.environment.gpu_throttle_reasons == expected
 
 
 def test_done_cells_are_not_measured_again(store):

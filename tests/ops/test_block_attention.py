@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
@@ -115,6 +116,30 @@ def test_second_derivatives_are_refused():
     (dq,) = torch.autograd.grad(out.square().sum(), leaves[0], create_graph=True)
     with pytest.raises(RuntimeError, match="block_attention_backward is not differentiable"):
         dq.sum().backward()
+
+
+class OperatorsCalled(TorchDispatchMode):
+    """Collects the names of the operators that run inside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_backward_pass_is_one_operator():
+    case = CASES["block_8"]
+    leaves = [x.requires_grad_() for x in case.inputs(torch.float32)]
+    out = block_attention(*leaves, case.pattern, pruned="zero_logit")
+    dout = torch.randn(out.shape)
+    with OperatorsCalled() as called:
+        torch.autograd.grad(out, leaves, dout)
+    # Whatever else ran, for example to list the blocks by column, would be launches on a GPU.
+    others = [name for name in called.names if not name.startswith("aten.detach")]
+    assert others == ["spion_bench.block_attention_backward.default"]
 
 
 @pytest.mark.parametrize("pruned", PRUNED)
