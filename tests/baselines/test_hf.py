@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.bigbird import BigBird
 from baselines.bigbird_hf import BigBirdHF
 from baselines.longformer_hf import LongformerHF
+from baselines.patterned import SpionKernel
 from baselines.reformer_hf import ReformerHF
 from baselines.third_party import load_optional
+from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import UnsupportedError
 
 needs_transformers = pytest.mark.skipif(
@@ -93,6 +96,33 @@ def test_bigbird_is_exact_over_its_blocks_in_training(padding):
     middle = blocks[2:-2].sum(dim=1)
     assert middle.tolist() == [3 + 2 + 2] * len(middle)  # window, global, random
     assert attention.n_scores(LENGTH, heads=3) == keep[0].sum()
+
+
+@needs_transformers
+@pytest.mark.parametrize(
+    "ours",
+    [BigBird(block_size=8), SpionKernel("bigbird_block", block_size=8)],
+    ids=["bigbird", "spion@bigbird_block"],
+)
+def test_bigbird_trained_on_its_blocks_is_our_function(ours, padding):
+    q, k, v = inputs()
+    attention = BigBirdHF(block_size=8, n_random=2, layer=3)
+    keep = kept_blocks(attention, q, k, v)
+    theirs = attention(q, k, v, padding)
+    found = []
+    for head in range(q.shape[1]):  # the module draws blocks per head, a BlockPattern has one set
+        pattern = BlockPattern.from_mask(keep[0, head, ::8, ::8], block_size=8)
+        one = [x[:, head : head + 1] for x in (q, k, v)]
+        found.append(ours.attend(*one, padding, pattern))
+    out = torch.cat(found, dim=1) * padding[:, None, :, None]
+    torch.testing.assert_close(out, theirs)
+    weight = torch.randn_like(out)
+    torch.testing.assert_close(
+        torch.autograd.grad(out, (q, k, v), weight),
+        torch.autograd.grad(theirs, (q, k, v), weight),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @needs_transformers
