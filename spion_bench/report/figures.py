@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,12 @@ SMOOTHING_SHARE = 0.04
 
 NEAR_AXIS = 0.06
 """A point this near to the axis, as a share of the largest value, has its label beside it."""
+
+LONGEST_LABEL = 27
+"""A transition whose runs need more letters than this is labelled with their number."""
+
+LEGEND_COLUMNS = 6
+"""Methods in a row of a legend, at most."""
 
 # Panel heading, unit of the axis, factor from the entry's value, what fills it.
 _PANELS: tuple[tuple[str, str, float, Callable[[MethodCells], Entry]], ...] = (
@@ -133,20 +140,23 @@ def _curves(group: Group) -> Figure | None:
         accuracy.set_title("Dev accuracy (%)")
         loss.set_ylim(bottom=0)
         handles, _ = loss.get_legend_handles_labels()
-        figure.legend(handles=handles, loc="outside upper left", ncols=6)
+        n_rows = max(1, math.ceil(len(handles) / LEGEND_COLUMNS))
+        n_columns = max(1, math.ceil(len(handles) / n_rows))
+        figure.legend(handles=handles, loc="outside upper left", ncols=n_columns)
         svg = to_svg(figure, name)
     methods = [m for m, cells in group.methods.items() if any(o.artifact for o in cells.outcomes)]
+    turned = _transition_words(drawn)
     return Figure(
         key=name,
         title=group.label,
         caption=(
             "Thin lines: one per seed. Thick lines: mean over seeds. The loss is a moving "
             f"average over {100 * SMOOTHING_SHARE:g} % of the run. Dashed vertical lines: the step "
-            "at which a SPION run turned from dense to sparse, labelled with its seed. Up to there "
-            "SPION and the dense method may share one run, and their lines coincide."
-        ),
+            "at which a SPION run turned from dense to sparse. Up to there SPION and the dense "
+            f"method may share one run, and their lines coincide. {turned}"
+        ).rstrip(),
         alt=f"Training loss and dev accuracy against the step for {join_words(methods)}. "
-        + _transition_words(drawn),
+        f"{turned}".rstrip(),
         svg=svg,
         provenance=provenance(drawn),
     )
@@ -192,11 +202,12 @@ def _smooth(values: NDArray[Any]) -> NDArray[Any]:
 
 def _draw_transitions(ax: Axes, drawn: Sequence[Outcome], *, is_top: bool) -> None:
     """Draw and label each transition, in the half of the panel that the curves leave free."""
-    for place, (step, names) in enumerate(sorted(_transitions(drawn).items())):
-        is_late = step > 0.6 * ax.get_xlim()[1]
+    for place, (step, (who, n_runs)) in enumerate(_transitions(drawn).items()):
+        is_late = step > 0.5 * ax.get_xlim()[1]
+        shown = who if len(who) <= LONGEST_LABEL else f"{n_runs} runs"
         ax.axvline(step, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.7)
         ax.annotate(
-            f"{', '.join(names)}: sparse from {step}",
+            f"{shown}: sparse from {step}",
             (step, 0.93 - 0.07 * (place % 7) if is_top else 0.03 + 0.07 * (place % 7)),
             xycoords=("data", "axes fraction"),
             xytext=(-3 if is_late else 3, 0),
@@ -207,20 +218,29 @@ def _draw_transitions(ax: Axes, drawn: Sequence[Outcome], *, is_top: bool) -> No
         )
 
 
-def _transitions(drawn: Sequence[Outcome]) -> dict[int, list[str]]:
-    """Return which seeds of which methods turned sparse at which step."""
-    methods = {o.record.method.name for o in drawn if o.record.transition}
-    steps: dict[int, list[str]] = {}
+def _transitions(drawn: Sequence[Outcome]) -> dict[int, tuple[str, int]]:
+    """Return, step by step, which seeds of which methods turned sparse there, and how many."""
+    turned: dict[int, list[Outcome]] = {}
     for outcome in drawn:
         transition = outcome.record.transition
         if transition is not None and transition.step is not None:
-            seed = f"seed {outcome.record.seed}"
-            named = seed if len(methods) == 1 else f"{outcome.record.method.name} {seed}"
-            named += "" if is_what_it_says(outcome) else " (not SPION)"
-            steps.setdefault(transition.step, []).append(named)
-    return steps
+            turned.setdefault(transition.step, []).append(outcome)
+    is_one_method = len({o.record.method.name for o in drawn if o.record.transition}) == 1
+    return {
+        step: (_who(outcomes, is_one_method=is_one_method), len(outcomes))
+        for step, outcomes in sorted(turned.items())
+    }
+
+
+def _who(outcomes: Sequence[Outcome], *, is_one_method: bool) -> str:
+    seeds: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        mark = "" if is_what_it_says(outcome) else " (not SPION)"
+        seeds.setdefault(outcome.record.method.name, []).append(f"{outcome.record.seed}{mark}")
+    words = {m: f"seed{'' if len(s) == 1 else 's'} {', '.join(s)}" for m, s in seeds.items()}
+    return "; ".join(text if is_one_method else f"{m} {text}" for m, text in words.items())
 
 
 def _transition_words(drawn: Sequence[Outcome]) -> str:
-    found = sorted(_transitions(drawn).items())
-    return "; ".join(f"{', '.join(names)} sparse from step {step}" for step, names in found) + "."
+    found = _transitions(drawn).items()
+    return " ".join(f"Sparse from step {step}: {who}." for step, (who, _) in found)

@@ -40,12 +40,23 @@ def test_curves_label_every_transition(curves):
     figure = titled(curves, "image, L = 256")
     for seed, step in enumerate((160, 180, 200)):
         assert f"seed {seed}: sparse from {step}</text>" in figure.svg
-    assert "seed 1 sparse from step 180" in figure.alt
+    assert "Sparse from step 180: seed 1." in figure.alt
     assert figure.provenance == "From 6 records (accuracy 6) in records.jsonl."
 
 
 def test_curves_label_not_spion_runs(curves):
     assert "seed 0 (not SPION): sparse from 320</text>" in titled(curves, "listops").svg
+
+
+def test_transitions_of_many_runs_do_not_crowd_the_panel(tmp_path):
+    writer = RunWriter(tmp_path)
+    for method in ("spion_c", "spion_f", "spion_cf"):
+        for seed in range(3):
+            add_training(writer, IMAGE, method, seed, accuracy=0.5, transition=160)
+    (figure,) = curve_figures(load_records(tmp_path))
+    assert "9 runs: sparse from 160</text>" in figure.svg
+    everyone = "spion_c seeds 0, 1, 2; spion_f seeds 0, 1, 2; spion_cf seeds 0, 1, 2"
+    assert f"Sparse from step 160: {everyone}." in figure.caption
 
 
 def test_runs_of_different_length_share_a_figure(tmp_path):
