@@ -7,6 +7,7 @@ from spion_bench.report.cells import (
     PATTERN_PASSES,
     Group,
     MethodCells,
+    chance_note,
     groups,
     is_spion_method,
     is_untried,
@@ -17,7 +18,6 @@ from spion_bench.report.cells import (
 )
 from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.load import Outcome, RecordSet
-from spion_bench.report.quantities import format_percent
 from spion_bench.report.statistics import Estimate, mean_over_seeds
 from spion_bench.report.table import (
     Column,
@@ -114,14 +114,12 @@ def _seed_table(group: Group) -> Table:
         Column("sparse_step_ratio", "Sparse steps"),
         Column("density_ratio", "Blocks kept"),
     )
-    majority = {o.task.majority_share for o in group.outcomes if o.task}
-    chance = ""
-    if majority:
-        chance = f" Always answering the largest class: {format_percent(max(majority))}."
     return Table(
         key=slug("seeds", group.label),
         title=f"{group.label}: every training run",
-        caption=f"{source_note(group)}{chance} Accuracies with [95 % Wilson interval].",
+        caption=(
+            f"{source_note(group)} Accuracies with [95 % Wilson interval]. {chance_note(group)}"
+        ).rstrip(),
         columns=columns,
         rows=tuple(
             tuple(_seed_row(outcome))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from spion_bench.records import Metric, PassName, PatternInfo, TransitionInfo
 from spion_bench.report.load import BASELINE, Outcome, RecordSet, Setting, setting_of
-from spion_bench.report.quantities import plural
+from spion_bench.report.quantities import format_percent, plural
 from spion_bench.report.table import Entry, missing
 
 METHOD_ORDER = (BASELINE, "dense_eager", "spion_c", "spion_f", "spion_cf")
@@ -180,3 +180,9 @@ def source_note(group: Group) -> str:
         f"Data: {task.source} {task.source_version}{stand_in}; {task.n_train} training, "
         f"{task.n_dev} dev and {task.n_test} test sequences of {task.length} tokens."
     )
+
+
+def chance_note(group: Group) -> str:
+    """Say what guessing gives, for readers to hold accuracies against; empty without data."""
+    shares = [outcome.task.majority_share for outcome in group.outcomes if outcome.task]
+    return f"Always answering the largest class: {format_percent(max(shares))}." if shares else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spion_bench.report.cells import Group, MethodCells, groups, method_rank
+from spion_bench.report.cells import Group, MethodCells, chance_note, groups, method_rank
 from spion_bench.report.kernel_points import is_sweep
 from spion_bench.report.kernel_tables import KernelCase, kernel_cases
 from spion_bench.report.load import BASELINE, RecordSet
@@ -52,7 +52,7 @@ def _tasks(run: RecordSet) -> str:
     for outcome in run.outcomes:
         task = outcome.task
         if task is not None:
-            mark = ", a stand-in" if task.stand_in else ""
+            mark = ", a stand-in" if task.stand_in and task.source != "stand-in" else ""
             lengths.setdefault(f"{task.name} ({task.source}{mark})", set()).add(task.length)
     texts = [
         f"{name} at L\u00a0=\u00a0{join_words([str(length) for length in sorted(found)])}"
@@ -125,7 +125,7 @@ def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) 
         f"On {group.label}, {cells.method} reached {_shown(own)} test accuracy and {BASELINE} "
         f"{_shown(dense)}, a difference of {points} ({difference.basis}), with "
         f"{density_entry(group, cells).text} of the blocks kept and "
-        f"{sparse_share_entry(cells).text} of the steps sparse."
+        f"{sparse_share_entry(cells).text} of the steps sparse. {chance_note(group)}"
     ]
 
 

@@ -24,6 +24,7 @@ def test_lede_says_what_came_out(opening):
         "a difference of \u22121.2 points [\u22121.7, \u22120.7] (mean of 3 paired seeds" in opening
     )
     assert "5.7 % of the blocks kept and 55.0 % of the steps sparse" in opening
+    assert "Always answering the largest class: 10.3 %." in opening
     assert "a training step with spion_cf ran 1.88" in opening
     assert "as fast as with dense_sdpa (faster)" in opening
 
@@ -33,6 +34,12 @@ def test_lede_says_what_is_missing_and_what_does_not_follow(opening):
     assert "1 stored item could not be read." in opening
     assert "Accuracies on stand-in data say nothing about the published accuracies." in opening
     assert "CPU times neither confirm nor refute the published GPU times." in opening
+
+
+def test_a_source_called_stand_in_is_not_called_so_twice(tmp_path):
+    task = IMAGE.model_copy(update={"name": "retrieval", "source": "stand-in"})
+    RunWriter(tmp_path).add("gate", "spion_cf", task=task)
+    assert "on retrieval (stand-in) at L" in lede(load_records(tmp_path))[0]
 
 
 def test_not_spion_runs_make_no_claim(opening, sample):
