@@ -90,7 +90,7 @@ def cuda_build(session: nox.Session) -> None:
     if shutil.which("nvcc") is None:
         session.skip("no nvcc")
     session.install(*CONSTRAINTS, "nvidia-cuda-nvdisasm")  # not every toolkit comes with it
-    session.run("python", "-m", "tests.cuda_build", *session.posargs)
+    session.run("python", "-m", "tests.native.cuda_build", *session.posargs)
 
 
 @nox.session(default=False)
@@ -99,7 +99,7 @@ def cuda_link(session: nox.Session) -> None:
     if shutil.which("nvcc") is None:
         session.skip("no nvcc")
     install_cuda(session, "numpy", "ninja", "filelock", "setuptools")
-    session.run("python", "-m", "tests.cuda_link", *session.posargs)
+    session.run("python", "-m", "tests.native.cuda_link", *session.posargs)
 
 
 @nox.session(default=False)
@@ -117,7 +117,7 @@ def cuda_sanitizer(session: nox.Session) -> None:
     if shutil.which("nvidia-smi") is None:
         session.skip("no nvidia-smi, so no NVIDIA driver and no GPU to run kernels on")
     install_cuda(session, "--editable", ".[dev]")
-    session.run("python", "-c", "from spion_bench import kernels; kernels.load('cuda')")
+    session.run("python", "-c", "from spion_bench.native import library; library.load('cuda')")
     # Without torch's cache every tensor is an allocation of its own, whose ends are known.
     uncached = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     tests = ("python", "-m", "pytest", "-x", "tests/cuda", "-k", SANITIZED_TESTS)
@@ -130,20 +130,20 @@ def cuda_sanitizer(session: nox.Session) -> None:
 def mutations(session: nox.Session) -> None:
     """Seed bugs into a copy of CPU and CUDA kernels and check that tests notice every one."""
     install(session, ".[dev]")
-    session.run("python", "-m", "tests.mutations", *session.posargs)
+    session.run("python", "-m", "tests.native.mutations", *session.posargs)
 
 
 @nox.session(default=False)
 def sanitize(session: nox.Session) -> None:
     """Run the CPU kernels without torch under AddressSanitizer, UBSan and ThreadSanitizer."""
-    session.run("python", "-m", "tests.sanitize", *session.posargs)
+    session.run("python", "-m", "tests.native.sanitize", *session.posargs)
 
 
 @nox.session(default=False)
 def sanitize_emulated(session: nox.Session) -> None:
     """Run the emulated CUDA kernels' tests under AddressSanitizer and UBSan."""
     install(session, ".[dev]")
-    session.run("python", "-m", "tests.sanitize_emulated", *session.posargs)
+    session.run("python", "-m", "tests.native.sanitize_emulated", *session.posargs)
 
 
 @nox.session(default=False)
@@ -187,7 +187,7 @@ def perf(session: nox.Session) -> None:
 def asv(session: nox.Session) -> None:
     """Record this commit's speed with asv and write its site to .asv/html."""
     install(session, ".[track]")
-    session.run("python", "-c", "from spion_bench import kernels; kernels.load()")
+    session.run("python", "-c", "from spion_bench.native import library; library.load()")
     session.run("asv", "machine", "--yes")
     session.run("asv", "run", "--set-commit-hash", "HEAD", *session.posargs)
     session.run("asv", "publish")

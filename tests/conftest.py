@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from spion_bench import backends
+from spion_bench.native import backends
 
 # CI repeats itself exactly; the nightly run draws other examples every time and says how to replay
 # one that fails.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from spion_bench.harness.cases import CASES
-from spion_bench.harness.kernel_subjects import prepare
+from spion_bench.passes.kernel.subjects import prepare
+from spion_bench.suite.cases import CASES
 
 SEED = 0
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import torch
 
-from spion_bench import kernels
-from spion_bench.measure.gpu_state import nvml_handle
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
+from spion_bench.measure.nvml import nvml_handle
+from spion_bench.native import library as kernels
 from spion_bench.records import Environment
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from spion_bench import backends
+from spion_bench.native import backends
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import backends
 from spion_bench.ops import checks
 from spion_bench.ops.block_dropout import block_dropout
 from spion_bench.ops.block_sddmm import block_sddmm

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import backends
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
 

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import library as kernels
 
 PRUNED = ("minus_inf", "zero_logit")
 IMPLEMENTATIONS = ("fused", "pipeline")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spion_bench import backends
+from spion_bench.native import backends
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.registration import register_operator
 

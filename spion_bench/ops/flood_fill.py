@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from spion_bench import backends
+from spion_bench.native import backends
 from spion_bench.ops.checks import check_choice
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.registration import register_operator

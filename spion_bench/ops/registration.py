@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spion_bench import backends, kernels
+from spion_bench.native import backends
+from spion_bench.native import library as kernels
 
 
 def register_operator(

@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from spion_bench.harness.registry import attention_maker, find_method
+from spion_bench.suite.methods import attention_maker, find_method
 from spion_bench.tasks import load_config
 
 SPION = load_config("listops").spion

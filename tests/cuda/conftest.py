@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from spion_bench import backends, kernels
+from spion_bench.native import backends
+from spion_bench.native import library as kernels
 from tests.cuda.gpu import Operators
 
 # Parts of names: what asks about the emulator's own library, or for checks of values, which would

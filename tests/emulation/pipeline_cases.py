@@ -2,8 +2,8 @@
 
 import torch
 
-from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import backends
 from tests.ops.cases import Case, as_expanded, as_packed_slice, as_strided_views, holes
 from tests.ops.cases import random_pattern as random
 

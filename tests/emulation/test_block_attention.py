@@ -6,8 +6,9 @@ import os
 import pytest
 import torch
 
-from spion_bench import backends, kernels
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import backends
+from spion_bench.native import library as kernels
 from spion_bench.ops import block_attention, block_softmax, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import PRUNED, Case, as_expanded, as_packed_slice, as_strided_views, holes

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from spion_bench import backends
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import backends
 from spion_bench.ops import block_dropout, block_sddmm, block_softmax, block_spmm, reference
 from tests.budgets import assert_within_budget
 from tests.emulation.pipeline_cases import CASES, DTYPES, emulated, random_tiles

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spion_bench import backends
+from spion_bench.native import backends
 from tests.emulation.pipeline_cases import CASES, emulated
 from tests.ops.cases import IMPLEMENTATIONS
 from tests.ops.oracle import check_compiled

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from spion_bench.measure.gpu_devices import HALF, TF32X3
-from spion_bench.measure.gpu_work import WORK, Shape
+from spion_bench.gpu_model.devices import HALF, TF32X3
+from spion_bench.gpu_model.work import WORK, Shape
 from spion_bench.ops import block_attention
 from tests.emulation.pipeline_cases import CASES
 from tests.emulation.test_block_attention import CASES as FUSED_CASES

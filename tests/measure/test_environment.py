@@ -6,10 +6,11 @@ import types
 import pytest
 import torch
 
-from spion_bench import build, kernels
 from spion_bench.measure import environment
 from spion_bench.measure.environment import capture, git_state, probe_gpu
 from spion_bench.measure.machine import cpu_model
+from spion_bench.native import build
+from spion_bench.native import library as kernels
 
 
 def git(folder, *arguments):

@@ -4,7 +4,7 @@ import re
 import pytest
 import torch
 
-from spion_bench import kernels
+from spion_bench.native import library as kernels
 from spion_bench.ops import attention_map, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import as_expanded, as_packed_slice, golden

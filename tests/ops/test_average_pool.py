@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spion_bench import kernels
-from spion_bench.ops import reference_pattern
+from spion_bench.native import library as kernels
 from spion_bench.ops.average_pool import average_pool
+from spion_bench.ops.reference import pattern as reference_pattern
 from tests.ops.cases import golden
 
 # float32 is rounded once from float64; float64 sums of up to 2^14 positive values in two orders.

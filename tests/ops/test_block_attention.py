@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import library as kernels
 from spion_bench.ops import block_attention, reference
 from tests.ops.cases import CASES, IMPLEMENTATIONS, PRUNED, Case, golden
 from tests.ops.oracle import check_compiled, compare_attention

@@ -3,8 +3,8 @@ import re
 import pytest
 import torch
 
-from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import library as kernels
 from spion_bench.ops import block_dropout, reference
 from tests.ops.cases import CASES
 

@@ -4,8 +4,8 @@ import re
 import pytest
 import torch
 
-from spion_bench import kernels
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.native import library as kernels
 from spion_bench.ops import block_spmm, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import CASES, Case, random_pattern

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spion_bench import kernels
+from spion_bench.native import library as kernels
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spion_bench import kernels
-from spion_bench.ops import reference_pattern
+from spion_bench.native import library as kernels
 from spion_bench.ops.flood_fill import flood_fill
+from spion_bench.ops.reference import pattern as reference_pattern
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.json"
 CASES = [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.ops import reference_pattern
+from spion_bench.ops.reference import pattern as reference_pattern
 from spion_bench.pattern.generate import (
     VARIANTS,
     generate_pattern,

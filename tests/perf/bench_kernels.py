@@ -2,8 +2,8 @@
 
 import pytest
 
-from spion_bench.harness.cases import CASES
-from spion_bench.harness.kernel_subjects import prepare
+from spion_bench.passes.kernel.subjects import prepare
+from spion_bench.suite.cases import CASES
 
 CALLS = [
     pytest.param(case.name, subject, name, id=f"{case.name}-{subject}-{name}")

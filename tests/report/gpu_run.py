@@ -1,8 +1,8 @@
 """Records of the GPU's kernel cases, with made-up times in proportion to the model's."""
 
-from spion_bench.harness.kernel_gpu_cases import GPU_CASES
-from spion_bench.harness.kernel_model import modelled_metrics
-from spion_bench.measure.gpu_devices import A100
+from spion_bench.gpu_model.devices import A100
+from spion_bench.passes.kernel.modelled import modelled_metrics
+from spion_bench.suite.cases.gpu import GPU_CASES
 from tests.report.run_writer import ENVIRONMENT, sampled
 from tests.report.sweep_run import pattern_of
 

@@ -2,9 +2,9 @@
 
 import hashlib
 
-from spion_bench.harness.kernel_limits import refusal
-from spion_bench.harness.kernel_sweeps import SWEEP_CASES
 from spion_bench.records import PatternInfo
+from spion_bench.suite.cases.limits import refusal
+from spion_bench.suite.cases.sweeps import SWEEP_CASES
 from tests.report.run_writer import ENVIRONMENT, RunWriter, metric, sampled
 
 SGEMM = 200.0  # GFLOP/s on two threads

@@ -2,7 +2,6 @@ import re
 
 import pytest
 
-from spion_bench.harness.kernel_sweeps import SWEEP_CASES
 from spion_bench.report import render_report
 from spion_bench.report.kernel_figures import scaling_figures
 from spion_bench.report.kernel_goals import GOALS, goal_table
@@ -12,6 +11,7 @@ from spion_bench.report.kernel_roofline import intensity, roofline_figure, score
 from spion_bench.report.kernel_sweep_tables import sweep_tables
 from spion_bench.report.kernel_tables import kernel_cases
 from spion_bench.report.load import load_records
+from spion_bench.suite.cases.sweeps import SWEEP_CASES
 from tests.report.reading import plain, rows_of, titled
 from tests.report.run_writer import RunWriter, sampled
 from tests.report.sample_run import add_kernels

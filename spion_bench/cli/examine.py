@@ -1,0 +1,216 @@
+"""What this machine can do, and how to get the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+from spion_bench.measure.environment import probe_gpu
+from spion_bench.measure.machine import available_cores, cpu_model, load_average
+from spion_bench.measure.memory import clear_refs_problem
+from spion_bench.native import library as kernels
+from spion_bench.tasks.image_sources import (
+    CIFAR10_ARCHIVE,
+    find_cifar10,
+    find_fashion_mnist,
+)
+from spion_bench.tasks.listops import RELEASE_FILES, RELEASE_FOLDERS
+
+GIB = 1024**3
+ENOUGH_MEMORY_GIB = 4
+QUIET_LOAD_PER_CORE = 0.25
+
+# From the wheel: its metadata, `cpp_lib.json`, and what its library `_C.so` links to.
+XFORMERS = "0.0.35"
+XFORMERS_CUDA = "12"
+XFORMERS_MATCHES = (
+    f"xformers {XFORMERS}, built with torch 2.10.0+cu128, matches torch 2.10 or newer built for "
+    f"CUDA {XFORMERS_CUDA} (cu126, cu128, cu129) on Linux x86-64"
+)
+
+Verdict = Literal["ok", "limited", "missing"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's answer.
+
+    Attributes:
+        what: What was looked at.
+        verdict: ``"ok"``; ``"limited"`` if something optional is absent; ``"missing"`` if the
+            smoke profile cannot run without it.
+        detail: What was found.
+        remedy: How to get what is absent, or None.
+    """
+
+    what: str
+    verdict: Verdict
+    detail: str
+    remedy: str | None = None
+
+
+def examine(*, build: bool, data_dir: Path | None) -> Iterator[Finding]:
+    """Look at software, machine, kernels and data, one finding at a time.
+
+    Args:
+        build: Whether to build (or load) the kernels, which takes about a minute the first time.
+        data_dir: Folder with downloaded data sets, or None.
+    """
+    yield Finding("Python", "ok", platform.python_version())
+    yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    yield _cpu()
+    yield _load()
+    yield _memory()
+    yield _compiler()
+    yield _kernels("cpu", build=build)
+    yield _kernels("cuda", build=build)
+    yield _peak_memory()
+    yield _gpu()
+    yield _transformers()
+    yield _xformers()
+    yield from _data(data_dir)
+
+
+def _cpu() -> Finding:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return Finding("CPU", "ok", f"{cpu_model()}, {available_cores()} cores, {capability}")
+
+
+def _load() -> Finding:
+    load = load_average()
+    if load is None:
+        return Finding("load", "limited", "this system does not tell its load")
+    if load > QUIET_LOAD_PER_CORE * available_cores():
+        remedy = "stop other programs before you measure times"
+        return Finding("load", "limited", f"{load:.2f}: other programs are running", remedy)
+    return Finding("load", "ok", f"{load:.2f}")
+
+
+def _memory() -> Finding:
+    free = psutil.virtual_memory().available / GIB
+    if free < ENOUGH_MEMORY_GIB:
+        remedy = f"the smoke profile wants about {ENOUGH_MEMORY_GIB} GiB; stop other programs"
+        return Finding("memory", "limited", f"{free:.1f} GiB available", remedy)
+    return Finding("memory", "ok", f"{free:.1f} GiB available")
+
+
+def _compiler() -> Finding:
+    command = (shlex.split(os.environ.get("CXX", "")) or ["c++"])[0]
+    path = shutil.which(command)
+    if path is None:
+        remedy = "install a C++ compiler (Debian, Ubuntu: apt install g++) or set CXX to one"
+        return Finding("C++ compiler", "missing", f"{command} is not installed", remedy)
+    return Finding("C++ compiler", "ok", path)
+
+
+def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
+    what = f"{device.upper()} kernels"
+    if device == "cuda" and torch.version.cuda is None:
+        remedy = "not needed without a GPU; a CUDA build of torch compiles them for one"
+        return Finding(what, "limited", f"torch {torch.__version__} is no CUDA build", remedy)
+    if not build:
+        cache = kernels.cache_root()
+        library = kernels.LIBRARY if device == "cpu" else kernels.CUDA_LIBRARY
+        n_builds = len(list(cache.glob(f"{library}-*/complete.json")))
+        found = f"{n_builds} finished builds in {cache}" if n_builds else f"none yet in {cache}"
+        return Finding(what, "ok", f"{found}; --build builds and loads them")
+    try:
+        info = kernels.build_info(device)
+    except kernels.BuildError as error:
+        return Finding(what, "missing", str(error))
+    detail = f"{info.status}, compiled in {info.seconds:.0f} s"
+    if device == "cpu":
+        detail += f", run on {torch.ops.spion_bench.cpu_capability()}"
+    return Finding(what, "ok", detail)
+
+
+def _peak_memory() -> Finding:
+    problem = clear_refs_problem()
+    if problem is None:
+        return Finding("peak memory", "ok", "/proc/self/clear_refs is writable")
+    return Finding("peak memory", "limited", problem, "memory cells become unsupported")
+
+
+def _gpu() -> Finding:
+    gpu = probe_gpu()
+    if gpu is not None and torch.cuda.is_available():
+        return Finding("GPU", "ok", f"{gpu.name}, driver {gpu.driver or 'unknown'}")
+    if gpu is not None:
+        remedy = "install a CUDA build of torch to use it"
+        return Finding("GPU", "limited", f"{gpu.name}, but torch has no CUDA", remedy)
+    remedy = "not needed; with an NVIDIA GPU, `pip install spion_bench[gpu]` adds NVML"
+    return Finding("GPU", "limited", "none found", remedy)
+
+
+def _transformers() -> Finding:
+    version = _installed("transformers")
+    if version is None:
+        remedy = "only the *_hf baselines need it: pip install 'spion_bench[hf]'"
+        return Finding("transformers", "limited", "not installed", remedy)
+    return Finding("transformers", "ok", version)
+
+
+def _xformers() -> Finding:
+    version, cuda = _installed("xformers"), torch.version.cuda
+    if version is None:
+        remedy = "only the xformers_* baselines need it, on a GPU: pip install "
+        remedy += f"'spion_bench[xformers]'; {XFORMERS_MATCHES}"
+        return Finding("xformers", "limited", "not installed", remedy)
+    if version != XFORMERS or cuda is None or cuda.partition(".")[0] != XFORMERS_CUDA:
+        detail = f"{version}, does not match torch {torch.__version__}"
+        return Finding("xformers", "limited", detail, XFORMERS_MATCHES)
+    return Finding("xformers", "ok", f"{version}, matches torch {torch.__version__}")
+
+
+def _installed(package: str) -> str | None:
+    """Return an installed package's version without importing it, which takes seconds."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _data(data_dir: Path | None) -> Iterator[Finding]:
+    yield Finding("data: image, digits", "ok", "bundled with scikit-learn (a stand-in)")
+    folder = "the folder given as --data-dir" if data_dir is None else str(data_dir)
+    try:
+        archive = find_cifar10(data_dir)
+    except ValueError as error:
+        yield Finding("data: image, CIFAR-10", "limited", str(error))
+    else:
+        remedy = f"run `spion-bench data fetch cifar10`, or put {CIFAR10_ARCHIVE} into {folder}"
+        yield _source("image, CIFAR-10", archive, remedy)
+    remedy = (
+        "run `spion-bench data fetch fashion-mnist`, put its four files into fashion-mnist in "
+        f"{folder}, or "
+        "install Debian's package dataset-fashion-mnist"
+    )
+    yield _source("image, Fashion-MNIST", find_fashion_mnist(data_dir), remedy)
+    yield Finding("data: listops, generated", "ok", "drawn with a seed wherever it is needed")
+    folders = [] if data_dir is None else [data_dir / name for name in RELEASE_FOLDERS]
+    release = next((f for f in folders if (f / RELEASE_FILES[0]).exists()), None)
+    remedy = f"run `spion-bench data fetch listops`, or put {RELEASE_FOLDERS[0]} into {folder}"
+    yield _source("listops, released", release, remedy)
+    yield Finding("data: pathfinder, generated", "ok", "drawn with a seed (a stand-in)")
+    yield Finding(
+        "data: text, retrieval",
+        "ok",
+        "pieces of installed packages' sources (stand-ins); `spion-bench data list` shows what the "
+        "published tasks need",
+    )
+
+
+def _source(name: str, path: Path | None, remedy: str) -> Finding:
+    if path is None:
+        return Finding(f"data: {name}", "limited", "not here", remedy)
+    return Finding(f"data: {name}", "ok", str(path))

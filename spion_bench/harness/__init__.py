@@ -1,1 +1,0 @@
-"""From a profile to records: plan, one child process per cell, gate, measure, store."""

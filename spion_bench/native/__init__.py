@@ -1,0 +1,1 @@
+"""Builds and loads the compiled kernels of csrc."""

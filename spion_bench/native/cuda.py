@@ -1,0 +1,109 @@
+"""What it takes to build the CUDA kernels here: an nvcc that fits torch, and whom to compile for.
+
+They are compiled for the GPUs that torch sees. Where it sees none, ``TORCH_CUDA_ARCH_LIST`` says
+for which, in torch's own words: compute capabilities such as ``"8.0 9.0"``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import torch
+from torch.utils import cpp_extension
+
+from spion_bench.native.build import CXX_FLAGS, BuildError, Recipe
+
+NVCC_FLAGS = ("-O3", "-std=c++20", "--expt-relaxed-constexpr", "-lineinfo")
+MIN_CAPABILITY = (8, 0)  # of mma on bfloat16 and tf32, and of cp.async
+ARCH_LIST = "TORCH_CUDA_ARCH_LIST"
+_CAPABILITY = re.compile(r"(\d+)\.(\d)([af]?)(\+PTX)?")
+_RELEASE = re.compile(r"release (\d+)\.(\d+)")
+
+
+def cuda_recipe() -> Recipe:
+    """Return how to build ``csrc/cuda`` on this machine.
+
+    Raises:
+        BuildError: If torch has no CUDA, no nvcc of its CUDA's major version is there, or there is
+            nothing to compile for; the message says how to change that.
+    """
+    nvcc, version = _nvcc()
+    return Recipe(
+        kernels="CUDA kernels",
+        duration="several minutes",
+        compiled=("*.cpp", "instances/*.cu"),
+        included=("*.h", "*.cuh", "../*.h"),
+        cxx_flags=(*CXX_FLAGS, "-DSPION_BENCH_CUDA"),  # bind.cpp is no CUDA source for the compiler
+        cuda_flags=(*NVCC_FLAGS, *_code_flags()),
+        cuda_version=version,
+        hint=f"CUDA_HOME is {nvcc.parents[1]}, which has to be the folder of the whole toolkit",
+    )
+
+
+def _nvcc() -> tuple[Path, str]:
+    """Return the compiler that torch will call, and its version."""
+    if torch.version.cuda is None:
+        raise BuildError(
+            f"no CUDA kernels: torch {torch.__version__} is built without CUDA; "
+            "install a CUDA build of torch or stay on the CPU"
+        )
+    wanted = f"the CUDA toolkit {torch.version.cuda} and set CUDA_HOME to its folder"
+    # torch looks at CUDA_HOME, then for an nvcc on PATH, then in /usr/local/cuda.
+    home = cpp_extension.CUDA_HOME
+    nvcc = Path(home or "", "bin", "nvcc")
+    if home is None or not nvcc.is_file():
+        raise BuildError(
+            f"no CUDA compiler: {nvcc if home else 'nvcc'} was not found; the CUDA kernels are "
+            f"compiled on first use, so install {wanted}"
+        )
+    answer = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
+    release = _RELEASE.search(answer.stdout)
+    if answer.returncode != 0 or release is None:
+        raise BuildError(f"CUDA compiler: `{nvcc} --version` failed: {answer.stderr}")
+    if release[1] != torch.version.cuda.partition(".")[0]:
+        raise BuildError(
+            f"CUDA compiler: {nvcc} is of CUDA {release[1]}.{release[2]}, but torch "
+            f"{torch.__version__} is built for CUDA {torch.version.cuda}; install {wanted}"
+        )
+    return nvcc, answer.stdout.strip()
+
+
+def _code_flags() -> list[str]:
+    """Return nvcc's ``-gencode`` flags: for the GPUs that torch sees, else for the listed ones."""
+    gpus = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    if gpus:
+        if max(gpus) < MIN_CAPABILITY:
+            raise BuildError(
+                f"GPU: expected compute capability 8.0 or newer, got {_dotted(max(gpus))}; "
+                "stay on the CPU"
+            )
+        return [_gencode(f"{major}{minor}") for major, minor in sorted(gpus) if major >= 8]
+    listed = os.environ.get(ARCH_LIST, "").replace(";", " ").split()
+    if not listed:
+        raise BuildError(
+            f"no architecture to compile the CUDA kernels for: torch sees no GPU, and {ARCH_LIST} "
+            f'is not set; set it to the compute capability of your GPU, e.g. {ARCH_LIST}="9.0"'
+        )
+    return [flag for word in listed for flag in _listed_flags(word)]
+
+
+def _listed_flags(word: str) -> list[str]:
+    match = _CAPABILITY.fullmatch(word)
+    if match is None or (int(match[1]), int(match[2])) < MIN_CAPABILITY:
+        raise BuildError(
+            f"{ARCH_LIST}: expected compute capabilities from 8.0 on, such as 8.0, 9.0 or 9.0+PTX, "
+            f"got {word!r}"
+        )
+    number = match[1] + match[2] + match[3]
+    return [_gencode(number), *([_gencode(number, "compute")] if match[4] else [])]
+
+
+def _gencode(number: str, kind: str = "sm") -> str:
+    return f"-gencode=arch=compute_{number},code={kind}_{number}"
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"

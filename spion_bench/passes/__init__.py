@@ -1,0 +1,1 @@
+"""What a worker does: one module per pass; the only part that measures."""

@@ -1,0 +1,96 @@
+"""The gate of methods that are not exact: there is no oracle, but there are properties.
+
+Whatever it leaves out, attention takes weighted means of values, with weights that sum to 1 and
+that the values do not influence; padding counts nowhere; the same inputs give the same output; and
+nobody else's random numbers change. A method that is not exact is held to these, and its record
+says that it is not exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from spion_bench.model.attention import Attention
+from spion_bench.passes.gate.oracle import BAND_ROUNDINGS, GateResult, GateShape, draw_inputs
+
+
+def check_properties(
+    attention: Attention,
+    shape: GateShape,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    forward_only: bool = False,
+) -> GateResult:
+    """Check the properties of a method that is not exact, in float32; see ``check_own_mask``.
+
+    The errors are named ``weights_sum`` (values of 1 give 1), ``repeat`` (the same call twice),
+    ``padding`` (other contents at padding, if the shape has any) and ``dv`` (the output is linear
+    in the values, so that its gradient is known: ``<dout, A v'> = <dv, v'>``).
+    """
+    inputs, mask = draw_inputs(shape, seed, torch.float32)
+    q, k, v, dout = (x.to(device=device, dtype=torch.float32) for x in inputs)
+    mask = None if mask is None else mask.to(device)
+    real = torch.ones_like(q, dtype=torch.bool) if mask is None else mask[:, None, :, None]
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return torch.where(real, attention(q, k, v, mask), 0)
+
+    state = torch.get_rng_state()
+    out = attend(q, k, v)
+    kept_state = torch.equal(state, torch.get_rng_state())
+    differences = {
+        "weights_sum": torch.where(real, attend(q, k, torch.ones_like(v)) - 1, 0),
+        "repeat": attend(q, k, v) - out,
+    }
+    if mask is not None:
+        differences["padding"] = attend(*(_other_padding(x, real) for x in (q, k, v))) - out
+    scale = float(torch.cat([out.flatten(), out.new_ones(1)]).abs().max())
+    budget = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * scale
+    errors = {name: float(x.detach().abs().max()) for name, x in differences.items()}
+    budgets = dict.fromkeys(errors, budget)
+    failures = [] if kept_state else ["it changes torch's global random state"]
+    if not forward_only:
+        gradients = _gradients(attend, q, k, v, dout)
+        failures += [f"{name} is not finite" for name, x in gradients.items() if not _finite(x)]
+        errors["dv"], budgets["dv"] = _transpose_error(attend, q, k, v, dout, gradients["dv"])
+    for name, error in errors.items():
+        if not error <= budgets[name]:  # also catches NaN
+            failures.append(f"{name} is off by {error:.3g}, allowed is {budgets[name]:.3g}")
+    errors |= {f"{name}_budget": value for name, value in budgets.items()}
+    return GateResult(errors, "; ".join(failures) or None)
+
+
+def _other_padding(x: Tensor, real: Tensor) -> Tensor:
+    return torch.where(real, x, 1 - 2 * x)
+
+
+def _gradients(
+    attend: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, dout: Tensor
+) -> dict[str, Tensor]:
+    """Return dq, dk and dv; a method that shares q and k may leave k out."""
+    q, k, v = (x.clone().requires_grad_() for x in (q, k, v))
+    out = attend(q, k, v)
+    grads = torch.autograd.grad(out, (q, k, v), dout, allow_unused=True)
+    named = zip(("dq", "dk", "dv"), grads, (q, k, v), strict=True)
+    return {name: torch.zeros_like(x) if grad is None else grad for name, grad, x in named}
+
+
+def _transpose_error(
+    attend: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, dout: Tensor, dv: Tensor
+) -> tuple[float, float]:
+    """Return ``|<dout, A v'> - <dv, v'>|`` for other values ``v'``, and what is allowed."""
+    other = v.roll(1, dims=-1)
+    there = (dout * attend(q, k, other)).double()
+    back = (dv * other).double()
+    # Independent roundings of so many terms: their sum errs by the root of the sum of squares.
+    size = float(torch.sqrt(there.square().sum() + back.square().sum()))
+    budget = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * size
+    return float((there.sum() - back.sum()).detach().abs()), budget
+
+
+def _finite(x: Tensor) -> bool:
+    return bool(torch.isfinite(x).all())

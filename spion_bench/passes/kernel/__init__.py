@@ -1,0 +1,1 @@
+"""The kernel pass: operators alone, on the cases of suite.cases."""

@@ -1,0 +1,120 @@
+"""How a kernel cell takes its samples: by the CPU's clock, or on a GPU by events beside its clocks.
+
+On a GPU each call is timed with L2 cleared before it. Where the passes of a training step are
+measured, it is timed with L2 warm as well, under a name of its own (``forward_warm_ms``).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from spion_bench.measure.clock import sample_ms, warm_up
+from spion_bench.measure.cuda_clock import L2, CudaTimer
+from spion_bench.measure.nvml import ClockLog
+from spion_bench.model.attention import UnsupportedError
+from spion_bench.passes.kernel.subjects import Prepared, Setting
+from spion_bench.suite.cases.case import KernelCase
+from spion_bench.suite.profile import MeasureSettings
+
+Samples = dict[str, list[float]]
+
+
+class Stopwatch(Protocol):
+    """Takes the samples of one turn."""
+
+    def turn(self, prepared: Prepared, settings: MeasureSettings) -> Samples:
+        """Return new samples of every timed call, by metric name."""
+
+    def settings(self) -> dict[str, Setting]:
+        """Return what a record says about how they were taken."""
+
+
+class CpuStopwatch:
+    """Times calls that have finished their work when they return."""
+
+    def turn(self, prepared: Prepared, settings: MeasureSettings) -> Samples:
+        """Return new samples of every timed call, by metric name."""
+        samples = {}
+        for name, call in prepared.calls.items():
+            warm_up(call, seconds=settings.warmup_s)
+            samples[name] = sample_ms(
+                call, seconds=settings.round_s, min_samples=settings.min_samples
+            )
+        return samples
+
+    def settings(self) -> dict[str, Setting]:
+        """Return nothing: the clock is the CPU's."""
+        return {}
+
+
+class GpuStopwatch:
+    """Times calls by CUDA events, and reads the GPU's clocks before the first and after each.
+
+    Args:
+        l2: The states of L2 to time with.
+        timer: Takes the samples; a new one of the current device by default.
+        clocks: Reads the clocks.
+    """
+
+    def __init__(
+        self,
+        l2: tuple[L2, ...],
+        timer: CudaTimer | None = None,
+        clocks: ClockLog | None = None,
+    ) -> None:
+        self._l2 = l2
+        self._timer = CudaTimer() if timer is None else timer
+        self._clocks = ClockLog() if clocks is None else clocks
+
+    def turn(self, prepared: Prepared, settings: MeasureSettings) -> Samples:
+        """Return new samples of every timed call, by metric name."""
+        samples = {}
+        self._clocks.read()
+        for name, call in prepared.calls.items():
+            setup = prepared.setups.get(name)
+            self._timer.warm_up(call, seconds=settings.warmup_s, setup=setup)
+            for l2 in self._l2:
+                samples[metric_name(name, l2)] = self._timer.sample_ms(
+                    name,
+                    call,
+                    l2=l2,
+                    seconds=settings.round_s,
+                    min_samples=settings.min_samples,
+                    setup=setup,
+                )
+                self._clocks.read()
+        return samples
+
+    def settings(self) -> dict[str, Setting]:
+        """Return how the samples were taken, and the clocks meanwhile."""
+        return {
+            "timer": "CUDA events",
+            "l2": ", ".join(self._l2),
+            "l2_bytes": self._timer.l2_bytes,
+            "flush_bytes": self._timer.flush_bytes,
+            "host_bound": " ".join(sorted(self._timer.host_bound)),
+            **self._clocks.settings(),
+        }
+
+
+def metric_name(call: str, l2: L2) -> str:
+    """Return what the times of a call with L2 in some state are called."""
+    return call if l2 == "cold" else call.replace("_ms", "_warm_ms")
+
+
+def stopwatch(case: KernelCase, device: str) -> Stopwatch:
+    """Return what times the calls of a case, and set up the device for it.
+
+    Raises:
+        UnsupportedError: If the device is not there, or the case is for another one.
+    """
+    if case.device not in (None, device):
+        raise UnsupportedError(f"{case.name} is a case for {case.device}; this run is on {device}")
+    if device == "cpu":
+        return CpuStopwatch()
+    if not torch.cuda.is_available():
+        raise UnsupportedError(f"no CUDA device is available to torch {torch.__version__}")
+    torch.set_float32_matmul_precision("high" if case.tf32 else "highest")
+    return GpuStopwatch(("cold", "warm") if case.measures == "passes" else ("cold",))

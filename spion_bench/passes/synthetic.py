@@ -1,0 +1,73 @@
+"""Named synthetic patterns for speed and kernel cells, and SPION's block budgets.
+
+A synthetic pattern never keeps more blocks than SPION's pattern generation could at the same
+length, block size and parameters, so that its times do not flatter the method.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.pattern.generate import top_k_count
+from spion_bench.suite.methods import Variant
+
+BAND_AND_STRIPES = "band+stripes"
+
+
+def block_budget(variant: Variant, nb: int, *, quantile: float, density: float) -> int:
+    """Return the largest number of blocks that SPION keeps for one layer.
+
+    CF and F keep the diagonal and at most the cells strictly above the interpolated quantile of
+    the ``nb * nb`` pooled cells; C keeps the diagonal and ``int(nb * nb * density - nb)`` cells.
+
+    Args:
+        variant: ``"CF"``, ``"C"`` or ``"F"``.
+        nb: Number of block rows.
+        quantile: Threshold quantile of CF and F, from 0 to 1.
+        density: Density of C, from 0 to 1.
+    """
+    cells = nb * nb
+    if variant == "C":
+        extra = top_k_count(nb, density)
+    else:
+        extra = cells - 1 - math.floor(quantile * (cells - 1))
+    return min(cells, nb + extra)
+
+
+def band_and_stripes(length: int, block_size: int, n_blocks: int) -> BlockPattern:
+    """Keep the diagonal plus ``n_blocks - nb`` blocks off it, without any randomness.
+
+    The blocks off the diagonal come in turn from the two neighbouring diagonals, spread over the
+    sequence, and from vertical stripes: the two shapes that attention maps of trained encoders
+    show.
+
+    Args:
+        length: Sequence length in tokens.
+        block_size: Side of a block in tokens.
+        n_blocks: Number of kept blocks, from ``nb`` to ``nb * nb``.
+
+    Raises:
+        ValueError: If ``n_blocks`` is out of range.
+    """
+    nb = BlockPattern.band(length, block_size, 0).nb
+    if not nb <= n_blocks <= nb * nb:
+        raise ValueError(
+            f"n_blocks: expected {nb} (the diagonal) to {nb * nb} (every block), got {n_blocks}"
+        )
+    mask = torch.eye(nb, dtype=torch.bool)
+    for row, column in _cells_off_diagonal(nb)[: n_blocks - nb]:
+        mask[row, column] = True
+    return BlockPattern.from_mask(mask, block_size)
+
+
+def _cells_off_diagonal(nb: int) -> list[tuple[int, int]]:
+    spread = sorted(range(nb - 1), key=lambda i: (i % 4, i))
+    band = [cell for i in spread for cell in ((i, i + 1), (i + 1, i))]
+    columns = sorted(range(nb), key=lambda c: (c * 7 + 3) % nb)  # far-apart columns come first
+    stripes = [(r, c) for c in columns for r in range(nb) if abs(r - c) > 1]
+    turns = [cell for pair in zip(band, stripes, strict=False) for cell in pair]
+    shorter = min(len(band), len(stripes))
+    return turns + band[shorter:] + stripes[shorter:]

@@ -1,0 +1,126 @@
+"""One whole training step of the suite's classifier: what the speed and memory passes measure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spion_bench.model.classifier import Classifier
+from spion_bench.passes.subject import Subject
+from spion_bench.suite.cases.case import attention_flops
+from spion_bench.train.data import to_batch
+from spion_bench.train.phases import update_weights
+
+
+class NonFiniteStepError(RuntimeError):
+    """A training step gave a loss that is not finite."""
+
+
+class TrainingStep:
+    """A model, its optimiser and one batch of the task's training split.
+
+    The batch is drawn with the cell's seed and stays the same: the step's cost does not depend on
+    the values, and loading data is not part of it.
+
+    Attributes:
+        model: The classifier with the cell's attention.
+        attention_inputs: q, k, v and the output's gradient of one layer, ``[B, H, L, D]``.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        cell, self._settings = subject.cell, subject.settings
+        self._device = torch.device(cell.device)
+        torch.manual_seed(cell.seed)
+        self.model = Classifier(self._settings.model, subject.make_attention).to(self._device)
+        self._optimiser = make_optimiser(subject, self.model)
+        order = np.random.default_rng(cell.seed).permutation(len(subject.task.train))
+        chosen = np.resize(order, cell.measure.batch_size)
+        self._tokens, self._labels = to_batch(subject.task.train, chosen, self._device)
+        self.attention_inputs = self._draw_attention_inputs()
+        self._subject = subject
+
+    def run(self) -> float:
+        """Do one step: forward, loss, backward, clip, AdamW; return the loss (nat) before it.
+
+        Raises:
+            NonFiniteStepError: If the loss is not finite.
+        """
+        loss = F.cross_entropy(self.model(self._tokens), self._labels)
+        update_weights(loss, self.model, self._optimiser, self._settings.train.clip_value)
+        value = loss.item()  # also waits for the device
+        if not math.isfinite(value):
+            raise NonFiniteStepError("the loss of a training step is not finite")
+        return value
+
+    def forget_gradients(self) -> None:
+        """Free the gradients, as they are before a step."""
+        self._optimiser.zero_grad(set_to_none=True)
+
+    def run_forward(self) -> None:
+        """Do the forward pass alone, without recording it for a backward pass."""
+        with torch.no_grad():
+            self.model(self._tokens)
+        self._synchronise()
+
+    def run_attention(self) -> None:
+        """Do the forward and backward pass of one layer's attention alone."""
+        q, k, v, dout = self.attention_inputs
+        attention = self.model.attention_layers()[0]
+        mask = self._attention_mask()
+        # A method may ignore an input, as shared queries and keys do: its gradient is 0.
+        out = attention(q, k, v, mask)
+        torch.autograd.grad(out, (q, k, v), dout, materialize_grads=True)
+        self._synchronise()
+
+    def attention_flops(self) -> int:
+        """Return the modelled attention operations of one step, all layers together."""
+        model, patterns = self._settings.model, self._subject.patterns
+        length = self._subject.task.length
+        if patterns is None:
+            layers = self.model.attention_layers()
+            scores = sum(layer.n_scores(length, model.heads) for layer in layers)
+        else:
+            kept = sum(pattern.nnzb * pattern.block_size**2 for pattern in patterns)
+            scores = model.heads * kept
+        return attention_flops(
+            batch=self._attention_batch(),
+            heads=1,  # the scores are those of all heads
+            head_dim=model.head_dim,
+            scores=scores,
+            backward=True,
+        )
+
+    def _attention_batch(self) -> int:
+        return self._tokens.shape[0] * (2 if self._settings.model.two_towers else 1)
+
+    def _draw_attention_inputs(self) -> list[Tensor]:
+        model = self._settings.model
+        size = (self._tokens.shape[0], model.heads, self._tokens.shape[-1], model.head_dim)
+        q, k, v, dout = (torch.randn(size, device=self._device) for _ in range(4))
+        return [*(x.requires_grad_() for x in (q, k, v)), dout]
+
+    def _attention_mask(self) -> Tensor | None:
+        if not self._settings.model.mask_attention:
+            return None
+        tokens = self._tokens[:, 0] if self._settings.model.two_towers else self._tokens
+        return tokens != 0
+
+    def _synchronise(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def make_optimiser(subject: Subject, model: Classifier) -> torch.optim.Optimizer:
+    """Return the AdamW optimiser of the task's training settings."""
+    train = subject.settings.train
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=train.learning_rate,
+        betas=(train.adam_beta1, train.adam_beta2),
+        eps=train.adam_eps,
+        weight_decay=train.weight_decay,
+    )

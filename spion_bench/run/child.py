@@ -1,0 +1,156 @@
+"""The runner's end of a worker process: start, talk, time out, kill, say why it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from spion_bench.records import Status
+from spion_bench.run.messages import Job, Outcome
+
+WORKER = (sys.executable, "-m", "spion_bench.run.worker")
+SHOWN_LOG_LINES = 3
+END_GRACE_S = 5.0
+
+
+class ChildEndedError(RuntimeError):
+    """The worker ended without the event that was awaited."""
+
+
+class Child:
+    """One worker process with a busy-time budget.
+
+    Only the time during which the runner waits for this worker counts against the budget, so that
+    a worker that sits idle while others measure does not time out.
+
+    Args:
+        job: What the worker is to do.
+        log: File that collects what the worker and its libraries print.
+        environment: Variables to set beside the runner's own.
+        command: The worker's command line, to which the number of the file descriptor for its
+            events is added; tests replace it.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        log: Path,
+        environment: dict[str, str] | None = None,
+        command: tuple[str, ...] = WORKER,
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_path = log
+        events_in, events_out = os.pipe()
+        with log.open("wb") as output, os.fdopen(events_out, "wb"):
+            self._process = subprocess.Popen(
+                [*command, str(events_out)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[events_out],
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,  # its own group: Ctrl-C reaches the runner alone
+            )
+        self._pipe = os.fdopen(events_in, encoding="utf-8")
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self.serve(job)
+
+    def serve(self, job: Job) -> None:
+        """Give the worker a job and the time for it: its first one, or one after an outcome."""
+        self._timeout_s = job.cell.timeout_s
+        self.busy_s = 0.0
+        self.send({"job": job.model_dump(mode="json")})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one request; a worker that is gone is noticed at the next ``receive``."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the worker's next event.
+
+        Raises:
+            TimeoutError: If the worker's budget is used up.
+            ChildEndedError: If the worker has ended.
+        """
+        start = time.monotonic()
+        try:
+            event = self._events.get(timeout=max(0.0, self._timeout_s - self.busy_s))
+        except queue.Empty:
+            raise TimeoutError(f"busy for more than {self._timeout_s:g} s") from None
+        finally:
+            self.busy_s += time.monotonic() - start
+        if event is None:
+            raise ChildEndedError("the worker ended")
+        return event
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the worker is still there."""
+        return self._process.poll() is None
+
+    def finish(self) -> None:
+        """Let a worker that gave its outcome end by itself, then see that it is gone."""
+        self.send({"request": "end"})
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_GRACE_S)
+        self.stop()
+
+    def stop(self) -> None:
+        """Kill the worker and everything it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._listener.join()
+        self._pipe.close()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a request that was never read
+            self._process.stdin.close()
+
+    def failure(self) -> Outcome:
+        """Wait for a worker that sent no outcome and say how it ended."""
+        try:
+            code = self._process.wait(END_GRACE_S)
+        except subprocess.TimeoutExpired:
+            return Outcome(status="crash", reason="fell silent but did not end")
+        finally:
+            self.stop()
+        status, reason = classify_exit(code, self._last_words())
+        return Outcome(status=status, reason=reason)
+
+    def _listen(self) -> None:
+        for line in self._pipe:
+            self._events.put(json.loads(line))
+        self._events.put(None)
+
+    def _last_words(self) -> str:
+        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return " | ".join(line.strip() for line in lines[-SHOWN_LOG_LINES:] if line.strip())
+
+
+def classify_exit(code: int, last_words: str) -> tuple[Status, str]:
+    """Return the status and reason of a worker that ended without an outcome.
+
+    Args:
+        code: Its exit code; negative for a signal, as ``subprocess`` has it.
+        last_words: The end of what it printed.
+    """
+    said = f": {last_words}" if last_words else ""
+    if code == -signal.SIGKILL:
+        return "oom", f"killed by the system, most likely for want of memory{said}"
+    if code < 0:
+        return "crash", f"ended by signal {signal.Signals(-code).name}{said}"
+    return "crash", f"ended with exit code {code}{said}"

@@ -1,0 +1,148 @@
+"""Profiles: which cells to measure, read from ``profiles/<name>.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from spion_bench.records.names import UsageError, check_name
+from spion_bench.suite.cases import CASES
+from spion_bench.suite.methods import METHODS
+from spion_bench.tasks import task_names
+
+PROFILES_DIR = Path(__file__).with_name("profiles")
+
+ALL = "*"
+"""As the only method of a group: every method there is."""
+
+Value = bool | int | float | str
+RunnablePass = Literal["gate", "steps", "accuracy", "speed", "memory", "kernel"]
+
+# In the order in which they run: the gate opens the clock, and the accuracy pass learns the
+# patterns that the later passes measure with.
+PASSES: dict[RunnablePass, str] = {
+    "gate": "output and gradients against a float64 oracle; planned for every measured method",
+    "steps": "gate, then two training steps: that it runs; one worker per method, nothing timed",
+    "accuracy": "train, generate the pattern, train on, test; one cell per seed",
+    "speed": "time of one training step; methods take turns in random order",
+    "memory": "peak memory of one training step in a fresh process",
+    "kernel": "operators alone, from the cases that `spion-bench list` shows",
+}
+
+
+class Frozen(BaseModel):
+    """An immutable pydantic model that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MeasureSettings(Frozen):
+    """How the speed, memory and kernel passes measure.
+
+    Attributes:
+        batch_size: Sequences per training step.
+        rounds: How often each method gets its turn.
+        warmup_s: Unrecorded repetitions at the start of each turn, in seconds.
+        round_s: Recorded repetitions of each timed quantity in a turn, in seconds.
+        min_samples: Fewest samples of each timed quantity in a turn.
+    """
+
+    batch_size: int = Field(8, ge=1)
+    rounds: int = Field(5, ge=1)
+    warmup_s: float = Field(0.3, ge=0)
+    round_s: float = Field(0.5, ge=0)
+    min_samples: int = Field(2, ge=1)
+
+
+class CellGroup(Frozen):
+    """Cells that share a task (or kernel cases) and settings: passes x methods x seeds.
+
+    Attributes:
+        passes: What to measure.
+        task: Name of the task; absent for the kernel pass.
+        options: Options of the task's loader, such as ``length`` or ``source``.
+        cases: Names of kernel cases, for the kernel pass only.
+        methods: Names of methods, or ``["*"]`` for all; the kernel pass takes the subjects of its
+            cases.
+        seeds: One cell per seed.
+        model: Values that replace the task's ``ModelConfig``.
+        train: Values that replace the task's ``TrainConfig``.
+        spion: Values that replace the task's ``SpionConfig``.
+        recipe: The training recipe, ``"corrected"`` or ``"published"``.
+        measure: How to measure.
+        timeout_s: How long one cell may be busy, in seconds.
+    """
+
+    passes: tuple[RunnablePass, ...] = Field(min_length=1)
+    task: str | None = None
+    options: dict[str, Value] = Field(default_factory=dict)
+    cases: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    model: dict[str, Value] = Field(default_factory=dict)
+    train: dict[str, Value] = Field(default_factory=dict)
+    spion: dict[str, Value] = Field(default_factory=dict)
+    recipe: Literal["published", "corrected"] = "corrected"
+    measure: MeasureSettings = MeasureSettings()
+    timeout_s: float = Field(600.0, gt=0)
+
+    @field_validator("methods")
+    @classmethod
+    def _all_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(METHODS) if methods == (ALL,) else methods
+
+    @model_validator(mode="after")
+    def _check(self) -> CellGroup:
+        if "kernel" in self.passes:
+            if self.task or self.methods or not self.cases or len(self.passes) > 1:
+                raise ValueError("a kernel group needs `cases` and has no task, method, other pass")
+        elif not self.task or not self.methods or self.cases:
+            raise ValueError("a group needs `task` and `methods`; `cases` belong to kernel groups")
+        for case in self.cases:
+            check_name("kernel case", case, CASES)
+        for method in self.methods:
+            check_name("method", method, METHODS)
+        if self.task:
+            check_name("task", self.task, task_names())
+        return self
+
+
+class Profile(Frozen):
+    """A named list of cell groups."""
+
+    name: str
+    description: str
+    cells: tuple[CellGroup, ...] = Field(min_length=1)
+
+
+def profile_names() -> list[str]:
+    """Return the names of the profiles that come with the suite."""
+    return sorted(path.stem for path in PROFILES_DIR.glob("*.toml"))
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile by name, or from a path that ends in ``.toml``.
+
+    Raises:
+        UsageError: If the name is unknown (with the nearest one), or the file is missing or wrong.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+    else:
+        path = PROFILES_DIR / f"{check_name('profile', name, profile_names())}.toml"
+    try:
+        return Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"profile {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise UsageError(f"profile {path}: {error}") from error

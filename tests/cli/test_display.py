@@ -1,0 +1,161 @@
+import io
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from spion_bench.cli import display
+from spion_bench.cli.display import (
+    LiveDisplay,
+    PlainDisplay,
+    columns,
+    exit_code,
+    mean_accuracies,
+    print_summary,
+    result,
+    showing,
+)
+from tests.cells import metric, record_of, tiny_cell, tiny_cells
+
+STEP = {"event": "progress", "phase": "dense", "step": 3, "total_steps": 9, "loss": 1.25}
+EVALUATION = {**STEP, "step": 4, "dev_accuracy": 0.5}
+MESSAGE = {**STEP, "message": "kept blocks [by layer]: 5%"}
+ROUND = {"event": "round", "round": 2, "rounds": 5}
+
+
+def plain(*events):
+    """Play a run of one cell and return the lines that were written."""
+    out = io.StringIO()
+    view = PlainDisplay(Console(file=out, width=200))
+    cell = tiny_cell("accuracy")
+    view.begin(4, 1)
+    view.start([cell])
+    for event in events:
+        view.event(cell, event)
+    view.finish(cell, record_of(cell, "timeout", reason="busy [too] long"))
+    return out.getvalue().splitlines()
+
+
+def test_plain_lines_for_pipes():
+    assert plain(STEP, EVALUATION, MESSAGE) == [
+        "4 cells, 1 of them measured before (--fresh measures them again)",
+        "start accuracy image256 spion_cf seed 0",
+        "  accuracy image256 spion_cf seed 0: dense step 4/9, loss 1.250, dev accuracy 0.500",
+        "  accuracy image256 spion_cf seed 0: kept blocks [by layer]: 5%",
+        "[2/4] accuracy image256 spion_cf seed 0: timeout busy [too] long",
+    ]
+
+
+def test_plain_steps_are_shown_now_and_then(monkeypatch):
+    monkeypatch.setattr(display, "PLAIN_INTERVAL_S", 0.0)
+    assert plain(STEP)[2].endswith("dense step 3/9, loss 1.250")
+
+
+@pytest.fixture
+def live():
+    """A live display that is drawn when asked, and what was drawn so far."""
+    out = io.StringIO()
+    console = Console(file=out, width=200, force_terminal=True)
+    with Progress(*columns(), console=console, auto_refresh=False) as progress:
+
+        def drawn():
+            progress.refresh()
+            text = out.getvalue()
+            out.truncate(0)
+            return text
+
+        yield LiveDisplay(progress), drawn
+
+
+def test_live_display_of_a_training_run(live):
+    view, drawn = live
+    cell = tiny_cell("accuracy")
+    view.begin(4, 1)
+    view.start([cell])
+    assert "starting" in drawn()
+    view.event(cell, EVALUATION)
+    assert "4/9" in (text := drawn())
+    assert "dense, loss 1.250, dev accuracy 0.500" in text
+    view.event(cell, MESSAGE)
+    assert "accuracy image256 spion_cf seed 0: kept blocks [by layer]: 5%" in drawn()
+    view.finish(cell, record_of(cell, "timeout", reason="busy [too] long"))
+    assert "busy [too] long" in (text := drawn())
+    assert "2/4" in text
+    assert "dev accuracy" not in text
+
+
+def test_live_display_of_a_turn(live):
+    view, drawn = live
+    cells = tiny_cells("speed")
+    view.begin(2, 0)
+    view.event(cells[0], ROUND)  # nothing is being measured yet
+    view.start(cells)
+    view.event(cells[0], ROUND)
+    assert "speed image256" in (text := drawn())
+    assert "dense_sdpa: round 2 of 5" in text
+    view.finish(cells[0], record_of(cells[0], metrics={"train_step_ms": metric(2.0)}))
+    view.event(cells[1], ROUND)
+    assert "2 ms" in drawn()
+
+
+def test_a_terminal_gets_the_live_display():
+    out = io.StringIO()
+    with showing(Console(file=out, force_terminal=True)) as view:
+        assert isinstance(view, LiveDisplay)
+    with showing(Console(file=out)) as view:
+        assert isinstance(view, PlainDisplay)
+
+
+@pytest.mark.parametrize(
+    ("pass_name", "fields", "expected"),
+    [
+        ("gate", {"gate_errors": {"out": 1.5e-7}}, "largest output error 1.5e-07"),
+        (
+            "speed",
+            {"metrics": {"train_step_ms": metric(12.345, low=11, high=13)}},
+            "12.35 ms [11, 13]",
+        ),
+        ("memory", {"metrics": {"train_step_peak_bytes": metric(2.5e6, "bytes")}}, "2.5 MB"),
+        (
+            "accuracy",
+            {"metrics": {"dense_wall_s": metric(1, "s"), "test_accuracy": metric(0.875, "ratio")}},
+            "0.875 test accuracy",
+        ),
+    ],
+)
+def test_main_result_of_a_record(pass_name, fields, expected):
+    assert result(record_of(tiny_cell(pass_name), **fields)) == expected
+
+
+def test_summary_has_a_row_per_cell_and_totals():
+    out = io.StringIO()
+    speed, memory = tiny_cell("speed"), tiny_cell("memory")
+    records = [
+        record_of(speed, metrics={"train_step_ms": metric(2.0)}),
+        record_of(memory, "oom", reason="no room"),
+    ]
+    print_summary(Console(file=out, width=120), records)
+    text = out.getvalue()
+    assert "2 ms" in text
+    assert "no room" in text
+    assert text.splitlines()[-1] == "2 cells: 1 ok, 1 oom"
+
+
+def test_accuracies_of_several_seeds_are_averaged():
+    records = [
+        record_of(
+            tiny_cell("accuracy", seed=seed), metrics={"test_accuracy": metric(value, "ratio")}
+        )
+        for seed, value in enumerate((0.90, 0.92, 0.94))
+    ]
+    (line,) = mean_accuracies(records)
+    assert line == "image256 spion_cf: test accuracy 0.92 [0.8703, 0.9697], mean of 3 seeds"
+    assert mean_accuracies(records[:1]) == []
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [(["ok"], 0), (["ok", "unsupported"], 0), (["ok", "crash"], 1), (["skipped"], 1)],
+)
+def test_exit_code(statuses, code):
+    assert exit_code([record_of(tiny_cell("speed"), status) for status in statuses]) == code

@@ -1,0 +1,214 @@
+"""What the step loops of the fused attention kernels may execute, and the table of what they do.
+
+Rules on the machine code, which ``cuda_sass`` reads. For 16-bit formats, without dropout and
+padding:
+
+- a step has exactly the tensor-core instructions, operand loads, copies and exponentials of its
+  tiles, and reads nothing else from memory but the index of a block
+- of what the forward loop executes at D = 32 with blocks of 64, at least ``MIN_NEEDED`` is work
+  that no such kernel can do without
+
+and for all: tiles are filled by 16-byte copies that bypass L1, results leave in 16-byte stores, and
+up to D = 64 nothing lives in local memory. Counts of the loops without dropout and padding are
+compared with ``csrc/cuda/resources.toml`` besides, so that growth is noticed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from pathlib import Path
+
+from tests.native.cuda_resources import TABLE, Kernel, compare, table_row
+from tests.native.cuda_sass import Function, count, outermost_with, total
+
+FUSED = ("forward", "backward")
+HALF = ("F16", "BF16")
+MIN_NEEDED = 0.75
+JUDGED = ("sm_80", "sm_90")  # sm_100 has packed float32 arithmetic, which needs fewer instructions
+MAX_GROWTH = 1.05  # of a loop's instructions
+COPY = "LDGSTS.E.BYPASS.128"
+
+
+@dataclass(frozen=True)
+class StepLoop:
+    """Instructions in a loop over steps, those of an inner loop or a branch counted once."""
+
+    instructions: int
+    hmma: int
+    ldsm: int
+    ldgsts: int
+    ex2: int
+    ldg: int
+
+
+@dataclass(frozen=True)
+class Code:
+    """What is known of one kernel's machine code: its step loops, and all of it by name."""
+
+    loops: tuple[StepLoop, ...]
+    names: Counter[str]
+
+
+Codes = dict[str, dict[Kernel, Code]]  # by architecture
+Loops = dict[str, dict[Kernel, tuple[StepLoop, ...]]]
+
+
+def read_code(function: Function) -> Code:
+    """Count a kernel's instructions; a step loop is an outermost loop with tensor-core work."""
+    loops = []
+    for loop in outermost_with(function, "HMMA"):
+        names = count(function, loop.body)
+        kinds = (total(names, name) for name in ("HMMA", "LDSM", "LDGSTS", "MUFU.EX2", "LDG"))
+        loops.append(StepLoop(names.total(), *kinds))
+    return Code(tuple(sorted(loops, key=lambda loop: loop.hmma)), count(function))
+
+
+def is_plain(kernel: Kernel) -> bool:
+    return not kernel.padded and not kernel.dropout
+
+
+def loops_of(codes: Codes) -> Loops:
+    """Return what the table holds: the loops of the kernels without dropout and padding."""
+    return {
+        arch: {kernel: code.loops for kernel, code in kernels.items() if is_plain(kernel)}
+        for arch, kernels in codes.items()
+    }
+
+
+def needed_loops(kernel: Kernel) -> tuple[StepLoop, ...] | None:
+    """Return what a plain 16-bit kernel's tiles need, ``instructions`` left at 0; None: not stated.
+
+    A warp has 16 of the tile's rows and sees all columns, backward 32 at a time. The loop over rows
+    of the backward kernel makes three products (S, dP, dq) and looks at the padding where there is
+    some; that over columns makes four (S, dP, dk, dv) and copies the rows' statistics as well. At
+    D = 128 the backward kernel reads left operands again, in loops of their own.
+    """
+    if kernel.precision not in HALF or not is_plain(kernel):
+        return None
+    columns = kernel.rows if kernel.kind == "forward" else min(kernel.rows, 32)
+    product = columns // 8 * (kernel.width // 16)  # two of its operands come with one load
+    copies = 2 * kernel.rows * kernel.width * 2 // 16 // (2 * kernel.rows)
+    forward = StepLoop(0, 2 * product, product, copies, columns // 2 + 2, 1)
+    if kernel.kind == "forward":
+        return (forward,)
+    if kernel.width == 128:
+        return None
+    rows = replace(forward, hmma=3 * product, ldsm=3 * product // 2, ex2=columns // 2, ldg=2)
+    return rows, replace(rows, hmma=4 * product, ldsm=2 * product, ldgsts=copies + 1, ldg=1)
+
+
+def needed_share(kernel: Kernel, loop: StepLoop) -> float:
+    """Return which share of a 16-bit forward step is needed.
+
+    Per lane and step: a score takes a maximum, a fused multiply-add, an exponential, an addition
+    and half a conversion. Each of a lane's two rows takes seven operations more: two shuffles and
+    two maxima, a product, and a subtraction and an exponential for the factor of what was summed
+    before, which each of the lane's D / 2 outputs is multiplied by. A barrier, and a commit and a
+    wait for the copies.
+    """
+    scores = kernel.rows // 2
+    arithmetic = 4 * scores + scores // 2 + 2 * 7 + kernel.width // 2
+    needed = loop.hmma + loop.ldsm + loop.ldgsts + arithmetic + 3
+    return needed / loop.instructions
+
+
+def broken_rules(codes: Codes) -> list[str]:
+    """Return what the machine code says against the rules above."""
+    return [
+        f"{arch} {kernel}: {problem}"
+        for arch, kernels in codes.items()
+        for kernel, code in kernels.items()
+        for problem in (*bad_memory(kernel, code.names), *bad_loops(arch, kernel, code.loops))
+    ]
+
+
+def bad_memory(kernel: Kernel, names: Counter[str]) -> list[str]:
+    """Return accesses to global and local memory that are not as wide as they have to be."""
+    size = 2 if kernel.precision in HALF else 4
+    tensors = 1 if kernel.kind == "forward" else 3  # out; dq, dk and dv
+    expected = {
+        COPY: total(names, "LDGSTS"),
+        "STG.E.128": tensors * kernel.width * size // 32,
+        # The log-sum-exp of a lane's two rows; dk and dv of a piece of a long column.
+        **({"STG.E": 2} if kernel.kind == "forward" else {"STG.E.64": kernel.width // 2}),
+    }
+    checked = ("LDGSTS", "STG", *(("LDL", "STL") if kernel.width <= 64 else ()))
+    found = {name: n for name, n in names.items() if total(Counter([name]), *checked)}
+    return [
+        f"{found.get(name, 0)} {name}, needed {expected.get(name, 0)}"
+        for name in sorted(expected.keys() | found.keys())
+        if found.get(name, 0) != expected.get(name, 0)
+    ]
+
+
+def bad_loops(arch: str, kernel: Kernel, loops: tuple[StepLoop, ...]) -> list[str]:
+    """Return where a step executes anything else than it needs."""
+    needed = needed_loops(kernel)
+    if needed is None:
+        return []
+    counts = tuple(replace(loop, instructions=0) for loop in loops)
+    if counts != needed:
+        return [f"a step has {describe(counts)}, needed {describe(needed)}"]
+    if kernel.kind == "forward" and (kernel.width, kernel.rows) == (32, 64) and arch in JUDGED:
+        share = needed_share(kernel, loops[0])
+        if share < MIN_NEEDED:
+            return [
+                f"{share:.2f} of the {loops[0].instructions} instructions of a step are needed, "
+                f"expected {MIN_NEEDED}"
+            ]
+    return []
+
+
+def describe(loops: tuple[StepLoop, ...]) -> str:
+    """Return the counts of loops in words."""
+    return " and ".join(
+        ", ".join(
+            f"{value} {name}"
+            for name, value in asdict(loop).items()
+            if name != "instructions" or value
+        )
+        for loop in loops
+    )
+
+
+def regressions(found: Loops, committed: Loops) -> list[str]:
+    """Return loops that grew or whose counts differ from the committed table."""
+    problems, pairs = compare(found, committed)
+    for name, now, before in pairs:
+        counts = [[astuple(loop)[1:] for loop in loops] for loops in (now, before)]
+        has_grown = any(
+            a.instructions > MAX_GROWTH * b.instructions for a, b in zip(now, before, strict=False)
+        )
+        if has_grown or counts[0] != counts[1]:
+            problems.append(f"{name}: {describe(before)} -> {describe(now)}")
+    return problems
+
+
+def read_table(path: Path = TABLE) -> Loops:
+    """Read the committed table."""
+    table: Loops = {}
+    for row in tomllib.loads(path.read_text(encoding="utf-8")).get("loops", []):
+        counts = row.pop("counts")
+        for arch, loops in counts.items():
+            kernel = Kernel(**row)
+            table.setdefault(arch, {})[kernel] = tuple(StepLoop(*loop) for loop in loops)
+    return table
+
+
+def table_lines(table: Loops) -> list[str]:
+    """Return a table as lines of TOML, one per kernel."""
+    rows = []
+    for kernel in sorted(set().union(*table.values())):
+        by_arch = {arch: kernels[kernel] for arch, kernels in table.items() if kernel in kernels}
+        counts = {arch: [list(astuple(loop)) for loop in by_arch[arch]] for arch in by_arch}
+        rows.append(table_row(kernel, "counts", counts))
+    names = ", ".join(field.name for field in fields(StepLoop))
+    return [
+        "# Instructions of each step loop of the fused kernels without padding and dropout,",
+        f"# [{names}]; backward: over rows, then over columns.",
+        "loops = [",
+        *rows,
+        "]",
+    ]

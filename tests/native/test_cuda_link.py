@@ -1,0 +1,51 @@
+"""The pure parts of ``nox -s cuda_link``; nothing is built."""
+
+from pathlib import Path
+
+import pytest
+
+from spion_bench.native import library as kernels
+from tests.native import cuda_link
+
+DRY_RUN = """\
+#$ _NVVM_BRANCH_=nvvm
+#$ _HERE_=/opt/cuda-13.0/bin
+#$ TOP=/opt/cuda-13.0/bin/..
+#$ CICC_PATH=/opt/cuda-13.0/bin/../nvvm/bin
+"""
+
+
+def test_the_toolkit_is_where_nvcc_says():
+    assert cuda_link.toolkit_root(DRY_RUN) == Path("/opt/cuda-13.0")
+    with pytest.raises(ValueError, match="expected a line"):
+        cuda_link.toolkit_root("nvcc fatal: no such option\n")
+
+
+def test_architectures_as_torch_writes_them():
+    assert [cuda_link.capability(name) for name in ("sm_80", "sm_90a", "sm_100", "sm_120")] == [
+        "8.0",
+        "9.0a",
+        "10.0",
+        "12.0",
+    ]
+    with pytest.raises(ValueError, match="expected sm_80, sm_90 or alike, got 'hopper'"):
+        cuda_link.capability("hopper")
+
+
+def test_operators_are_those_that_take_a_tensor():
+    names = cuda_link.operators(cuda_link.SCHEMAS.read_text(encoding="utf-8"))
+    assert {"block_attention_forward", "block_spmm_transposed", "flood_fill"} <= set(names)
+    assert "cpu_capability" not in names
+
+
+def test_missing_kernels_are_named():
+    kernels.load()
+    missing = cuda_link.missing_kernels(["block_sddmm", "cpu_capability"])
+    assert "cpu_capability: no CPU kernel is registered" in missing  # it is for no device
+    assert "block_sddmm: no CPU kernel is registered" not in missing
+
+
+def test_without_nvcc_it_says_so(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert cuda_link.main([]) == 0
+    assert capsys.readouterr().out == "skipped: no nvcc\n"

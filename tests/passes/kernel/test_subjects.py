@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops import attention_map
+from spion_bench.passes.kernel import subjects as kernel_subjects
+from spion_bench.passes.kernel.attention import case_pattern
+from spion_bench.passes.kernel.session import KernelSession
+from spion_bench.passes.kernel.subjects import case_inputs, case_map, prepare
+from spion_bench.pattern.generate import generate_pattern
+from spion_bench.suite.cases import CASES, find_case
+from tests.cells import tiny_job
+
+ATTENTION, PATTERN = find_case("attention_256"), find_case("pattern_256")
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_given_patterns_have_the_declared_number_of_blocks(case):
+    if case.has_pattern:
+        assert case_pattern(case).nnzb == case.n_blocks
+
+
+def test_subjects_of_a_case_work_on_the_same_numbers():
+    first, second = case_inputs(ATTENTION, 3), case_inputs(ATTENTION, 3)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not torch.equal(first[0], case_inputs(ATTENTION, 4)[0])
+
+
+def test_block_sparse_subjects_agree_and_dense_differs():
+    outs = {name: prepare(name, ATTENTION, 0).calls["forward_ms"]() for name in ATTENTION.subjects}
+    torch.testing.assert_close(outs["block_attention"], outs["pipeline"])
+    assert not torch.allclose(outs["block_attention"], outs["dense_sdpa"], atol=1e-3)
+
+
+@pytest.mark.parametrize("subject", ATTENTION.subjects)
+def test_forward_backward_gives_three_gradients(subject):
+    prepared = prepare(subject, ATTENTION, 0)
+    gradients = prepared.calls["forward_backward_ms"]()
+    assert [g.shape for g in gradients] == [(1, 2, 256, 32)] * 3
+    assert prepared.flops["forward_backward_ms"] == 14 * 32 * 2 * prepared.pattern.nnzb * 32**2
+
+
+def test_the_given_map_looks_like_attention_probabilities():
+    given = case_map(PATTERN, 0)
+    torch.testing.assert_close(given.sum(dim=1), torch.ones(256))
+    assert given.diagonal().mean() > 4 * given.mean()
+
+
+def test_walks_agree_and_the_generated_pattern_holds_them():
+    kept = prepare("python_walk", PATTERN, 0).calls["walk_ms"]()
+    mask = prepare("flood_fill", PATTERN, 0).calls["walk_ms"]()
+    assert {(int(r), int(c)) for r, c in mask.nonzero()} == kept
+    pattern = prepare("generate_pattern", PATTERN, 0).calls["generate_pattern_ms"]()
+    assert pattern == BlockPattern.from_mask(mask | torch.eye(8, dtype=torch.bool), 32)
+
+
+@pytest.mark.parametrize("subject", ["block_attention", "dense_sdpa"])
+def test_attention_session(tmp_path, subject):
+    session = KernelSession(tiny_job(tmp_path, "kernel", subject))
+    assert session.check().reason is None
+    session.measure()
+    session.measure()
+    outcome = session.outcome()
+    assert outcome.status == "ok"
+    assert len(outcome.metrics["forward_ms"].samples) == 4  # two rounds of two samples
+    rate, time = outcome.metrics["flops_rate_gflops"], outcome.metrics["forward_backward_ms"]
+    flops = 14 * 32 * 2 * outcome.pattern.nnzb[0] * 32**2
+    assert rate.samples == pytest.approx([flops / (ms * 1e6) for ms in time.samples])
+    assert outcome.settings["L"] == 256
+    expected = "every block" if subject == "dense_sdpa" else "synthetic band+stripes"
+    assert outcome.pattern.source == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "call", "rate"),
+    [("sgemm", "matmul_ms", "flops_rate_gflops"), ("memory_copy", "copy_ms", "bandwidth")],
+)
+def test_limits_have_a_time_and_a_rate_and_no_gate(tmp_path, monkeypatch, subject, call, rate):
+    monkeypatch.setattr(kernel_subjects, "SGEMM_SIDE", 32)
+    monkeypatch.setattr(kernel_subjects, "COPY_BYTES", 1024)
+    job = tiny_job(tmp_path, "kernel", "block_attention")
+    job = job.model_copy(update={"cell": job.cell.model_copy(update={"method": subject})})
+    session = KernelSession(job)
+    assert session.check().errors == {}
+    session.measure()
+    metrics = session.outcome().metrics
+    amount = {"sgemm": 2 * 32**3, "memory_copy": 2 * 1024}[subject]
+    assert metrics.keys() == {call, rate}
+    assert metrics[rate].samples == pytest.approx(
+        [amount / ms / 1e6 for ms in metrics[call].samples]
+    )
+
+
+def test_pattern_from_q_and_k_is_the_pattern_of_their_map():
+    case = replace(PATTERN, heads=2)
+    pattern = prepare("pattern_from_qk", case, 0).calls["pattern_from_qk_ms"]()
+    q, k = case_inputs(case, 0)[:2]
+    expected = generate_pattern(
+        attention_map(q, k), variant="CF", block_size=32, quantile=kernel_subjects.MAP_QUANTILE
+    )
+    assert pattern == expected
+
+
+def test_forward_only_subjects_have_no_backward_call():
+    assert prepare("dense_sdpa_forward", ATTENTION, 0).calls.keys() == {"forward_ms"}
+
+
+def test_pattern_session_has_no_gate_and_no_pattern(tmp_path):
+    session = KernelSession(tiny_job(tmp_path, "kernel", "flood_fill"))
+    assert session.check().errors == {}
+    session.measure()
+    outcome = session.outcome()
+    assert outcome.metrics.keys() == {"walk_ms"}
+    assert outcome.pattern is None

@@ -1,0 +1,173 @@
+import dataclasses
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from spion_bench.block_pattern import BlockPattern
+from spion_bench.model.attention import Attention, Capabilities, SpionAttention, UnsupportedError
+from spion_bench.passes import subject as subject_module
+from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.subject import MissingDataError, check_support, prepare_subject
+from spion_bench.records.names import UsageError
+from spion_bench.suite import methods as registry
+from spion_bench.suite.methods import METHODS, find_method
+from tests.cells import method_job, tiny_cell, tiny_job
+
+
+def test_synthetic_patterns_have_the_methods_budget(tmp_path):
+    job = tiny_job(tmp_path, "speed", "spion_cf", model={"layers": 2})
+    subject = prepare_subject(job)
+    # 8 block rows, quantile 0.9: index 56.7 of 64 values, so 7 blocks beside the diagonal
+    assert [pattern.nnzb for pattern in subject.patterns] == [15, 15]
+    info = subject.pattern_info()
+    assert (info.source, info.block_size, info.length) == ("synthetic band+stripes", 32, 256)
+    assert info.density == [15 / 64] * 2
+
+
+def test_dense_methods_have_no_pattern(tmp_path):
+    subject = prepare_subject(tiny_job(tmp_path, "speed", "dense_sdpa"))
+    assert subject.patterns is None
+    assert subject.pattern_info() is None
+    assert subject.method_info().parameters == {}
+    assert subject.method_info().caveats
+
+
+def test_data_and_method_are_described(tmp_path):
+    subject = prepare_subject(tiny_job(tmp_path, "speed", "spion_cf"))
+    task = subject.task_info()
+    assert (task.source, task.length, task.n_train, task.stand_in) == ("digits", 256, 64, True)
+    method = subject.method_info()
+    assert method.parameters["variant"] == "CF"
+    assert method.parameters["quantile"] == 0.9
+
+
+def test_gate_uses_every_different_pattern_once(tmp_path, monkeypatch):
+    subject = prepare_subject(tiny_job(tmp_path, "speed", "spion_cf"))
+    full, diagonal = BlockPattern.full(256, 32), BlockPattern.band(256, 32, 0)
+    subject = replace(subject, patterns=[full, diagonal, full])
+    checked = []
+
+    def check(attention, shape, pattern, pruned, **options):
+        checked.append((attention.pattern, pattern, pruned))
+        return original(attention, shape, pattern, pruned, **options)
+
+    original = subject_module.check_attention
+    monkeypatch.setattr(subject_module, "check_attention", check)
+    assert subject.check().reason is None
+    assert checked == [(full, full, "zero_logit"), (diagonal, diagonal, "zero_logit")]
+
+
+def test_a_failure_with_one_pattern_fails_the_gate(tmp_path, monkeypatch):
+    subject = prepare_subject(tiny_job(tmp_path, "speed", "spion_cf"))
+    full, diagonal = BlockPattern.full(256, 32), BlockPattern.band(256, 32, 0)
+    subject = replace(subject, patterns=[full, diagonal])
+    errors = {f"{n}{s}": 1.0 for n in ("out", "dq", "dk", "dv") for s in ("", "_budget")}
+
+    def check(attention, shape, pattern, pruned, **options):
+        return GateResult(errors, "dq is off" if pattern == diagonal else None)
+
+    monkeypatch.setattr(subject_module, "check_attention", check)
+    assert subject.check().reason == "dq is off"
+
+
+@pytest.mark.parametrize("name", ["bigbird", "longformer@matched", "spion+strided", "reformer"])
+def test_other_methods_are_checked_by_their_own_mask_or_properties(tmp_path, name):
+    subject = prepare_subject(method_job(tmp_path, "gate", name, model={"layers": 2}))
+    result = subject.check()
+    assert result.reason is None
+    assert ("weights_sum" in result.errors) == (name == "reformer")
+    assert ("out" in result.errors) == (name != "reformer")
+    info = subject.method_info()
+    assert info.exact == (name != "reformer")
+    assert info.parameters == subject.method.parameters(subject.settings.spion)
+    assert info.parameters
+
+
+def test_every_layer_with_a_mask_of_its_own_is_checked(tmp_path, monkeypatch):
+    subject = prepare_subject(method_job(tmp_path, "gate", "bigbird", model={"layers": 2}))
+    masks = []
+
+    def check(attention, shape, **options):
+        masks.append(attention.token_mask(1280, shape.heads))
+        return GateResult({"out": 0.0, "out_budget": 1.0}, None)
+
+    monkeypatch.setattr(subject_module, "check_own_mask", check)
+    subject.check()
+    assert len(masks) == 2
+    assert not torch.equal(*masks)
+
+
+def test_missing_data_says_how_to_get_it(tmp_path):
+    job = tiny_job(tmp_path, "speed", data_dir=str(tmp_path), options={"source": "cifar10"})
+    with pytest.raises(MissingDataError, match=re.escape("cifar-10-binary.tar.gz")):
+        prepare_subject(job)
+
+
+def test_cuda_without_a_device_is_unsupported(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UnsupportedError, match="no CUDA device"):
+        prepare_subject(tiny_job(tmp_path, "speed", device="cuda"))
+
+
+def test_a_method_without_cuda_is_unsupported_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    without = dataclasses.replace(METHODS["spion_cf"], devices=("cpu",))
+    monkeypatch.setitem(METHODS, "spion_cf", without)
+    with pytest.raises(UnsupportedError, match=r"spion_cf does not run on cuda.*runs on cpu"):
+        prepare_subject(tiny_job(tmp_path, "speed", device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "message"),
+    [
+        (Capabilities(devices=("cuda",)), "does not run on cpu"),
+        (Capabilities(dtypes=(torch.float64,)), "does not accept float32"),
+        (Capabilities(backward=False), "has no backward pass"),
+        (Capabilities(forward_only_devices=("cpu",)), "no backward pass on cpu"),
+        (Capabilities(min_length=512), "at least 512 tokens, got 256"),
+    ],
+)
+def test_what_a_method_cannot_do_is_unsupported(capabilities, message):
+    class Limited(Attention):
+        pass
+
+    Limited.capabilities = capabilities
+    with pytest.raises(UnsupportedError, match=message):
+        check_support(tiny_cell("speed"), find_method("dense_sdpa"), Limited(), 256)
+
+
+def test_a_method_says_in_its_own_words_why_it_cannot_run():
+    class Limited(Attention):
+        capabilities = Capabilities(devices=("cuda",))
+
+        def refusal(self, device):
+            return f"the library knows no {device}"
+
+    with pytest.raises(UnsupportedError, match="runs on cuda; the library knows no cpu"):
+        check_support(tiny_cell("speed"), find_method("dense_sdpa"), Limited(), 256)
+
+
+def test_a_method_without_backward_pass_is_still_gated_forward(tmp_path, monkeypatch):
+    class ForwardOnly(SpionAttention):
+        capabilities = Capabilities(forward_only_devices=("cpu",))
+
+        def forward(self, q, k, v, key_padding_mask=None):
+            assert not q.requires_grad
+            return super().forward(q, k, v, key_padding_mask)
+
+        def details(self):
+            return {"operator": "some kernel"}
+
+    monkeypatch.setattr(registry, "load_object", lambda name: ForwardOnly)
+    subject = prepare_subject(tiny_job(tmp_path, "gate", "spion_cf", model={"layers": 1}))
+    result = subject.check()
+    assert result.reason is None
+    assert result.errors.keys() == {"out", "out_budget"}
+    assert subject.method_info().parameters["operator"] == "some kernel"
+
+
+def test_wrong_settings_are_named(tmp_path):
+    with pytest.raises(UsageError, match="spion: block_sise"):
+        prepare_subject(tiny_job(tmp_path, "speed", spion={"block_sise": 8}))

@@ -1,0 +1,17 @@
+import pytest
+
+from spion_bench.records.names import UsageError, check_name
+
+
+def test_known_name_is_returned():
+    assert check_name("method", "b", ["a", "b"]) == "b"
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(UsageError, match=r"unknown method 'spoin_cf': did you mean 'spion_cf'\?"):
+        check_name("method", "spoin_cf", ["dense_sdpa", "spion_cf"])
+
+
+def test_name_unlike_any_lists_all():
+    with pytest.raises(UsageError, match="unknown task 'zzz': known: image, listops"):
+        check_name("task", "zzz", ["listops", "image"])

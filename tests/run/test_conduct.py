@@ -1,0 +1,192 @@
+import pytest
+
+from spion_bench.run import conduct as conduct_module
+from spion_bench.run.child import ChildEndedError
+from spion_bench.run.conduct import WarmConductor, conduct, start_child
+from spion_bench.run.messages import Job, Outcome
+from tests.cells import tiny_cell, tiny_cells
+
+OK = {"event": "outcome", "outcome": Outcome(status="ok").model_dump(mode="json")}
+
+
+class FakeChild:
+    """Plays a script: events to give, or errors to raise; notes what it is asked."""
+
+    def __init__(self, name, script, log):
+        self.name, self.script, self.log = name, list(script), log
+        self.busy_s = 1.5
+        self.is_running = True
+
+    def send(self, message):
+        self.log.append((self.name, message["request"]))
+
+    def receive(self):
+        step = self.script.pop(0)
+        if isinstance(step, BaseException):
+            raise step
+        return step
+
+    def serve(self, job):
+        self.log.append((self.name, f"serves {job.cell.label}"))
+
+    def finish(self):
+        self.log.append((self.name, "finished"))
+
+    def stop(self):
+        self.log.append((self.name, "stopped"))
+
+    def failure(self):
+        self.is_running = False
+        return Outcome(status="crash", reason="ended")
+
+
+def play(tmp_path, cells, scripts):
+    """Conduct fake children; return outcomes by method, the log of requests, the told events."""
+    log, told = [], []
+
+    def start(job):
+        return FakeChild(job.cell.method, scripts[job.cell.method], log)
+
+    jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
+    done = conduct(jobs, lambda cell, event: told.append((cell.method, event["event"])), start)
+    return {cell.method: done[cell.key] for cell in cells}, log, told
+
+
+def test_a_single_cell_gives_its_outcome_and_events(tmp_path):
+    script = [{"event": "progress"}, {"event": "progress"}, OK]
+    done, log, told = play(tmp_path, [tiny_cell("accuracy")], {"spion_cf": script})
+    assert done["spion_cf"].outcome.status == "ok"
+    assert done["spion_cf"].busy_s == 1.5
+    assert told == [("spion_cf", "progress")] * 2
+    assert log == [("spion_cf", "finished"), ("spion_cf", "stopped")]
+
+
+def test_a_timeout_kills_the_worker(tmp_path):
+    done, log, _ = play(tmp_path, [tiny_cell("gate")], {"spion_cf": [TimeoutError("too long")]})
+    outcome = done["spion_cf"].outcome
+    assert (outcome.status, outcome.reason) == ("timeout", "too long")
+    assert ("spion_cf", "stopped") in log
+
+
+def test_a_worker_that_ends_is_a_failure(tmp_path):
+    done, _, _ = play(tmp_path, [tiny_cell("gate")], {"spion_cf": [ChildEndedError()]})
+    assert done["spion_cf"].outcome.status == "crash"
+
+
+SPEED = [{"event": "ready"}, {"event": "measured"}, {"event": "measured"}, OK]
+
+
+def test_rounds_are_interleaved_one_worker_at_a_time(tmp_path):
+    cells = tiny_cells("speed")
+    done, log, told = play(tmp_path, cells, {"dense_sdpa": SPEED, "spion_cf": SPEED})
+    assert {d.outcome.status for d in done.values()} == {"ok"}
+    rounds = [name for name, request in log if request == "round"]
+    assert sorted(rounds[:2]) == sorted(rounds[2:]) == ["dense_sdpa", "spion_cf"]
+    assert told == [(name, "round") for name in rounds]
+    finishes = [name for name, request in log if request == "finish"]
+    assert sorted(finishes) == ["dense_sdpa", "spion_cf"]
+    assert log.index((finishes[0], "finish")) > max(
+        i for i, (_, request) in enumerate(log) if request == "round"
+    )
+
+
+def test_the_order_of_turns_depends_on_the_seed(tmp_path):
+    orders = set()
+    for seed in range(6):
+        cells = tiny_cells("speed", seed=seed)
+        _, log, _ = play(tmp_path, cells, {"dense_sdpa": SPEED, "spion_cf": SPEED})
+        orders.add(tuple(name for name, request in log if request == "round"))
+    assert len(orders) > 1
+
+
+def test_the_others_go_on_when_one_fails(tmp_path):
+    closed = Outcome(status="gate_failed", reason="off").model_dump(mode="json")
+    cells = tiny_cells("kernel", case="attention_256", turn="t")[:3]
+    scripts = {
+        "block_attention": SPEED,
+        "pipeline": [{"event": "ready"}, TimeoutError("too long")],
+        "dense_sdpa": [{"event": "outcome", "outcome": closed}],
+    }
+    done, log, _ = play(tmp_path, cells, scripts)
+    assert {name: d.outcome.status for name, d in done.items()} == {
+        "block_attention": "ok",
+        "pipeline": "timeout",
+        "dense_sdpa": "gate_failed",
+    }
+    assert log.count(("block_attention", "round")) == 2
+    assert log.count(("pipeline", "round")) == 1
+    assert log.count(("dense_sdpa", "round")) == 0
+
+
+def test_ctrl_c_stops_every_worker(tmp_path):
+    log = []
+
+    def start(job):
+        return FakeChild(job.cell.method, [KeyboardInterrupt()], log)
+
+    jobs = [Job(cell=cell, out=str(tmp_path)) for cell in tiny_cells("speed")]
+    with pytest.raises(KeyboardInterrupt):
+        conduct(jobs, lambda cell, event: None, start)
+    assert sorted(log) == [("dense_sdpa", "stopped"), ("spion_cf", "stopped")]
+
+
+def steps_jobs(tmp_path, *names):
+    """Return jobs of the steps pass for ``"method label"`` names."""
+    cells = []
+    for name in names:
+        method, label = name.split()
+        changes = {"pass_name": "steps", "key": name, "label": label, "method": method}
+        cells.append(tiny_cell("memory").model_copy(update=changes))
+    return [Job(cell=cell, out=str(tmp_path)) for cell in cells]
+
+
+def serve(jobs, script):
+    """Conduct jobs one by one with warm workers; return the statuses and the workers' log."""
+    log, starts = [], []
+
+    def start(job):
+        starts.append(job.cell.key)
+        return FakeChild(f"worker {len(starts)}", script, log)
+
+    with WarmConductor(start) as conductor:
+        done = [conductor([job], lambda cell, event: None)[job.cell.key] for job in jobs]
+    return [each.outcome.status for each in done], starts, log
+
+
+def test_one_worker_serves_a_method_on_every_task(tmp_path):
+    jobs = steps_jobs(tmp_path, "bigbird image", "bigbird text", "reformer image")
+    statuses, starts, log = serve(jobs, [OK, OK])
+    assert statuses == ["ok"] * 3
+    assert starts == ["bigbird image", "reformer image"]
+    assert log == [("worker 1", "serves text"), ("worker 1", "stopped"), ("worker 2", "stopped")]
+
+
+def test_a_lost_worker_is_replaced_for_the_next_task(tmp_path):
+    jobs = steps_jobs(tmp_path, "bigbird image", "bigbird text")
+    statuses, starts, _ = serve(jobs, [ChildEndedError()])
+    assert statuses == ["crash", "crash"]
+    assert starts == ["bigbird image", "bigbird text"]
+
+
+def test_other_passes_get_fresh_workers(tmp_path):
+    cells = [tiny_cell("memory"), tiny_cell("memory", method="dense_sdpa")]
+    jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
+    statuses, starts, log = serve(jobs, [OK])
+    assert statuses == ["ok", "ok"]
+    assert len(starts) == 2
+    assert [what for _, what in log] == ["finished", "stopped"] * 2
+
+
+@pytest.mark.parametrize(("pass_name", "is_tuned"), [("memory", True), ("accuracy", False)])
+def test_only_memory_workers_have_a_tuned_malloc(tmp_path, monkeypatch, pass_name, is_tuned):
+    started = {}
+    monkeypatch.setattr(
+        conduct_module, "Child", lambda job, log, environment: started.update(environment, log=log)
+    )
+    cell = tiny_cell(pass_name)
+    start_child(Job(cell=cell, out=str(tmp_path)))
+    assert started["OMP_NUM_THREADS"] == "2"
+    assert started["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert started["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # or torch refuses to train on a GPU
+    assert ("MALLOC_ARENA_MAX" in started) is is_tuned
+    assert started["log"] == tmp_path / "logs" / f"{cell.key}.log"
