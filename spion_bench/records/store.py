@@ -1,27 +1,97 @@
-"""The output folder of a run: its records, its lock, and what earlier runs left in it."""
+"""The output folder of a run: its records file, its lock, and the index of what is done.
+
+Records are appended one by one to ``records.jsonl``; the last line of a cell counts.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+from pydantic import ValidationError
 
-from spion_bench.records import Record, append_record, read_records
-from spion_bench.run.interrupts import deferred_interrupts
-from spion_bench.suite.plan import Cell
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from spion_bench.records.files import file_digest, locked
+from spion_bench.records.schema import CellBase, Record
+from spion_bench.records.schema1 import Schema1Reader
 
 DONE = frozenset({"ok", "unsupported"})
 
 
 class BusyError(RuntimeError):
     """Another run is using the output folder."""
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Append ``record`` to the JSON Lines file ``path`` as one atomic line.
+
+    Writers in several processes take turns through a lock file. If the disk fills up, the partial
+    line is removed again, and what was stored before stays readable.
+
+    Raises:
+        OSError: If the line could not be written, saying how to go on.
+        ValueError: If the record could not be read back; nothing is written then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = record.model_dump_json()
+    if Record.model_validate_json(text).model_dump_json() != text:
+        raise ValueError(f"cell {record.key}: its record would not survive writing and reading")
+    line = text.encode() + b"\n"
+    with FileLock(f"{path}.lock"), open(path, "ab+") as file:
+        start = file.seek(0, os.SEEK_END)
+        if start > 0:
+            file.seek(start - 1)
+            if file.read(1) != b"\n":  # an earlier writer died within its line
+                line = b"\n" + line
+        try:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            file.truncate(start)
+            raise OSError(
+                error.errno,
+                f"could not store the record of cell {record.key}: {error.strerror}; free some "
+                "space and run the same command again, stored cells are kept",
+                str(path),
+            ) from error
+
+
+def read_records(path: Path) -> tuple[list[Record], list[str]]:
+    """Read a JSON Lines file, or every ``*.jsonl`` below a folder; schema 1 is converted.
+
+    Returns:
+        The valid records in file order, and one sentence for each line that is not a record. A
+        damaged line never hides the others.
+
+    Raises:
+        FileNotFoundError: If ``path`` does not exist.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such records file or folder; run `spion-bench run`")
+    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    records: list[Record] = []
+    problems: list[str] = []
+    for file in files:
+        lines = file.read_bytes().split(b"\n")
+        earlier = Schema1Reader(lines)
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                records.append(earlier.read(line) or Record.model_validate_json(line))
+            except (ValidationError, ValueError, RecursionError) as error:
+                reason = str(error).splitlines()[0]
+                problems.append(f"{file}:{number}: not a record, skipped ({reason})")
+    return records, problems
+
+
+def latest_by_cell(records: Iterable[Record]) -> dict[str, Record]:
+    """Keep the last stored record of every cell; a retried cell replaces its earlier outcome."""
+    return {record.key: record for record in records}
 
 
 class Store:
@@ -39,6 +109,7 @@ class Store:
         self.problems: list[str] = []
         if self.records_file.exists():
             self.records, self.problems = read_records(self.records_file)
+        self._latest = latest_by_cell(self.records)
 
     @property
     def records_file(self) -> Path:
@@ -53,63 +124,50 @@ class Store:
             BusyError: If another run holds it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.out / ".run.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BusyError(
-                f"{self.out}: another run is writing here; wait for it to end or choose another "
-                "--out"
-            ) from None
-        try:
+        with locked(self.out / ".run.lock", self._refuse):
             yield
-        finally:
-            lock.release()
+
+    def _refuse(self) -> None:
+        raise BusyError(
+            f"{self.out}: another run is writing here; wait for it to end or choose another --out"
+        )
 
     def latest(self, key: str) -> Record | None:
         """Return the last record of a cell, or None."""
-        return next((r for r in reversed(self.records) if r.cell_key == key), None)
+        return self._latest.get(key)
 
-    def is_done(self, cell: Cell) -> bool:
-        """Return whether a cell needs no new run."""
+    def is_done(self, cell: CellBase) -> bool:
+        """Return whether a cell needs no new run.
+
+        An outcome that depends on what this machine lacks is never final, and a cell is not done
+        while a file that it left is missing.
+        """
         record = self.latest(cell.key)
-        return record is not None and record.status in DONE
+        if record is None or record.measurement.status not in DONE:
+            return False
+        left = record.measurement.artifacts
+        return record.measurement.is_final and all(self.artifact(name).exists() for name in left)
 
     def append(self, record: Record) -> None:
-        """Store a record; a Ctrl-C during the write takes effect after it."""
-        with deferred_interrupts():
-            append_record(self.records_file, record)
-            self.records.append(record)
+        """Store a record."""
+        append_record(self.records_file, record)
+        self.records.append(record)
+        self._latest[record.key] = record
 
-    def learned_patterns(self, cell: Cell, length: int, block_size: int) -> Record | None:
-        """Return the accuracy record whose patterns fit ``cell``: same task, seed and method.
+    def artifact(self, name: str) -> Path:
+        """Return where an artifact of that name lies."""
+        return self.out / "artifacts" / name
 
-        Args:
-            cell: A speed or memory cell.
-            length: Its sequence length.
-            block_size: Its block size.
-        """
-        for record in reversed(self.records):
-            if (
-                record.pass_name == "accuracy"
-                and record.status == "ok"
-                and record.method.name == cell.method
-                and record.seed == cell.seed
-                and record.task is not None
-                and (record.task.name, record.task.length) == (cell.task, length)
-                and record.pattern is not None
-                and record.pattern.block_size == block_size
-                and self.artifact(record).exists()
-            ):
-                return record
-        return None
+    def checkpoint(self, key: str) -> Path:
+        """Return the folder of a cell's checkpoint."""
+        return self.out / "checkpoints" / key
 
-    def artifact(self, record: Record) -> Path:
-        """Return where the artifact of an accuracy record lies."""
-        return self.out / "artifacts" / f"{record.cell_key}.npz"
+    def is_intact(self, name: str, sha256: str) -> bool:
+        """Return whether an artifact is there with the recorded content."""
+        path = self.artifact(name)
+        return path.is_file() and file_digest(path) == sha256
 
-    def forget(self, cells: Iterable[Cell]) -> None:
-        """Delete the checkpoints and shared dense prefixes that ``cells`` would resume from."""
+    def forget(self, cells: Iterable[CellBase]) -> None:
+        """Delete the checkpoints that ``cells`` would resume from."""
         for cell in cells:
-            for folder in (f"checkpoints/{cell.key}", f"prefixes/{cell.code}"):
-                shutil.rmtree(self.out / folder, ignore_errors=True)
+            shutil.rmtree(self.checkpoint(cell.key), ignore_errors=True)
