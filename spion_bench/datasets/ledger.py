@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from spion_bench.datasets.catalogue import DataFile
-from spion_bench.tasks.config import Settings, describe_problems
+from spion_bench.records.settings import Settings, describe_problems
 
 LEDGER_FILE = "downloads.json"
 _CHUNK_BYTES = 1 << 20

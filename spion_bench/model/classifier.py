@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spion_bench.model.attention import Attention
 from spion_bench.model.encoder import Encoder, EncoderLayer, MakeAttention
-from spion_bench.tasks.config import ModelConfig
+from spion_bench.records.settings import ModelConfig
 
 _PAIR_VECTORS = {"products": 4, "concatenated": 2}
 

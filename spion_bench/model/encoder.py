@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spion_bench.model.attention import Attention
-from spion_bench.tasks.config import ModelConfig
+from spion_bench.records.settings import ModelConfig
 
 PAD_ID = 0
 EMBEDDING_STD = 0.02

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from spion_bench.records.names import check_name
-from spion_bench.tasks.config import SpionConfig
+from spion_bench.records.settings import SpionConfig
 
 if TYPE_CHECKING:
     from spion_bench.block_pattern import BlockPattern

@@ -9,8 +9,14 @@ from typing import Any, Protocol, TypeVar
 from pydantic import ValidationError
 
 from spion_bench.records.names import UsageError
-from spion_bench.tasks import ModelConfig, SpionConfig, TrainConfig, load_config
-from spion_bench.tasks.config import Settings, describe_problems
+from spion_bench.records.settings import (
+    ModelConfig,
+    Settings,
+    SpionConfig,
+    TrainConfig,
+    describe_problems,
+)
+from spion_bench.tasks import load_config
 
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
 

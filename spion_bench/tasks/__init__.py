@@ -1,6 +1,7 @@
 """The Long Range Arena tasks: data, published settings, and where both come from."""
 
-from spion_bench.tasks.config import ModelConfig, SpionConfig, TaskConfig, TrainConfig
+from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
+from spion_bench.tasks.config import TaskConfig
 from spion_bench.tasks.task import (
     DataSource,
     Split,

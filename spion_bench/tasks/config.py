@@ -11,128 +11,19 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
+from pydantic import ValidationError
+
+from spion_bench.records.settings import (
+    ModelConfig,
+    Settings,
+    SpionConfig,
+    TrainConfig,
+    describe_problems,
 )
 
 _SECTIONS = ("model", "train", "spion")
-
-
-class Settings(BaseModel):
-    """Immutable settings: no unknown keys, no silent conversion between types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with ``update`` applied and, unlike pydantic's own, validated.
-
-        Raises:
-            pydantic.ValidationError: If a key is unknown or a value is not allowed.
-        """
-        copied = super().model_copy(deep=deep)
-        return type(self).model_validate({**dict(copied), **(update or {})})
-
-
-class ModelConfig(Settings):
-    """The encoder and its classifier (SPION code: ``models/model_transformer.py``).
-
-    Attributes:
-        layers: Encoder layers.
-        embedding_dim: Width of the residual stream.
-        hidden_dim: Width of the feed-forward layers and of the classification head.
-        heads: Attention heads.
-        head_dim: Width of one head.
-        dropout: Probability of dropping an activation (there is no attention dropout).
-        vocab_size: Rows of the embedding table; token ids are below it.
-        max_length: Rows of the position table: the longest sequence in tokens.
-        n_classes: Outputs of the classification head.
-        two_towers: Whether an example is a pair of sequences.
-        pair_features: What the head sees of a pair: ``"products"`` is ``[a, b, a * b, a - b]`` (the
-            PyTorch ports), ``"concatenated"`` is ``[a, b]`` (the Long Range Arena's JAX code).
-        mask_attention: Whether tokens of id 0 are excluded as attention keys.
-        mask_pooling: Whether the encoder's output is zeroed at tokens of id 0 before it is averaged
-            over all positions.
-    """
-
-    layers: PositiveInt
-    embedding_dim: PositiveInt
-    hidden_dim: PositiveInt
-    heads: PositiveInt
-    head_dim: PositiveInt
-    dropout: float = Field(ge=0, lt=1)
-    vocab_size: PositiveInt
-    max_length: PositiveInt
-    n_classes: int = Field(ge=2)
-    two_towers: bool
-    pair_features: Literal["products", "concatenated"] = "products"
-    mask_attention: bool
-    mask_pooling: bool
-
-
-class TrainConfig(Settings):
-    """The training loop.
-
-    Attributes:
-        steps: Optimiser steps of a whole run, dense and sparse.
-        batch_size: Examples per step.
-        learning_rate: Peak of the one-cycle schedule.
-        warmup_steps: Steps in which the rate rises to its peak.
-        weight_decay: AdamW's decoupled decay.
-        eval_every: Steps between two evaluations.
-        adam_beta1: AdamW's first moment decay.
-        adam_beta2: AdamW's second moment decay.
-        adam_eps: AdamW's denominator term.
-        clip_value: Each gradient entry is clipped to [-clip_value, clip_value].
-        latest_transition_step: The dense phase is ended after this many steps at the latest.
-        eval_batch_size: Examples per batch of an evaluation.
-    """
-
-    steps: PositiveInt
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    warmup_steps: NonNegativeInt
-    weight_decay: NonNegativeFloat
-    eval_every: PositiveInt
-    adam_beta1: float = Field(ge=0, lt=1)
-    adam_beta2: float = Field(ge=0, lt=1)
-    adam_eps: PositiveFloat
-    clip_value: PositiveFloat
-    latest_transition_step: PositiveInt
-    eval_batch_size: PositiveInt
-
-
-class SpionConfig(Settings):
-    """The sparsity pattern and the moment it is made.
-
-    Attributes:
-        block_size: Side of a block in tokens.
-        quantile: Of the pooled map: blocks above it may be kept (variants CF and F).
-        density: Share of the blocks that variant C keeps; its diagonal is counted in.
-        filter_size: Taps of the diagonal filter (variants CF and C).
-        transition_threshold_percent: The dense phase ends when every distance between attention
-            maps changed by less than this.
-        pruned: What a pruned score is to the softmax.
-        selection: How blocks above the quantile are picked.
-        transition_mode: Whether all layers turn sparse at one step, or each by itself.
-    """
-
-    block_size: PositiveInt
-    quantile: float = Field(ge=0, le=1)
-    density: float = Field(ge=0, le=1)
-    filter_size: PositiveInt
-    transition_threshold_percent: PositiveInt
-    pruned: Literal["minus_inf", "zero_logit"]
-    selection: Literal["walk", "connected"]
-    transition_mode: Literal["joint", "per_layer"]
 
 
 class TaskConfig(Settings):
@@ -197,15 +88,6 @@ def _origin_key(entry: Any, sentences: Mapping[str, str], where: str) -> str:
             "value comes from"
         )
     return origin
-
-
-def describe_problems(error: ValidationError) -> str:
-    """Return pydantic's findings in one line: key, what was expected, what came."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-        + ("" if problem["type"] == "missing" else f", got {problem['input']!r}")
-        for problem in error.errors()
-    )
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from spion_bench.tasks.config import Settings
+from spion_bench.records.settings import Settings
 from spion_bench.tasks.image_sources import (
     find_cifar10,
     find_fashion_mnist,

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from spion_bench.tasks.config import Settings
+from spion_bench.records.settings import Settings
 from spion_bench.tasks.listops_expressions import (
     CLOSE_ID,
     DIGITS,

@@ -19,7 +19,7 @@ from typing import Literal
 import PIL
 from pydantic import NonNegativeInt, PositiveInt
 
-from spion_bench.tasks.config import Settings
+from spion_bench.records.settings import Settings
 from spion_bench.tasks.pathfinder_generator import GENERATOR_VERSION
 from spion_bench.tasks.pathfinder_release import (
     LEVELS,

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from spion_bench.tasks.config import Settings, describe_problems
+from spion_bench.records.settings import Settings, describe_problems
 from spion_bench.tasks.image_sources import (
     CIFAR10_ARCHIVE,
     FASHION_MNIST_FILES,

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from spion_bench.records.settings import Settings
 from spion_bench.tasks.byte_encoding import default_max_length, encode_bytes
-from spion_bench.tasks.config import Settings
 from spion_bench.tasks.corpus import corpus_version
 from spion_bench.tasks.retrieval_stand_in import STAND_IN_PACKAGES, Pair, make_stand_in
 from spion_bench.tasks.sources import splits_sha256

@@ -16,13 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from spion_bench.tasks.config import (
-    Settings,
-    TaskConfig,
-    describe_problems,
-    read_config,
-    suggest,
-)
+from spion_bench.records.settings import Settings, describe_problems
+from spion_bench.tasks.config import TaskConfig, read_config, suggest
 
 # Tasks are imported when they are loaded, so that one task's needs are not every task's.
 _LOADERS = {

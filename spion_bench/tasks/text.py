@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from spion_bench.records.settings import Settings
 from spion_bench.tasks.byte_encoding import default_max_length, encode_bytes
-from spion_bench.tasks.config import Settings
 from spion_bench.tasks.sources import splits_sha256
 from spion_bench.tasks.task import DataSource, Split, TaskSplits, parse_options
 from spion_bench.tasks.text_sources import (

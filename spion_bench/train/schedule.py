@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from spion_bench.tasks.config import TrainConfig
+from spion_bench.records.settings import TrainConfig
 
 RecipeName = Literal["published", "corrected"]
 Variant = Literal["CF", "C", "F"]

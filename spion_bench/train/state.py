@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.pattern.transition import TransitionMonitor
-from spion_bench.tasks.config import SpionConfig
+from spion_bench.records.settings import SpionConfig
 from spion_bench.train.usage import Phase, PhaseUsage
 
 TrainingPhase = Literal["dense", "sparse"]

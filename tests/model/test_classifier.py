@@ -3,7 +3,7 @@ import torch
 
 from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
-from spion_bench.tasks.config import ModelConfig
+from spion_bench.records.settings import ModelConfig
 
 BASE = {
     "layers": 2,

@@ -7,7 +7,7 @@ from torch import nn
 
 from spion_bench.model.attention import Attention, dense_attention
 from spion_bench.model.encoder import Encoder, mean_pool
-from spion_bench.tasks.config import ModelConfig
+from spion_bench.records.settings import ModelConfig
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden.json").read_text())
 

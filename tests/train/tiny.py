@@ -8,7 +8,7 @@ import numpy as np
 from baselines.dense_eager import DenseEager
 from baselines.dense_sdpa import DenseSdpa
 from spion_bench.model.attention import SpionAttention
-from spion_bench.tasks.config import ModelConfig, SpionConfig, TrainConfig
+from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import DataSource, Split, TaskData
 from spion_bench.train import TrainSettings, train
 
