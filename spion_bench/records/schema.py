@@ -299,10 +299,8 @@ class TransitionInfo(Stored):
     is_spion: bool
 
 
-class TestedWeights(Stored):
+class ChosenWeights(Stored):
     """Which weights were tested: the best of a phase, after so many steps."""
-
-    __test__ = False  # no test class, whatever pytest thinks of its name
 
     phase: Literal["dense", "sparse"]
     step: int
@@ -382,7 +380,7 @@ class Measurement(Stored):
     gate_length: int | None = None
     pattern: PatternInfo | None = None
     transition: TransitionInfo | None = None
-    tested: TestedWeights | None = None
+    tested: ChosenWeights | None = None
     turn: Turn | None = None
     clocks: Clocks | None = None
     cuda_timing: CudaTiming | None = None

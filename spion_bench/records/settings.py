@@ -137,3 +137,21 @@ def describe_problems(error: ValidationError) -> str:
         + ("" if problem["type"] == "missing" else f", got {problem['input']!r}")
         for problem in error.errors()
     )
+
+
+class MeasureSettings(Settings):
+    """How the speed, memory and kernel passes measure.
+
+    Attributes:
+        batch_size: Sequences per training step.
+        rounds: How often each method gets its turn.
+        warmup_s: Unrecorded repetitions at the start of each turn, in seconds.
+        round_s: Recorded repetitions of each timed quantity in a turn, in seconds.
+        min_samples: Fewest samples of each timed quantity in a turn.
+    """
+
+    batch_size: PositiveInt = 8
+    rounds: PositiveInt = 5
+    warmup_s: NonNegativeFloat = 0.3
+    round_s: NonNegativeFloat = 0.5
+    min_samples: PositiveInt = 2
