@@ -8,7 +8,7 @@ with a mask of their own are checked by ``gate_mask``, those that are not exact 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import Attention, Pruned
 from spion_bench.ops import reference
+from spion_bench.records import GateError
 
 # The band: so many float32 roundings of the largest value of the oracle. Blocked and unblocked
 # sums of a few thousand terms differ by a handful of roundings.
@@ -48,23 +49,28 @@ class GateResult:
     """Largest absolute errors and what was allowed.
 
     Attributes:
-        errors: For ``out dq dk dv``, or for each property of a method that is not exact: the
-            largest absolute error, and under ``<name>_budget`` the largest one allowed.
+        errors: For ``out dq dk dv``, or for each property of a method that is not exact.
         reason: What failed, or None if nothing did.
     """
 
-    errors: dict[str, float]
+    errors: list[GateError]
     reason: str | None
+
+    @classmethod
+    def judge(cls, errors: list[GateError], failures: Iterable[str] = ()) -> GateResult:
+        """Return the result of errors, each held to its budget, and of other failures."""
+        exceeded = [
+            f"{e.name} is off by {e.error:.3g}, allowed is {e.budget:.3g}"
+            for e in errors
+            if not e.is_within
+        ]
+        return cls(errors, "; ".join([*failures, *exceeded]) or None)
 
     @property
     def severity(self) -> tuple[bool, float]:
         """Whether something failed, and the largest error in units of what is allowed."""
-        shares = [
-            error / self.errors[f"{name}_budget"]
-            for name, error in self.errors.items()
-            if f"{name}_budget" in self.errors
-        ]
-        return self.reason is not None, max(shares)
+        shares = [e.error / e.budget for e in self.errors if e.budget]
+        return self.reason is not None, max(shares, default=0.0)
 
 
 def check_attention(
@@ -148,17 +154,14 @@ def check_against(
     roundings = BAND_ROUNDINGS * torch.finfo(torch.float32).eps
     if dtype in (torch.float16, torch.bfloat16):
         roundings += torch.finfo(dtype).eps  # the result's own rounding
-    errors: dict[str, float] = {}
-    failures: list[str] = []
+    errors = []
     for name, want, near, got in zip(names, exact, rounded, measured, strict=True):
         band = roundings * float(want.abs().max())
         budget = 2 * float((near - want).abs().max()) + band
-        error = float((got - want).abs().max())
-        errors[name] = error
-        errors[f"{name}_budget"] = budget
-        if not error <= budget:  # also catches NaN
-            failures.append(f"{name} is off by {error:.3g}, allowed is {budget:.3g}")
-    return GateResult(errors, "; ".join(failures) or None)
+        errors.append(
+            GateError(name=name, error=float((got - want).abs().max()), budget=budget)
+        )
+    return GateResult.judge(errors)
 
 
 def shape_heads(shape: GateShape) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from spion_bench.model.attention import Attention
+from spion_bench.records import GateError
 from spion_bench.passes.gate.oracle import BAND_ROUNDINGS, GateResult, GateShape, draw_inputs
 
 
@@ -57,11 +58,10 @@ def check_properties(
         gradients = _gradients(attend, q, k, v, dout)
         failures += [f"{name} is not finite" for name, x in gradients.items() if not _finite(x)]
         errors["dv"], budgets["dv"] = _transpose_error(attend, q, k, v, dout, gradients["dv"])
-    for name, error in errors.items():
-        if not error <= budgets[name]:  # also catches NaN
-            failures.append(f"{name} is off by {error:.3g}, allowed is {budgets[name]:.3g}")
-    errors |= {f"{name}_budget": value for name, value in budgets.items()}
-    return GateResult(errors, "; ".join(failures) or None)
+    found = [
+        GateError(name=name, error=error, budget=budgets[name]) for name, error in errors.items()
+    ]
+    return GateResult.judge(found, failures)
 
 
 def _other_padding(x: Tensor, real: Tensor) -> Tensor:

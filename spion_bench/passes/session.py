@@ -1,0 +1,49 @@
+"""What a pass looks like to its worker: a session is built for a cell, checked, measured, asked.
+
+A pass is a module with a ``Session``; ``suite.passes`` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.records import Measurement
+from spion_bench.records.schema import Cell, Stored
+from spion_bench.train import ProgressEvent
+
+Tell = Callable[[ProgressEvent], None]
+
+
+class Job(Stored):
+    """What a worker is asked to do.
+
+    Attributes:
+        cell: The cell to measure.
+        out: Folder of the run's results.
+        check_first: Whether no gate cell vouches for the method, and the worker checks it itself.
+        pattern_artifact: Artifact of an accuracy cell whose patterns to use, or None.
+        pattern_sha256: Its recorded sha256.
+        pattern_cell: Key of that accuracy cell.
+    """
+
+    cell: Cell
+    out: str
+    check_first: bool = False
+    pattern_artifact: str | None = None
+    pattern_sha256: str | None = None
+    pattern_cell: str | None = None
+
+
+class Session(Protocol):
+    """One cell in its worker. Built as ``Session(job, tell)``; ``tell`` shows progress."""
+
+    def check(self) -> GateResult:
+        """Run the gate."""
+
+    def measure(self) -> None:
+        """Measure; of an interleaved pass, one round."""
+
+    def result(self) -> Measurement:
+        """Return what was measured."""

@@ -1,0 +1,105 @@
+"""The passes, as data: what each is for, and how the runner treats its cells.
+
+In the order in which they run: the gate opens the clock, a dense prefix is trained before what
+continues it, and the accuracy pass learns the patterns that the later passes measure with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spion_bench.records.names import check_name
+from spion_bench.records.schema import PassName
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass.
+
+    Attributes:
+        name: Its name.
+        summary: What it measures, in one line.
+        session: ``"module:object"`` of its session, see ``passes.session``.
+        headline: The metrics of which a one-line summary of a cell shows the first it has.
+        interleaved: Whether the cells of a turn are prepared together and measured in rounds.
+        checks_itself: Whether a cell runs the gate itself, whatever other cells there are.
+        isolation: ``own``: a worker per cell; ``warm``: one worker per method.
+        uses_pattern: Whether SPION's cells measure with the pattern of an accuracy cell.
+    """
+
+    name: PassName
+    summary: str
+    session: str
+    headline: tuple[str, ...] = ()
+    interleaved: bool = False
+    checks_itself: bool = False
+    isolation: str = "own"
+    uses_pattern: bool = False
+
+
+PASSES: dict[str, Pass] = {
+    entry.name: entry
+    for entry in (
+        Pass(
+            "gate",
+            "output and gradients against a float64 oracle; planned for every measured method",
+            "spion_bench.passes.gate.session:GateSession",
+            checks_itself=True,
+        ),
+        Pass(
+            "steps",
+            "gate, then two training steps: that it runs; one worker per method, nothing timed",
+            "spion_bench.passes.steps:StepsSession",
+            checks_itself=True,
+            isolation="warm",
+        ),
+        Pass(
+            "prefix",
+            "the dense phase that SPION's variants and dense attention share, trained once",
+            "spion_bench.passes.prefix:PrefixSession",
+            headline=("final_train_loss",),
+        ),
+        Pass(
+            "accuracy",
+            "train, generate the pattern, train on, test; one cell per seed",
+            "spion_bench.passes.accuracy:AccuracySession",
+            headline=("test_accuracy",),
+        ),
+        Pass(
+            "speed",
+            "time of one training step; methods take turns in random order",
+            "spion_bench.passes.speed:SpeedSession",
+            headline=("train_step_ms",),
+            interleaved=True,
+            uses_pattern=True,
+        ),
+        Pass(
+            "memory",
+            "peak memory of one training step in a fresh process",
+            "spion_bench.passes.memory:MemorySession",
+            headline=("train_step_peak_bytes",),
+            uses_pattern=True,
+        ),
+        Pass(
+            "kernel",
+            "operators alone, from the cases that `spion-bench list` shows",
+            "spion_bench.passes.kernel.session:KernelSession",
+            headline=(
+                *("forward_backward_ms", "forward_ms", "matmul_ms", "copy_ms"),
+                *("workspace_bytes", "pattern_from_qk_ms", "generate_pattern_ms", "walk_ms"),
+            ),
+            interleaved=True,
+            checks_itself=True,
+        ),
+    )
+}
+
+
+def find_pass(name: str) -> Pass:
+    """Return the pass called ``name``; UsageError suggests the nearest name."""
+    return PASSES[check_name("pass", name, PASSES)]
+
+
+def place(name: str) -> int:
+    """Return where a pass stands in the order in which passes run."""
+    return list(PASSES).index(name)
