@@ -59,13 +59,10 @@ class Attention(nn.Module):
     ``forward(q, k, v, key_padding_mask)`` takes ``q k v: [B, H, L, D]`` and an optional bool
     ``[B, L]`` mask (True = real token) and returns ``[B, H, L, D]``. Subclasses set
     ``capabilities`` and ``caveats``; caveats are printed beside the method's numbers.
-    ``shares_dense_prefix`` is True where the method has no parameters and trains densely exactly
-    as ``dense_attention`` does, bit for bit, so that its runs may fork from one dense prefix.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities()
     caveats: ClassVar[tuple[str, ...]] = ()
-    shares_dense_prefix: ClassVar[bool] = False
 
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
@@ -124,8 +121,6 @@ class SpionAttention(Attention):
         pattern: The layer's pattern, or None in the dense phase.
         implementation: ``"fused"`` or ``"pipeline"``, see ``ops.block_attention``.
     """
-
-    shares_dense_prefix: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -58,6 +58,8 @@ class Method:
             seed each layer's random blocks.
         shares_prefix: Whether it has no parameters and trains densely exactly as SPION's dense
             phase does, bit for bit, so its runs may continue a shared dense prefix.
+        requires: Packages beyond the suite's own dependencies that it runs; their versions are
+            part of a cell's key.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Method:
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     takes_layer: bool = False
     shares_prefix: bool = False
+    requires: tuple[str, ...] = ()
 
     @property
     def base(self) -> str:

@@ -1,7 +1,7 @@
 """Training in three phases: dense, pattern generation, sparse."""
 
 from spion_bench.train.checkpoint import CheckpointError
-from spion_bench.train.loop import train
+from spion_bench.train.loop import train, train_prefix
 from spion_bench.train.phases import NonFiniteLossError
 from spion_bench.train.progress import ProgressEvent
 from spion_bench.train.result import CurvePoint, TrainResult
@@ -23,4 +23,5 @@ __all__ = [
     "TrainResult",
     "TrainSettings",
     "train",
+    "train_prefix",
 ]
