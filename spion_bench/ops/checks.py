@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 
 PRUNED = ("minus_inf", "zero_logit")
 IMPLEMENTATIONS = ("fused", "pipeline")
@@ -39,7 +39,7 @@ def check_device(name: str, x: Tensor) -> None:
         BuildError: If the CUDA kernels cannot be built here.
     """
     if x.device.type == "cuda":
-        kernels.load("cuda")
+        library.load("cuda")
     elif x.device.type != "cpu":
         raise ValueError(
             f"{name}: expected a CPU or CUDA tensor, got one on {x.device}; "

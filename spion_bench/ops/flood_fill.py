@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops.checks import check_choice
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.registration import register_operator
@@ -48,7 +48,7 @@ def flood_fill(
     if math.isnan(threshold):
         raise ValueError("threshold: expected a number, got NaN")
     check_choice("selection", selection, ("walk", "connected"))
-    kept: Tensor = backends.operator("flood_fill")(pooled.detach(), threshold, selection)
+    kept: Tensor = library.operator("flood_fill")(pooled.detach(), threshold, selection)
     return kept
 
 
