@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Implementation, Pruned
 from spion_bench.native import library
 from spion_bench.ops import checks
 from spion_bench.ops.block_dropout import block_dropout
@@ -16,9 +17,6 @@ from spion_bench.ops.block_sddmm import block_sddmm
 from spion_bench.ops.block_softmax import block_softmax
 from spion_bench.ops.block_spmm import block_spmm
 from spion_bench.ops.registration import register_operator, with_contiguous_rows
-
-Pruned = Literal["minus_inf", "zero_logit"]
-Implementation = Literal["fused", "pipeline"]
 
 
 @overload

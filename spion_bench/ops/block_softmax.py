@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Pruned
 from spion_bench.native import library
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
@@ -17,7 +18,7 @@ def block_softmax(
     scores: Tensor,
     pattern: BlockPattern,
     *,
-    pruned: Literal["minus_inf", "zero_logit"],
+    pruned: Pruned,
     key_padding_mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Turn scaled scores into probabilities, row by row over the kept blocks.

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from spion_bench.literals import Variant
 from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
 from spion_bench.model.encoder import MakeAttention
@@ -27,7 +28,6 @@ from spion_bench.train.phases import Run, dense_phase, make_patterns, sparse_pha
 from spion_bench.train.prefix import can_share_prefix, prefix_identity, take_prefix
 from spion_bench.train.progress import Progress, Reporter
 from spion_bench.train.result import TrainResult, conclude
-from spion_bench.train.schedule import Variant
 from spion_bench.train.settings import TrainSettings, check_fit
 from spion_bench.train.state import TrainState
 from spion_bench.train.usage import PeakMeter, PhaseUsage, UsageClock

@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from spion_bench.literals import Variant
 from spion_bench.tasks.task import TaskData
 from spion_bench.train.checkpoint import CheckpointStore, Tree
 from spion_bench.train.data import data_digest
 from spion_bench.train.phases import Run, dense_phase
 from spion_bench.train.progress import Reporter
-from spion_bench.train.schedule import Variant
 from spion_bench.train.settings import TrainSettings
 
 

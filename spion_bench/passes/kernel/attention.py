@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Implementation
 from spion_bench.model.attention import UnsupportedError, dense_attention
 from spion_bench.native import library
 from spion_bench.ops import block_attention
-from spion_bench.ops.block_attention import Implementation
 from spion_bench.passes.gate.oracle import (
     AttentionFunction,
     GateResult,
