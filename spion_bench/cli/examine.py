@@ -18,7 +18,7 @@ import torch
 from spion_bench.measure.environment import probe_gpu
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.tasks.image_sources import (
     CIFAR10_ARCHIVE,
     find_cifar10,
@@ -119,14 +119,14 @@ def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
         remedy = "not needed without a GPU; a CUDA build of torch compiles them for one"
         return Finding(what, "limited", f"torch {torch.__version__} is no CUDA build", remedy)
     if not build:
-        cache = kernels.cache_root()
-        library = kernels.LIBRARY if device == "cpu" else kernels.CUDA_LIBRARY
-        n_builds = len(list(cache.glob(f"{library}-*/complete.json")))
+        cache = library.cache_root()
+        name = library.DEVICES[device].name
+        n_builds = len(list(cache.glob(f"{name}-*/complete.json")))
         found = f"{n_builds} finished builds in {cache}" if n_builds else f"none yet in {cache}"
         return Finding(what, "ok", f"{found}; --build builds and loads them")
     try:
-        info = kernels.build_info(device)
-    except kernels.BuildError as error:
+        info = library.build_info(device)
+    except library.BuildError as error:
         return Finding(what, "missing", str(error))
     detail = f"{info.status}, compiled in {info.seconds:.0f} s"
     if device == "cpu":

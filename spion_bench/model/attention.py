@@ -7,16 +7,15 @@ attention differs. A method is a module that maps ``q k v`` to the attention out
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Implementation, Pruned
 from spion_bench.ops import attention_map, block_attention
-
-Pruned = Literal["minus_inf", "zero_logit"]
 
 
 class UnsupportedError(RuntimeError):
@@ -126,12 +125,12 @@ class SpionAttention(Attention):
         self,
         pruned: Pruned,
         pattern: BlockPattern | None = None,
-        implementation: Literal["fused", "pipeline"] = "fused",
+        implementation: Implementation = "fused",
     ) -> None:
         super().__init__()
         self.pruned: Pruned = pruned
         self.pattern = pattern
-        self.implementation: Literal["fused", "pipeline"] = implementation
+        self.implementation: Implementation = implementation
         self._watching = False
         self._watched: tuple[Tensor, Tensor, Tensor | None] | None = None
 

@@ -3,7 +3,7 @@
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
+from spion_bench.native import library
 from tests.ops.cases import Case, as_expanded, as_packed_slice, as_strided_views, holes
 from tests.ops.cases import random_pattern as random
 
@@ -30,7 +30,7 @@ CASES = {
 
 def emulated(function, *args, **options):
     """Run a Python face on the emulator."""
-    with backends.use_backend("emulated"):
+    with library.use_backend("emulated"):
         return function(*args, **options)
 
 

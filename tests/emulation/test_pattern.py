@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops import attention_map
 from spion_bench.ops.average_pool import average_pool
 from spion_bench.ops.diagonal_conv import diagonal_conv
@@ -30,7 +30,7 @@ pytestmark = [
 
 
 def on_cpu(operator, *args, **options):
-    with backends.use_backend("cpu"):
+    with library.use_backend("cpu"):
         return operator(*args, **options)
 
 

@@ -6,16 +6,14 @@ import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops import block_dropout, block_sddmm, block_softmax, block_spmm, reference
 from tests.budgets import assert_within_budget
 from tests.emulation.pipeline_cases import CASES, DTYPES, emulated, random_tiles
 from tests.ops.cases import PRUNED
 
 OPERATORS = [
-    name
-    for name in backends.EMULATED_OPERATORS
-    if name.startswith("block_") and "attention" not in name
+    name for name in library.OPERATORS if name.startswith("block_") and "attention" not in name
 ]
 
 # The first test of a fresh checkout waits for the compiler.
@@ -24,7 +22,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(autouse=True, scope="module")
 def _loaded():
-    backends.load_emulated()  # some tests call torch.ops without a Python face
+    library.EMULATED.load()  # some tests call torch.ops without a Python face
 
 
 def check(name, got, op, *args, **options):

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.model.attention import Attention, Pruned
+from spion_bench.literals import Pruned
+from spion_bench.model.attention import Attention
 from spion_bench.ops import reference
 from spion_bench.records import GateError
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Implementation
 from spion_bench.model.attention import UnsupportedError, dense_attention
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import block_attention
-from spion_bench.ops.block_attention import Implementation
 from spion_bench.passes.gate.oracle import (
     AttentionFunction,
     GateResult,
@@ -152,8 +152,8 @@ def _in_last_item(function: PlainAttention, batch: int) -> PlainAttention:
 def _block_sparse(case: KernelCase, device: str, implementation: Implementation) -> BoundAttention:
     if device == "cuda":
         try:
-            kernels.load("cuda")
-        except kernels.BuildError as error:
+            library.load("cuda")
+        except library.BuildError as error:
             raise UnsupportedError(str(error)) from error
     pattern = case_pattern(case, device)
 
