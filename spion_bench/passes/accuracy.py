@@ -96,13 +96,12 @@ def make_artifact(trained: TrainResult) -> Artifact:
             attention=stage.map.numpy(),
             pooled=stage.pooled.float().cpu().numpy(),
             selected=stage.mask.cpu().numpy(),
-            block_size=pattern.block_size,
             crow_indices=pattern.crow_indices.cpu().numpy(),
             col_indices=pattern.col_indices.cpu().numpy(),
         )
         for pattern, stage in zip(patterns, stages, strict=True)
     ]
-    return Artifact(lines, tuple(layers))
+    return Artifact(lines, tuple(layers), patterns[0].block_size if patterns else None)
 
 
 def result_metrics(result: TrainResult, subject: Subject) -> dict[str, Metric]:

@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import multiprocessing
 import os
 
@@ -8,7 +9,9 @@ from pydantic import ValidationError
 
 from spion_bench.records import (
     FAILED_STATUSES,
+    GateError,
     Record,
+    TransitionInfo,
     append_record,
     latest_by_cell,
     read_records,
@@ -17,7 +20,7 @@ from tests.cells import metric, record_of, tiny_cell
 
 
 def record(key="a", **fields):
-    cell = tiny_cell("speed").model_copy(update={"key": key})
+    cell = tiny_cell("speed", key=key)
     return record_of(
         cell, **{"metrics": {"train_step_ms": metric(2.0, samples=[1, 2, 3])}, **fields}
     )
@@ -40,27 +43,27 @@ def test_every_record_is_one_line_of_json(path):
     append_record(path, record("a", reason="two\nlines"))
     append_record(path, record("b"))
     lines = path.read_text().splitlines()
-    assert [json.loads(line)["cell_key"] for line in lines] == ["a", "b"]
-    assert all(json.loads(line)["schema_version"] == 1 for line in lines)
+    assert [json.loads(line)["cell"]["key"] for line in lines] == ["a", "b"]
+    assert all(json.loads(line)["schema_version"] == 2 for line in lines)
 
 
 def test_damaged_lines_are_named_and_the_others_kept(path):
     append_record(path, record("a"))
     with path.open("a") as file:
-        file.write('{"schema_version": 1}\nnot json\n\n')
+        file.write('{"schema_version": 2}\nnot json\n\n')
     append_record(path, record("b"))
     records, problems = read_records(path)
-    assert [r.cell_key for r in records] == ["a", "b"]
+    assert [r.key for r in records] == ["a", "b"]
     assert [problem.split(": ")[0] for problem in problems] == [f"{path}:2", f"{path}:3"]
 
 
 def test_a_half_written_line_does_not_swallow_the_next_record(path):
     append_record(path, record("a"))
     with path.open("a") as file:
-        file.write('{"schema_version": 1, "cell')  # its writer was killed here
+        file.write('{"schema_version": 2, "cell')  # its writer was killed here
     append_record(path, record("b"))
     records, problems = read_records(path)
-    assert [r.cell_key for r in records] == ["a", "b"]
+    assert [r.key for r in records] == ["a", "b"]
     assert len(problems) == 1
 
 
@@ -94,7 +97,7 @@ def test_writers_in_several_processes_take_turns(path):
         writer.join()
         assert writer.exitcode == 0
     records, problems = read_records(path)
-    assert len({r.cell_key for r in records}) == 40
+    assert len({r.key for r in records}) == 40
     assert problems == []
 
 
@@ -102,7 +105,7 @@ def test_a_folder_is_read_with_everything_below(tmp_path):
     append_record(tmp_path / "b" / "records.jsonl", record("b"))
     append_record(tmp_path / "a" / "records.jsonl", record("a"))
     records, _ = read_records(tmp_path)
-    assert [r.cell_key for r in records] == ["a", "b"]
+    assert [r.key for r in records] == ["a", "b"]
 
 
 def test_a_missing_path_is_an_error_that_says_what_to_do(tmp_path):
@@ -116,12 +119,55 @@ def test_the_last_record_of_a_cell_counts():
 
 
 @pytest.mark.parametrize(
-    "change", [{"status": "fine"}, {"colour": "red"}, {"schema_version": 2}, {"seed": "x"}]
+    ("part", "change"),
+    [
+        ("measurement", {"status": "fine"}),
+        (None, {"colour": "red"}),
+        (None, {"schema_version": 3}),
+        ("cell", {"seed": "x"}),
+        ("cell", {"kind": "other"}),
+    ],
 )
-def test_what_the_schema_does_not_know_is_refused(change):
-    content = json.loads(record().model_dump_json()) | change
+def test_what_the_schema_does_not_know_is_refused(part, change):
+    content = json.loads(record().model_dump_json())
+    (content if part is None else content[part]).update(change)
     with pytest.raises(ValidationError):
-        Record.model_validate(content)
+        Record.model_validate_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_survive(path, value):
+    fields = {
+        "metrics": {"train_step_ms": metric(value, samples=[1.0, value], low=value, high=value)},
+        "gate": [GateError(name="out", error=value, budget=1e-6)],
+        "extra": {"anything": value},
+        "transition": TransitionInfo(
+            step=4,
+            reason="criterion",
+            layer_steps=[4],
+            change_percent=[[value], [None]],
+            sparse_step_share=0.5,
+            is_spion=True,
+        ),
+    }
+    written = record(**fields)
+    append_record(path, written)
+    ((again,), problems) = read_records(path)
+    assert problems == []
+    assert again.model_dump_json() == written.model_dump_json()
+    (error,) = again.measurement.gate
+    assert error.is_within is (value == -math.inf)
+    assert repr(again.measurement.metrics["train_step_ms"].samples[1]) == repr(value)
+
+
+def test_deep_nesting_is_a_damaged_line(path):
+    append_record(path, record())
+    with path.open("a") as file:
+        file.write("[" * 100_000 + "\n")
+        file.write('{"schema_version": 1, "settings": ' + "[" * 100_000 + "\n")
+    records, problems = read_records(path)
+    assert len(records) == 1
+    assert len(problems) == 2
 
 
 def test_unsupported_and_skipped_are_no_failures():
