@@ -22,6 +22,13 @@ class UnsupportedError(RuntimeError):
     """The method or the machine cannot do what the cell asks; the message says why."""
 
 
+class UnavailableError(UnsupportedError):
+    """What the cell needs is missing on this machine: a package, a device, a compiler, a right.
+
+    Unlike any other UnsupportedError it may be gone at the next try.
+    """
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a method can do; the harness records anything else as ``unsupported``.

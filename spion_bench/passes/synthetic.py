@@ -1,40 +1,16 @@
-"""Named synthetic patterns for speed and kernel cells, and SPION's block budgets.
+"""Named synthetic patterns for speed and kernel cells.
 
 A synthetic pattern never keeps more blocks than SPION's pattern generation could at the same
-length, block size and parameters, so that its times do not flatter the method.
+length, block size and parameters (``suite.budget``), so its times do not flatter the method.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.pattern.generate import top_k_count
-from spion_bench.suite.methods import Variant
 
 BAND_AND_STRIPES = "band+stripes"
-
-
-def block_budget(variant: Variant, nb: int, *, quantile: float, density: float) -> int:
-    """Return the largest number of blocks that SPION keeps for one layer.
-
-    CF and F keep the diagonal and at most the cells strictly above the interpolated quantile of
-    the ``nb * nb`` pooled cells; C keeps the diagonal and ``int(nb * nb * density - nb)`` cells.
-
-    Args:
-        variant: ``"CF"``, ``"C"`` or ``"F"``.
-        nb: Number of block rows.
-        quantile: Threshold quantile of CF and F, from 0 to 1.
-        density: Density of C, from 0 to 1.
-    """
-    cells = nb * nb
-    if variant == "C":
-        extra = top_k_count(nb, density)
-    else:
-        extra = cells - 1 - math.floor(quantile * (cells - 1))
-    return min(cells, nb + extra)
 
 
 def band_and_stripes(length: int, block_size: int, n_blocks: int) -> BlockPattern:
@@ -46,7 +22,7 @@ def band_and_stripes(length: int, block_size: int, n_blocks: int) -> BlockPatter
 
     Args:
         length: Sequence length in tokens.
-        block_size: Side of a block in tokens.
+        block_size: Tokens in a block.
         n_blocks: Number of kept blocks, from ``nb`` to ``nb * nb``.
 
     Raises:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.dense_sdpa import DenseSdpa
+from baselines.dense.sdpa import DenseSdpa
 from spion_bench.train import train
 from tests.train.tiny import (
     METHODS,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.dense_eager import DenseEager
-from baselines.dense_sdpa import DenseSdpa
+from baselines.dense.eager import DenseEager
+from baselines.dense.sdpa import DenseSdpa
 from spion_bench.model.attention import SpionAttention
 from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import DataSource, Split, TaskData
