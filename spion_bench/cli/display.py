@@ -105,8 +105,8 @@ class LiveDisplay:
     def finish(self, cell: CellBase, record: Record) -> None:
         """Print the outcome and move the overall bar."""
         self._drop_current()
-        style = STYLES.get(record.status, "red")
-        line = f"[{style}]{record.status:>11}[/] {escape(name_of(cell))} {escape(result(record))}"
+        style = STYLES.get(record.measurement.status, "red")
+        line = f"[{style}]{record.measurement.status:>11}[/] {escape(name_of(cell))} {escape(result(record))}"
         self._progress.console.print(line, highlight=False)
         self._progress.advance(self._overall)
 

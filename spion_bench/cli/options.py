@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,9 +15,7 @@ from spion_bench.suite.plan import Filters, Machine, expand
 from spion_bench.suite.profile import load_profile
 
 
-def _seeds(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[int, ...]:
+def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """Return the seeds of a text like ``0,1,2`` or ``0-4``."""
     if value is None:
         return ()

@@ -11,10 +11,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+
 from spion_bench.passes.session import Job
 from spion_bench.records import Measurement, Status
 from spion_bench.records.schema import Stored
-from spion_bench.run.messages import EVENTS, EndRequest, JobRequest, Measured, Progress, Ready, Result
+from spion_bench.run.messages import (
+    EVENTS,
+    EndRequest,
+    JobRequest,
+    Measured,
+    Progress,
+    Ready,
+    Result,
+)
 
 AnyEvent = Ready | Measured | Progress | Result
 

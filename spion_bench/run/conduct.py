@@ -131,9 +131,7 @@ def _timed(measurement: Measurement, child: Child) -> Measurement:
     return measurement.model_copy(update={"busy_s": round(child.busy_s, 3)})
 
 
-def _take_rounds(
-    jobs: Sequence[Job], children: dict[str, Child], found: Found, tell: Tell
-) -> None:
+def _take_rounds(jobs: Sequence[Job], children: dict[str, Child], found: Found, tell: Tell) -> None:
     cells = {job.cell.key: job.cell for job in jobs}
     for cell in cells.values():
         _await(cell, children, found, Ready, tell)

@@ -84,7 +84,7 @@ class Runner:
 
     def _run_turn(self, cells: Sequence[Planned]) -> None:
         started = now()
-        barred = {cell.key: found for cell in cells if (found := self._barred(cell))}
+        barred = {cell.key: reason for cell in cells if (reason := self._barred(cell))}
         open_cells = [cell for cell in cells if cell.key not in barred]
         self.display.start(open_cells or cells)
         jobs = [self._job(cell) for cell in open_cells]

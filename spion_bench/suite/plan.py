@@ -104,7 +104,9 @@ def expand(
         for *needed, asked in _group_cells(profile.name, number, group, machine):
             is_kept = filters.keeps(asked)
             # A gate that is left out is run by the cell itself; a prefix is needed all the same.
-            before = [c for c in needed if filters.keeps(c) or (is_kept and c.pass_name == "prefix")]
+            before = [
+                c for c in needed if filters.keeps(c) or (is_kept and c.pass_name == "prefix")
+            ]
             for cell in [*before, asked] if is_kept else before:
                 cells.setdefault(cell.key, cell)
     return sorted(cells.values(), key=_place)

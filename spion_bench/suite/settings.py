@@ -1,4 +1,4 @@
-"""A task's published settings with a profile's replacements applied: resolved here, and only here."""
+"""A task's published settings with a profile's replacements applied: resolved here, once."""
 
 from __future__ import annotations
 

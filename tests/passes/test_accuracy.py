@@ -19,7 +19,9 @@ from tests.cells import ignore, measure, tiny_cell, tiny_job
 
 def train(out, method, **changes):
     events = []
-    return measure(AccuracySession(tiny_job(out, "accuracy", method, **changes), events.append)), events
+    return measure(
+        AccuracySession(tiny_job(out, "accuracy", method, **changes), events.append)
+    ), events
 
 
 @pytest.fixture(scope="module")

@@ -36,9 +36,7 @@ def start(tmp_path):
 
 
 def test_job_and_events_travel(start):
-    child = start(
-        "say(job['cell']['key'])\nsay(sys.stdin.readline())"
-    )
+    child = start("say(job['cell']['key'])\nsay(sys.stdin.readline())")
     assert child.receive().message.startswith("gate-image256")
     child.send(RoundRequest())
     assert child.receive().message == '{"kind":"round"}\n'

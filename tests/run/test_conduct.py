@@ -50,7 +50,9 @@ def play(tmp_path, cells, scripts):
         return FakeChild(job.cell.method.name, scripts[job.cell.method.name], log)
 
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
-    done = conduct(jobs, lambda cell, event: told.append((cell.method.name, type(event).__name__)), start)
+    done = conduct(
+        jobs, lambda cell, event: told.append((cell.method.name, type(event).__name__)), start
+    )
     return {cell.method.name: done[cell.key] for cell in cells}, log, told
 
 

@@ -127,7 +127,9 @@ def test_failed_cells_are_measured_again(store):
     records, _, _ = run(store, cells, {("memory", "spion_cf"): "timeout"})
     assert statuses_of(records)["memory", "spion_cf"] == "timeout"
     records, conductor, _ = run(store, cells)
-    assert [(j.cell.pass_name, j.cell.method.name) for j in conductor.jobs] == [("memory", "spion_cf")]
+    assert [(j.cell.pass_name, j.cell.method.name) for j in conductor.jobs] == [
+        ("memory", "spion_cf")
+    ]
     assert set(statuses_of(records).values()) == {"ok"}
 
 
@@ -188,7 +190,9 @@ def learned(store, cell, status="ok", **fields):
 
 def patterns_of(store, cells):
     _, conductor, _ = run(store, cells)
-    return {job.cell.method.name: (job.pattern_cell, job.pattern_artifact) for job in conductor.jobs}
+    return {
+        job.cell.method.name: (job.pattern_cell, job.pattern_artifact) for job in conductor.jobs
+    }
 
 
 def test_learned_patterns_are_used_and_checked(store):

@@ -27,9 +27,7 @@ def test_group_is_the_product_of_passes_methods_and_seeds():
         passes=("accuracy", "memory"), methods=("dense_sdpa", "spion_c"), seeds=(0, 1), **IMAGE
     )
     cells = expand(profile(group), MACHINE)
-    measured = {
-        (c.pass_name, c.method.name, c.seed) for c in cells if c.pass_name in group.passes
-    }
+    measured = {(c.pass_name, c.method.name, c.seed) for c in cells if c.pass_name in group.passes}
     assert len(measured) == 8
     assert len(set(keys(cells))) == len(cells)
 

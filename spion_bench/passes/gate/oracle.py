@@ -159,9 +159,7 @@ def check_against(
     for name, want, near, got in zip(names, exact, rounded, measured, strict=True):
         band = roundings * float(want.abs().max())
         budget = 2 * float((near - want).abs().max()) + band
-        errors.append(
-            GateError(name=name, error=float((got - want).abs().max()), budget=budget)
-        )
+        errors.append(GateError(name=name, error=float((got - want).abs().max()), budget=budget))
     return GateResult.judge(errors)
 
 
