@@ -105,8 +105,9 @@ class LiveDisplay:
     def finish(self, cell: CellBase, record: Record) -> None:
         """Print the outcome and move the overall bar."""
         self._drop_current()
-        style = STYLES.get(record.measurement.status, "red")
-        line = f"[{style}]{record.measurement.status:>11}[/] {escape(name_of(cell))} {escape(result(record))}"
+        status = record.measurement.status
+        shown = f"[{STYLES.get(status, 'red')}]{status:>11}[/]"
+        line = f"{shown} {escape(name_of(cell))} {escape(result(record))}"
         self._progress.console.print(line, highlight=False)
         self._progress.advance(self._overall)
 

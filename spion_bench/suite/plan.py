@@ -153,8 +153,8 @@ def _group_cells(
 ) -> Iterator[list[TaskCell | KernelCell]]:
     """Yield each cell that a group asks for, after the cells that it needs."""
     if group.task is None:
-        for cell in _kernel_cells(profile, number, group, machine):
-            yield [cell]
+        for kernel_cell in _kernel_cells(profile, number, group, machine):
+            yield [kernel_cell]
         return
     settings = resolve(group)
     methods = [METHODS[n].info(settings.spion, settings.model.max_length) for n in group.methods]

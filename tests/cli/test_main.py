@@ -219,11 +219,12 @@ def test_doctor_ends_with_code_1_if_run_could_not_work(monkeypatch):
     assert invoke("doctor").exit_code == 1
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["list"], ["plan"], ["run"], ["report"], ["doctor"], ["export"], ["migrate"]]
-)
+COMMANDS = ("", "list", "plan", "run", "report", "doctor", "export", "migrate")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
-    result = invoke(*command, "--help")
+    result = invoke(*command.split(), "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
 
