@@ -148,14 +148,6 @@ struct Single {
   }
 };
 
-// Key rows per step: half as many where float32 tiles of 128 columns would not fit.
-template <class Math, int D, int kRows>
-constexpr int kStepKeys = D * sizeof(typename Math::Stored) > 256 && kRows > 32 ? 32 : kRows;
-
-// Left operands stay in registers unless they are too many.
-template <class Math, int D>
-constexpr bool kIsResident = sizeof(typename Math::A) * (D / Math::kStep) <= 128;
-
 // The left operand of 16 rows and all of D, read where it is used or kept in registers.
 template <class Math, int D, bool kIsResident>
 struct LeftRows {
@@ -210,5 +202,13 @@ SPION_DEVICE void multiply_transposed(float (&c)[kCols / 8][4],
     for (int step = 0; step < D / Math::kStep; ++step) multiply_step(step);
   }
 }
+
+// Key rows per step: half as many where float32 tiles of 128 columns would not fit.
+template <class Math, int D, int kRows>
+constexpr int kStepKeys = D * sizeof(typename Math::Stored) > 256 && kRows > 32 ? 32 : kRows;
+
+// Left operands stay in registers unless they are too many.
+template <class Math, int D>
+constexpr bool kIsResident = sizeof(typename Math::A) * (D / Math::kStep) <= 128;
 
 }  // namespace spion_bench::cuda
