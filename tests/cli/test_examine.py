@@ -47,7 +47,7 @@ def test_kernels_are_only_built_when_asked(findings, monkeypatch, tmp_path):
     def fail(device):
         raise BuildError("it did not compile")
 
-    monkeypatch.setattr(doctor.kernels, "build_info", fail)
+    monkeypatch.setattr(doctor.library, "build_info", fail)
     finding = findings(build=True)["CPU kernels"]
     assert (finding.verdict, finding.detail) == ("missing", "it did not compile")
 
