@@ -46,7 +46,8 @@ class Windows:
 
     def queries(self, x: Tensor) -> Tensor:
         """Lay ``[B, H, L, D]`` out as chunks: ``[B, H, dilation, n, chunk, D]``."""
-        return self._by_remainder(x).unflatten(3, (-1, CHUNK))
+        x = self._by_remainder(x)
+        return x.reshape(*x.shape[:3], -1, CHUNK, x.shape[4])
 
     def keys(self, x: Tensor) -> Tensor:
         """Lay ``[B, H, L, D]`` out as ``[B, H, dilation, n, D, n_common + span]``."""
@@ -62,7 +63,7 @@ class Windows:
         seen = F.pad(self.seen, (self.n_common, 0), value=True)[None, None]
         if key_padding_mask is None:
             return seen
-        return seen & self.keys(key_padding_mask[:, None, :, None]).mT
+        return seen & self.keys(key_padding_mask[:, None, :, None])
 
     def rows(self, x: Tensor) -> Tensor:
         """Undo ``queries``: ``[B, H, dilation, n, chunk, D]`` to ``[B, H, L, D]``."""
@@ -74,7 +75,7 @@ class Windows:
         missing = -self.length % (self.dilation * CHUNK)
         if missing:
             x = F.pad(x, (0, 0, 0, missing))
-        return x.unflatten(2, (-1, self.dilation)).transpose(2, 3)
+        return x.reshape(*x.shape[:2], -1, self.dilation, x.shape[3]).transpose(2, 3)
 
 
 def make_windows(

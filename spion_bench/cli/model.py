@@ -11,13 +11,13 @@ from spion_bench.gpu_model.tables import model_text, replace_tables
 
 
 @click.command(
-    epilog="\b\nExamples:\n  spion-bench model --device A100 --products 16bit\n"
+    epilog="\b\nExamples:\n  spion-bench model --device A100 --precision 16bit\n"
     "  spion-bench model --write docs/gpu_model.md"
 )
 @click.option("--device", "devices", multiple=True, type=click.Choice(list(GPUS)))
 @click.option(
-    "--products",
-    "products",
+    "--precision",
+    "precisions",
     multiple=True,
     type=click.Choice(list(PRECISIONS)),
     help="How products are computed (repeatable).",
@@ -28,16 +28,18 @@ from spion_bench.gpu_model.tables import model_text, replace_tables
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Replace the tables of this Markdown page instead of printing them.",
 )
-def model(devices: tuple[str, ...], products: tuple[str, ...], page: Path | None) -> None:
+def model(devices: tuple[str, ...], precisions: tuple[str, ...], page: Path | None) -> None:
     """Model attention on GPUs at the tasks' shapes: floors and expected times, not measured.
 
     docs/gpu_model.md says how. Needs no GPU.
     """
-    if page is not None and (devices or products):
-        raise click.UsageError("expected --write without --device and --products: a page holds all")
+    if page is not None and (devices or precisions):
+        raise click.UsageError(
+            "expected --write without --device, --precision: a page holds all"
+        )
     text = model_text(
         [GPUS[name] for name in devices or GPUS],
-        [PRECISIONS[name] for name in products or PRECISIONS],
+        [PRECISIONS[name] for name in precisions or PRECISIONS],
     )
     if page is None:
         click.echo(text)

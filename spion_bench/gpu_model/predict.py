@@ -1,7 +1,7 @@
 """Floors and expected times of attention on GPUs: modelled, not measured.
 
-A *floor* is what no run can beat as long as the counts of ``gpu_work`` and the published peaks of
-``gpu_devices`` hold: per launch the slowest of device memory, second cache, tensor cores and
+A *floor* is what no run can beat as long as the counts of ``work`` and the published peaks of
+``devices`` hold: per launch the slowest of device memory, second cache, tensor cores and
 exponentials, each at its full peak; and never less than the launches take. An *expected* time
 replaces the peaks by shares of them that kernels reach, and adds instruction issue, published rates
 of dense attention, and a fixed cost per launch. ``docs/gpu_model.md`` explains both, and what would
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spion_bench.gpu_model.devices import HALF, ISSUE_PER_CLOCK_SM, Gpu, Precision
-from spion_bench.gpu_model.work import WORK, Launch, Shape
+from spion_bench.gpu_model.work import WORK, Launch, check_shape
+from spion_bench.records import KernelShape
 
 LABEL = "modelled, not measured"
 METHODS = ("dense_sdpa", "pipeline", "block_attention")
@@ -92,23 +93,26 @@ class Prediction:
         return None if self.waves is None else 1 - self.waves / math.ceil(self.waves)
 
 
-def predict(gpu: Gpu, method: str, pass_: str, precision: Precision, shape: Shape) -> Prediction:
+def predict(
+    gpu: Gpu, method: str, pass_: str, precision: Precision, shape: KernelShape
+) -> Prediction:
     """Model one pass of one method.
 
     Args:
-        gpu: One of ``gpu_devices.GPUS``.
+        gpu: One of ``devices.GPUS``.
         method: One of ``METHODS``: ``dense_sdpa`` is FlashAttention-2, ``block_attention`` the
             fused operator.
         pass_: ``"forward"`` or ``"backward"``.
-        precision: One of ``gpu_devices.PRECISIONS``.
+        precision: One of ``devices.PRECISIONS``.
         shape: The attention of one layer.
 
     Raises:
-        ValueError: If the method or the pass is not modelled.
+        ValueError: If the method or the pass is not modelled, or there is no such shape.
     """
     if (method, pass_) not in WORK:
         known = ", ".join(f"{m} {p}" for m, p in WORK)
         raise ValueError(f"method, pass_: expected one of {known}, got {method} {pass_}")
+    check_shape(shape)
     launches = WORK[method, pass_](shape, precision)
     floor_terms = [_floor_terms(gpu, launch, precision) for launch in launches]
     floors = _summed(floor_terms) | {"launches": LAUNCH_FLOOR_S * sum(x.count for x in launches)}
@@ -179,7 +183,9 @@ def _slowest(terms: list[dict[str, float]]) -> str:
     return max(waits, key=waits.__getitem__)
 
 
-def _waves(gpu: Gpu, method: str, pass_: str, precision: Precision, shape: Shape) -> float | None:
+def _waves(
+    gpu: Gpu, method: str, pass_: str, precision: Precision, shape: KernelShape
+) -> float | None:
     """Return how often the fused kernel's thread blocks fill the GPU."""
     resident = RESIDENT_BLOCKS.get((pass_, precision.name, shape.block_size))
     if method != "block_attention" or shape.head_dim != 32 or resident is None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from spion_bench.gpu_model.devices import GPUS, HALF, PRECISIONS, Gpu, Precision
 from spion_bench.gpu_model.predict import LABEL, METHODS, PASSES, Prediction, predict
-from spion_bench.gpu_model.work import WORK, Shape
-from spion_bench.tasks import TaskConfig, load_config, task_names
+from spion_bench.gpu_model.work import WORK, kept_blocks
+from spion_bench.suite.shapes import same_shapes, task_shapes
 
 BEGIN = "<!-- Written by `spion-bench model --write`: begin -->"
 END = "<!-- Written by `spion-bench model --write`: end -->"
@@ -22,7 +22,7 @@ _GPU_HEADER = (
     *("HBM, GB/s", "L2, GB/s", "L2, MB"),
 )
 _SUMMARY_HEADER = (
-    *("Device", "Products", "Task", "Dense", "Pipeline", "Fused", "Fused, floor"),
+    *("Device", "Precision", "Task", "Dense", "Pipeline", "Fused", "Fused, floor"),
     *("Dense / fused", "Pipeline / fused"),
 )
 _TIME_HEADER = (
@@ -32,45 +32,17 @@ _TIME_HEADER = (
 _WORK_HEADER = ("Task", "Method", "Pass", "Launches", "GFLOP", "HBM, MB", "L2, MB", "Exp, millions")
 
 
+Groups = dict[str, tuple[str, ...]]
+"""The first task of each shape -> all tasks that have it."""
+
+
 class Key(NamedTuple):
-    """What a row of the model, or of a measurement to lay beside it, is about."""
+    """What a row of the model, or of a measurement to compare with it, is about."""
 
     device: str
     task: str
     method: str
     pass_: str
-
-
-def most_kept_blocks(nb: int, quantile: float) -> int:
-    """Return the most blocks that a pattern above a quantile keeps, with the forced diagonal.
-
-    Of ``nb * nb`` distinct values ``nb * nb - 1 - floor(quantile * (nb * nb - 1))`` are above their
-    linearly interpolated quantile (SPION code: variants CF and F).
-    """
-    last = nb * nb - 1
-    return min(nb * nb, nb + last - math.floor(quantile * last))
-
-
-def task_shape(config: TaskConfig) -> Shape:
-    """Return the attention of one layer in one training step, with as many blocks as can be kept.
-
-    Pairs of documents run one after the other: the shape is that of one document.
-    """
-    model, block_size = config.model, config.spion.block_size
-    nb = model.max_length // block_size
-    return Shape(
-        batch=config.train.batch_size,
-        heads=model.heads,
-        length=model.max_length,
-        head_dim=model.head_dim,
-        block_size=block_size,
-        n_blocks=most_kept_blocks(nb, config.spion.quantile),
-    )
-
-
-def task_shapes() -> dict[str, Shape]:
-    """Return the shape of every task."""
-    return {name: task_shape(load_config(name)) for name in task_names()}
 
 
 def model_rows(
@@ -79,7 +51,7 @@ def model_rows(
     """Return the model of every device, task, method and pass: modelled, not measured.
 
     Args:
-        precision: One of ``gpu_devices.PRECISIONS``.
+        precision: One of ``devices.PRECISIONS``.
         gpus: The devices.
     """
     shapes = task_shapes()
@@ -122,20 +94,14 @@ def replace_tables(path: Path, text: str) -> None:
     path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
-def same_shapes() -> dict[str, str]:
-    """Return the first task of each shape, with the names of all tasks that have it."""
-    tasks: dict[Shape, list[str]] = {}
-    for name, shape in task_shapes().items():
-        tasks.setdefault(shape, []).append(name)
-    return {names[0]: ", ".join(names) for names in tasks.values()}
-
-
-def _shape_table(groups: dict[str, str]) -> str:
+def _shape_table(groups: Groups) -> str:
     lines = []
+    shapes = task_shapes()
     for task, names in groups.items():
-        s = task_shape(load_config(task))
+        s, n_blocks = shapes[task], kept_blocks(shapes[task])
         sizes = [str(n) for n in (s.batch, s.heads, s.length, s.head_dim, s.block_size)]
-        lines.append((names, *sizes, f"{s.n_blocks} of {s.nb**2}", f"{100 * s.density:.1f} %"))
+        density = f"{100 * n_blocks / s.nb**2:.1f} %"
+        lines.append((", ".join(names), *sizes, f"{n_blocks} of {s.nb**2}", density))
     return _markdown("Shapes: one layer in one training step", _SHAPE_HEADER, lines)
 
 
@@ -164,7 +130,7 @@ def _gpu_table(gpus: Sequence[Gpu]) -> str:
 
 
 def _summary(
-    gpus: Sequence[Gpu], rows: dict[Precision, dict[Key, Prediction]], groups: dict[str, str]
+    gpus: Sequence[Gpu], rows: dict[Precision, dict[Key, Prediction]], groups: Groups
 ) -> str:
     lines = []
     for gpu in gpus:
@@ -177,13 +143,11 @@ def _summary(
                 floor = sum(p.floor_s for p in both["block_attention"])
                 times = [_us(t) for t in (dense, pipeline, fused, floor)]
                 ratios = [f"{dense / fused:.1f}", f"{pipeline / fused:.1f}"]
-                lines.append((gpu.name, precision.label, names, *times, *ratios))
+                lines.append((gpu.name, precision.label, ", ".join(names), *times, *ratios))
     return _markdown(f"Expected forward + backward, µs ({LABEL})", _SUMMARY_HEADER, lines)
 
 
-def _time_table(
-    gpu: Gpu, precision: Precision, rows: dict[Key, Prediction], groups: dict[str, str]
-) -> str:
+def _time_table(gpu: Gpu, precision: Precision, rows: dict[Key, Prediction], groups: Groups) -> str:
     lines = []
     for names, key in _keys(gpu, groups):
         row = rows[key]
@@ -197,9 +161,7 @@ def _time_table(
     return _markdown(title, _TIME_HEADER, lines)
 
 
-def _work_table(
-    gpu: Gpu, precision: Precision, rows: dict[Key, Prediction], groups: dict[str, str]
-) -> str:
+def _work_table(gpu: Gpu, precision: Precision, rows: dict[Key, Prediction], groups: Groups) -> str:
     lines = []
     for names, key in _keys(gpu, groups):
         work = rows[key].launches
@@ -216,11 +178,11 @@ def _work_table(
     return _markdown(f"Work, {kind} (counted, not measured)", _WORK_HEADER, lines)
 
 
-def _keys(gpu: Gpu, groups: dict[str, str]) -> Iterator[tuple[str, Key]]:
+def _keys(gpu: Gpu, groups: Groups) -> Iterator[tuple[str, Key]]:
     for task, names in groups.items():
         for method in METHODS:
             for pass_ in PASSES:
-                yield names, Key(gpu.name, task, method, pass_)
+                yield ", ".join(names), Key(gpu.name, task, method, pass_)
 
 
 def _waves(row: Prediction) -> str:

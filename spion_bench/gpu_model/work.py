@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from spion_bench.gpu_model.devices import Precision
+from spion_bench.records import KernelShape
 
 DENSE_TILE = 128
 """Rows and columns of a tile of FlashAttention-2 at D = 32, forward and backward (its source)."""
@@ -20,63 +21,40 @@ DENSE_TILE = 128
 ROWS_PER_WARP = 16
 
 
-@dataclass(frozen=True)
-class Shape:
-    """One layer's attention in one training step.
+def check_shape(shape: KernelShape) -> None:
+    """Raise ValueError unless the shape has whole blocks, and states how many are kept."""
+    if shape.length % shape.block_size:
+        raise ValueError(
+            f"length: expected a multiple of block_size {shape.block_size}, got {shape.length}"
+        )
+    if shape.n_blocks is None or not 0 <= shape.n_blocks <= shape.nb**2:
+        raise ValueError(f"n_blocks: expected 0 to {shape.nb**2}, got {shape.n_blocks}")
 
-    Attributes:
-        batch: Batch size B.
-        heads: Heads H.
-        length: Tokens L.
-        head_dim: Width of a head D.
-        block_size: Side of a block in tokens.
-        n_blocks: Kept blocks of the pattern, which all heads share.
-    """
 
-    batch: int
-    heads: int
-    length: int
-    head_dim: int
-    block_size: int
-    n_blocks: int
+def mean_kept(shape: KernelShape) -> float:
+    """Return the kept blocks per block row, and per block column."""
+    return kept_blocks(shape) / shape.nb
 
-    def __post_init__(self) -> None:
-        if self.length % self.block_size:
-            raise ValueError(
-                f"length: expected a multiple of block_size {self.block_size}, got {self.length}"
-            )
-        if not 0 <= self.n_blocks <= self.nb**2:
-            raise ValueError(f"n_blocks: expected 0 to {self.nb**2}, got {self.n_blocks}")
 
-    @property
-    def nb(self) -> int:
-        """Block rows."""
-        return self.length // self.block_size
+def kept_blocks(shape: KernelShape) -> int:
+    """Return the kept blocks of the pattern, which all heads share."""
+    assert shape.n_blocks is not None, "checked by check_shape"
+    return shape.n_blocks
 
-    @property
-    def density(self) -> float:
-        """Kept blocks over all blocks."""
-        return self.n_blocks / self.nb**2
 
-    @property
-    def mean_kept(self) -> float:
-        """Kept blocks per block row, and per block column."""
-        return self.n_blocks / self.nb
+def query_rows(shape: KernelShape) -> int:
+    """Return the query rows of all heads, ``B * H * L``."""
+    return shape.batch * shape.heads * shape.length
 
-    @property
-    def rows(self) -> int:
-        """Query rows of all heads, ``B * H * L``."""
-        return self.batch * self.heads * self.length
 
-    @property
-    def kept_scores(self) -> int:
-        """Scores in kept blocks, all heads."""
-        return self.batch * self.heads * self.n_blocks * self.block_size**2
+def kept_scores(shape: KernelShape) -> int:
+    """Return the scores in kept blocks, all heads."""
+    return shape.batch * shape.heads * kept_blocks(shape) * shape.block_size**2
 
-    @property
-    def all_scores(self) -> int:
-        """Scores of dense attention, all heads."""
-        return self.rows * self.length
+
+def all_scores(shape: KernelShape) -> int:
+    """Return the scores of dense attention, all heads."""
+    return query_rows(shape) * shape.length
 
 
 @dataclass(frozen=True)
@@ -112,10 +90,10 @@ class WarpCount:
     rest: int
     mma: int
 
-    def of(self, shape: Shape, precision: Precision) -> float:
+    def of(self, shape: KernelShape, precision: Precision) -> float:
         """Return the instructions of all warps; float32 adds tensor-core ones, and only those."""
         loop = self.loop + self.mma * (precision.mma_per_half_mma - 1)
-        return shape.rows / ROWS_PER_WARP * (self.rest + shape.mean_kept * loop)
+        return query_rows(shape) / ROWS_PER_WARP * (self.rest + mean_kept(shape) * loop)
 
 
 # Counted in the machine code (sm_80, 16-bit, D = 32) of a design prototype of the fused kernels,
@@ -130,67 +108,67 @@ WARP_COUNTS = {
 }
 
 
-def _instructions(part: str, shape: Shape, precision: Precision) -> float:
+def _instructions(part: str, shape: KernelShape, precision: Precision) -> float:
     count = WARP_COUNTS.get((part, shape.block_size)) if shape.head_dim == 32 else None
     return count.of(shape, precision) if count else 0.0
 
 
-def _tensor(shape: Shape, precision: Precision) -> int:
-    return shape.rows * shape.head_dim * precision.element_bytes
+def _tensor(shape: KernelShape, precision: Precision) -> int:
+    return query_rows(shape) * shape.head_dim * precision.element_bytes
 
 
-def _dense_forward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
-    t, row_floats = _tensor(shape, precision), 4 * shape.rows
+def _dense_forward(shape: KernelShape, precision: Precision) -> tuple[Launch, ...]:
+    t, row_floats = _tensor(shape, precision), 4 * query_rows(shape)
     sweeps = shape.length / DENSE_TILE  # how often k and v are read
     return (
         Launch(
             "attention",
-            flops=4 * shape.head_dim * shape.all_scores,
+            flops=4 * shape.head_dim * all_scores(shape),
             hbm_bytes=4 * t + row_floats,
             l2_bytes=2 * t + 2 * t * sweeps + row_floats,
-            exps=shape.all_scores,
-            dense_scores=shape.all_scores,
+            exps=all_scores(shape),
+            dense_scores=all_scores(shape),
         ),
     )
 
 
-def _dense_backward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
+def _dense_backward(shape: KernelShape, precision: Precision) -> tuple[Launch, ...]:
     """FlashAttention-2: delta; the gradients, dq by atomics into float32; dq converted."""
-    t, row_floats = _tensor(shape, precision), 4 * shape.rows
-    dq_sums = 4 * shape.rows * shape.head_dim
+    t, row_floats = _tensor(shape, precision), 4 * query_rows(shape)
+    dq_sums = 4 * query_rows(shape) * shape.head_dim
     sweeps = shape.length / DENSE_TILE  # how often q and dout are read and dq is added to
     delta = 2 * t + row_floats
     convert = dq_sums + t
     return (
         Launch(
             "delta, gradients, conversion of dq",
-            flops=10 * shape.head_dim * shape.all_scores,
+            flops=10 * shape.head_dim * all_scores(shape),
             hbm_bytes=delta + 6 * t + dq_sums + 2 * row_floats + convert,
             l2_bytes=delta + 4 * t + sweeps * (2 * t + dq_sums + 2 * row_floats) + convert,
-            exps=shape.all_scores,
-            dense_scores=shape.all_scores,
+            exps=all_scores(shape),
+            dense_scores=all_scores(shape),
             count=3,
         ),
     )
 
 
-def _fused_forward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
-    t, row_floats = _tensor(shape, precision), 4 * shape.rows
+def _fused_forward(shape: KernelShape, precision: Precision) -> tuple[Launch, ...]:
+    t, row_floats = _tensor(shape, precision), 4 * query_rows(shape)
     return (
         Launch(
             "attention",
-            flops=4 * shape.head_dim * shape.kept_scores,
+            flops=4 * shape.head_dim * kept_scores(shape),
             hbm_bytes=4 * t + row_floats,
-            l2_bytes=2 * t + 2 * t * shape.mean_kept + row_floats,
-            exps=shape.kept_scores,
+            l2_bytes=2 * t + 2 * t * mean_kept(shape) + row_floats,
+            exps=kept_scores(shape),
             instructions=_instructions("forward", shape, precision),
         ),
     )
 
 
-def _fused_backward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
+def _fused_backward(shape: KernelShape, precision: Precision) -> tuple[Launch, ...]:
     """Statistics of rows, then dq by rows and dk, dv by columns in one launch: 7 products."""
-    t, row_floats = _tensor(shape, precision), 4 * shape.rows
+    t, row_floats = _tensor(shape, precision), 4 * query_rows(shape)
     stats = 2 * row_floats
     by_rows = _instructions("dq", shape, precision)
     by_columns = _instructions("dkv", shape, precision)
@@ -198,35 +176,35 @@ def _fused_backward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
         Launch("row statistics", 0, 2 * t + row_floats + stats, 2 * t + row_floats + stats),
         Launch(
             "gradients",
-            flops=14 * shape.head_dim * shape.kept_scores,
+            flops=14 * shape.head_dim * kept_scores(shape),
             hbm_bytes=7 * t + stats,
-            l2_bytes=7 * t + 4 * t * shape.mean_kept + stats * (1 + shape.mean_kept),
-            exps=2 * shape.kept_scores,
+            l2_bytes=7 * t + 4 * t * mean_kept(shape) + stats * (1 + mean_kept(shape)),
+            exps=2 * kept_scores(shape),
             instructions=by_rows + by_columns,
         ),
     )
 
 
-def _product(name: str, shape: Shape, precision: Precision) -> Launch:
+def _product(name: str, shape: KernelShape, precision: Precision) -> Launch:
     """Block SDDMM or SpMM: one tensor by rows, one by kept blocks, the scores in between.
 
     An SDDMM reads both and writes the scores; an SpMM reads the scores and one tensor and writes
     the other.
     """
-    t, s = _tensor(shape, precision), shape.kept_scores * precision.element_bytes
+    t, s = _tensor(shape, precision), kept_scores(shape) * precision.element_bytes
     return Launch(
         name,
-        flops=2 * shape.head_dim * shape.kept_scores,
+        flops=2 * shape.head_dim * kept_scores(shape),
         hbm_bytes=2 * t + s,
-        l2_bytes=t + t * shape.mean_kept + s,
+        l2_bytes=t + t * mean_kept(shape) + s,
     )
 
 
-def _pipeline_forward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
+def _pipeline_forward(shape: KernelShape, precision: Precision) -> tuple[Launch, ...]:
     """SDDMM, softmax in two walks over its input, SpMM."""
-    s, row_floats = shape.kept_scores * precision.element_bytes, 4 * shape.rows
+    s, row_floats = kept_scores(shape) * precision.element_bytes, 4 * query_rows(shape)
     softmax = Launch(
-        "softmax", 0, 2 * s + row_floats, 3 * s + row_floats, exps=2 * shape.kept_scores
+        "softmax", 0, 2 * s + row_floats, 3 * s + row_floats, exps=2 * kept_scores(shape)
     )
     return (
         _product("scores", shape, precision),
@@ -235,9 +213,9 @@ def _pipeline_forward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
     )
 
 
-def _pipeline_backward(shape: Shape, precision: Precision) -> tuple[Launch, ...]:
+def _pipeline_backward(shape: KernelShape, precision: Precision) -> tuple[Launch, ...]:
     """SDDMM for the gradient of P, softmax backward, three SpMM."""
-    s = shape.kept_scores * precision.element_bytes
+    s = kept_scores(shape) * precision.element_bytes
     return (
         _product("dprobs", shape, precision),
         Launch("softmax backward", 0, 3 * s, 5 * s),
@@ -245,7 +223,7 @@ def _pipeline_backward(shape: Shape, precision: Precision) -> tuple[Launch, ...]
     )
 
 
-WORK: dict[tuple[str, str], Callable[[Shape, Precision], tuple[Launch, ...]]] = {
+WORK: dict[tuple[str, str], Callable[[KernelShape, Precision], tuple[Launch, ...]]] = {
     ("dense_sdpa", "forward"): _dense_forward,
     ("dense_sdpa", "backward"): _dense_backward,
     ("pipeline", "forward"): _pipeline_forward,
@@ -253,4 +231,4 @@ WORK: dict[tuple[str, str], Callable[[Shape, Precision], tuple[Launch, ...]]] = 
     ("block_attention", "forward"): _fused_forward,
     ("block_attention", "backward"): _fused_backward,
 }
-"""(method, pass) -> its launches; methods as the kernel cases name their subjects."""
+"""(method, pass) -> its launches; methods as the kernel cases name their implementations."""

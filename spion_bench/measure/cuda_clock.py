@@ -1,7 +1,7 @@
 """Times of GPU work by CUDA events, with the second cache (L2) cold or warm.
 
 A sample is the time between two events around one call. The GPU must not wait for the host in
-between, or the sample would tell how fast Python launches kernels. So the GPU is kept busy by a
+between, or the sample would show how fast Python launches kernels. So the GPU is kept busy by a
 spin kernel until the host has enqueued the whole call; whether that worked is asked of the first
 event, and the spin grows until it does. A call that itself waits for the GPU can never be enqueued
 as a whole: it is timed with its waiting, and named in ``host_bound``.
@@ -118,7 +118,7 @@ class CudaTimer:
         start.record()
         call()
         end.record()
-        was_late = start.query()  # the GPU began before it was told everything
+        was_late = start.query()  # the GPU began before everything was enqueued
         end.synchronize()
         if was_late and cycles < LONGEST_SPIN_CYCLES:
             self._spin_cycles[name] = 2 * cycles

@@ -1,7 +1,7 @@
-"""A GPU's clocks, and why they are low, as NVML tells them while something is measured.
+"""A GPU's clocks, and why they are low, as NVML reports them while something is measured.
 
-A GPU lowers its clocks when it takes too much power or gets too hot. A time taken meanwhile is a
-time of another GPU, so that the reasons stand in the record beside it.
+A GPU lowers its clocks when it takes too much power or gets too hot. A time taken meanwhile is not
+comparable, so the record states the reasons next to it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from spion_bench.records import Clocks
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons (NVML's header nvml.h) that slow a GPU down. Left
 # out: idle, the clocks that the user set, the display's clocks.
@@ -73,22 +75,23 @@ class ClockLog:
         except self._nvml.NVMLError as error:
             self.problem = f"NVML: {error}"
 
-    def settings(self) -> dict[str, str | int | float | bool | None]:
+    def clocks(self) -> Clocks:
         """Return what a record says: clocks before and after, the lowest, reasons at any time.
 
-        ``throttle_reasons`` is empty if nothing slowed the GPU down, and absent if nobody knows.
+        ``throttle_reasons`` is empty if nothing slowed the GPU down. Where the clocks could not be
+        read, ``problem`` says why and nothing else is known.
         """
         if self.problem is not None or not self.states:
-            return {"clocks_not_read": self.problem or "nothing was measured"}
+            return Clocks(problem=self.problem or "nothing was measured")
         first, last = self.states[0], self.states[-1]
         reasons = {reason for state in self.states for reason in state.throttle_reasons}
-        return {
-            "sm_clock_mhz_before": first.sm_clock_mhz,
-            "sm_clock_mhz_after": last.sm_clock_mhz,
-            "sm_clock_mhz_lowest": min(state.sm_clock_mhz for state in self.states),
-            "memory_clock_mhz_after": last.memory_clock_mhz,
-            "throttle_reasons": " ".join(sorted(reasons)),
-        }
+        return Clocks(
+            sm_before_mhz=first.sm_clock_mhz,
+            sm_after_mhz=last.sm_clock_mhz,
+            sm_lowest_mhz=min(state.sm_clock_mhz for state in self.states),
+            memory_after_mhz=last.memory_clock_mhz,
+            throttle_reasons=sorted(reasons),
+        )
 
 
 def nvml_handle(nvml: Any, index: int = 0) -> Any:

@@ -6,12 +6,13 @@ import torch
 
 from spion_bench.measure import nvml as gpu_state
 from spion_bench.measure.nvml import MISSING, ClockLog, nvml_handle
+from spion_bench.records import Clocks
 
 IDLE, USER_CLOCKS, POWER, THERMAL = 0x01, 0x02, 0x04, 0x20
 
 
 def fake_nvml(readings=(), *, problem=None):
-    """NVML that tells ``(SM clock, reasons)`` one after the other, or fails in ``init``."""
+    """NVML that reports ``(SM clock, reasons)`` one after the other, or fails in ``init``."""
     module = types.ModuleType("pynvml")
     module.NVMLError = type("NVMLError", (Exception,), {})
     module.NVML_CLOCK_SM, module.NVML_CLOCK_MEM = 1, 2
@@ -41,23 +42,23 @@ def log_of(monkeypatch, nvml, reads):
     log = ClockLog()
     for _ in range(reads):
         log.read()
-    return log.settings()
+    return log.clocks()
 
 
 def test_clocks_before_and_after_and_what_slowed_the_gpu_down_in_between(monkeypatch):
     readings = [(1410, IDLE), (1200, POWER | USER_CLOCKS), (1005, THERMAL | POWER), (1300, IDLE)]
-    assert log_of(monkeypatch, fake_nvml(readings), 4) == {
-        "sm_clock_mhz_before": 1410,
-        "sm_clock_mhz_after": 1300,
-        "sm_clock_mhz_lowest": 1005,
-        "memory_clock_mhz_after": 1593,
-        "throttle_reasons": "sw_power_cap sw_thermal_slowdown",
-    }
+    assert log_of(monkeypatch, fake_nvml(readings), 4) == Clocks(
+        sm_before_mhz=1410,
+        sm_after_mhz=1300,
+        sm_lowest_mhz=1005,
+        memory_after_mhz=1593,
+        throttle_reasons=["sw_power_cap", "sw_thermal_slowdown"],
+    )
 
 
 def test_idling_and_the_users_own_clocks_are_no_throttling(monkeypatch):
-    settings = log_of(monkeypatch, fake_nvml([(1410, IDLE | USER_CLOCKS)]), 1)
-    assert settings["throttle_reasons"] == ""
+    clocks = log_of(monkeypatch, fake_nvml([(1410, IDLE | USER_CLOCKS)]), 1)
+    assert clocks.throttle_reasons == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_idling_and_the_users_own_clocks_are_no_throttling(monkeypatch):
     ],
 )
 def test_clocks_that_cannot_be_read_are_no_numbers_but_a_reason(monkeypatch, nvml, reason):
-    assert log_of(monkeypatch, nvml, 2) == {"clocks_not_read": reason}
+    assert log_of(monkeypatch, nvml, 2) == Clocks(problem=reason)
 
 
 def test_nvml_is_asked_for_the_gpu_that_torch_uses(monkeypatch):

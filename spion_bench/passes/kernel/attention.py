@@ -1,9 +1,12 @@
-"""The attention subjects of the kernel cases, each bound to the pattern of one case."""
+"""Attention implementations bound to the pattern of one case, and their gate.
+
+One that is a method of the suite is built from the method's own entry.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -11,10 +14,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.literals import Implementation
-from spion_bench.model.attention import UnsupportedError, dense_attention
+from spion_bench.model.attention import Attention, UnavailableError, UnsupportedError
 from spion_bench.native import library
-from spion_bench.ops import block_attention
+from spion_bench.passes.attention import build_attention
+from spion_bench.passes.gate.mask import masked_attention_by_rows
 from spion_bench.passes.gate.oracle import (
     AttentionFunction,
     GateResult,
@@ -23,18 +26,17 @@ from spion_bench.passes.gate.oracle import (
     check_attention,
 )
 from spion_bench.passes.kernel.csr import bind_csr_pipeline
-from spion_bench.passes.kernel.peers import sliding_window, window_reference
 from spion_bench.passes.synthetic import band_and_stripes
-from spion_bench.suite.cases.case import KernelCase, subject_dtype
-from spion_bench.suite.cases.limits import FORWARD_ONLY
-from spion_bench.suite.methods import METHODS, load_object
+from spion_bench.records import AttentionInfo
+from spion_bench.suite.cases.case import KernelCase
+from spion_bench.suite.implementations import Implementation
+from spion_bench.suite.method import load_object
 
 # A longer case is checked at this length, with the same head width, block size and kind of
 # pattern: the oracle keeps [L, L] scores.
 LONGEST_CHECK = 2048
 
 PlainAttention = Callable[[Tensor, Tensor, Tensor], Tensor]
-Details = dict[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class BoundAttention:
         function: Maps q, k, v to the output.
         scores: Scores per head that the function needs: what its rate is counted on.
         pattern: The block pattern in use (the full one for dense attention), or None.
-        settings: What else a record says about the function.
+        mask: bool ``[L, L]``: the keys of each query, for attention without a block pattern.
+        method: The suite's attention that the function is, or None.
         chosen: Says, after it ran, what the function chose by itself for inputs like those given.
         problem: Why the function does not attend to the pattern, or None; part of the gate.
     """
@@ -53,9 +56,20 @@ class BoundAttention:
     function: PlainAttention
     scores: int
     pattern: BlockPattern | None = None
-    settings: Details = field(default_factory=dict)
-    chosen: Callable[[Tensor, Tensor, Tensor], Details] = lambda q, k, v: {}
+    mask: Tensor | None = None
+    method: Attention | None = None
+    chosen: Callable[[Tensor, Tensor, Tensor], dict[str, str]] = lambda q, k, v: {}
     problem: str | None = None
+
+    def describe(self, q: Tensor, k: Tensor, v: Tensor) -> AttentionInfo:
+        """Return what a record says about the function, after it ran on inputs like these."""
+        if self.method is None:
+            return AttentionInfo(chosen=self.chosen(q, k, v))
+        return AttentionInfo(
+            exact=self.method.capabilities.exact,
+            caveats=list(self.method.caveats),
+            chosen={**self.method.details(), **self.chosen(q, k, v)},
+        )
 
 
 def case_pattern(case: KernelCase, device: str = "cpu") -> BlockPattern:
@@ -65,13 +79,14 @@ def case_pattern(case: KernelCase, device: str = "cpu") -> BlockPattern:
     return band_and_stripes(case.length, case.block_size, case.n_blocks).to(device)
 
 
-def bind(subject: str, case: KernelCase, device: str = "cpu") -> BoundAttention:
-    """Bind an attention subject to the pattern of ``case``, for inputs on ``device``.
+def bind(implementation: Implementation, case: KernelCase, device: str = "cpu") -> BoundAttention:
+    """Bind attention to the pattern of ``case``, for inputs on ``device``.
 
     Raises:
-        UnsupportedError: If the subject cannot compute the case.
+        UnsupportedError: If the implementation cannot compute the case.
     """
-    return ATTENTIONS[subject](case, device)
+    bound: BoundAttention = load_object(implementation.build)(implementation, case, device)
+    return bound
 
 
 def checked_length(case: KernelCase) -> int:
@@ -79,23 +94,28 @@ def checked_length(case: KernelCase) -> int:
     return case.length if case.measures == "passes" else min(case.length, LONGEST_CHECK)
 
 
-def check_subject(subject: str, case: KernelCase, seed: int, device: str = "cpu") -> GateResult:
-    """Run the gate on an attention subject, at the case's shape or a shorter one.
+def check_implementation(
+    implementation: Implementation, case: KernelCase, seed: int, device: str = "cpu"
+) -> GateResult:
+    """Run the gate on an implementation, at the case's shape or a shorter one.
 
-    A case of a GPU is checked with its whole batch in its layout, on the last item: that is where
-    an offset of 32 bits would overflow. Where products of float32 may be TF32, the budget is that
-    of float16, which has as many bits.
+    Pattern operators and limits are not checked here: the tests compare operators bit for bit. A
+    case of a GPU is checked with its whole batch in its layout, on the last item: that is where an
+    offset of 32 bits would overflow. Where products of float32 may be TF32, the budget is that of
+    float16, which has as many bits.
 
     Raises:
-        UnsupportedError: If the subject cannot compute the case.
+        UnsupportedError: If the implementation cannot compute the case.
     """
+    if implementation.operator != "attention":
+        return GateResult([], None)
     checked = replace(case, length=checked_length(case))
-    bound = bind(subject, checked, device)
+    bound = bind(implementation, checked, device)
     if bound.problem is not None:
-        return GateResult({}, bound.problem)
+        return GateResult([], bound.problem)
     shape = GateShape(checked.heads, checked.length, checked.head_dim, masked=False)
     dtype: torch.dtype = (
-        torch.float16 if case.tf32 else getattr(torch, subject_dtype(case, subject))
+        torch.float16 if case.tf32 else getattr(torch, implementation.computes_in(case))
     )
     function = _through_float32(bound.function) if case.tf32 else bound.function
     if case.measures == "passes":
@@ -104,9 +124,9 @@ def check_subject(subject: str, case: KernelCase, seed: int, device: str = "cpu"
     def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return function(q, k, v)
 
-    forward_only = subject in FORWARD_ONLY
+    forward_only = implementation.forward_only
     if bound.pattern is None:
-        reference: AttentionFunction = partial(_windowed, width=checked.window)
+        reference: AttentionFunction = partial(_masked, bound.mask)
         return check_against(
             attend,
             reference,
@@ -129,8 +149,101 @@ def check_subject(subject: str, case: KernelCase, seed: int, device: str = "cpu"
     )
 
 
-def _windowed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, width: int) -> Tensor:
-    return window_reference(q, k, v, width=width)
+def bind_blocks(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
+    """Bind ``block_attention``, fused or as the pipeline, to the case's blocks.
+
+    Raises:
+        UnavailableError: If the CUDA kernels cannot be built here.
+        UnsupportedError: If the operator refuses the dtype.
+    """
+    if device == "cuda":
+        try:
+            library.load("cuda")
+        except library.BuildError as error:
+            raise UnavailableError(str(error)) from error
+    bound = _on_blocks(implementation, case, device)
+    _require_dtype(bound.function, case, implementation.computes_in(case), device)
+    return bound
+
+
+def bind_flex(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
+    """Bind FlexAttention to the case's blocks."""
+    bound = _on_blocks(implementation, case, device)
+    assert bound.pattern is not None
+    return replace(bound, problem=mask_problem(bound.pattern))
+
+
+def bind_csr(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
+    """Bind the pipeline on element-wise CSR to the case's blocks."""
+    pattern = case_pattern(case, device)
+    attend = bind_csr_pipeline(pattern, getattr(torch, implementation.computes_in(case)))
+    return BoundAttention(attend, _kept_scores(pattern), pattern)
+
+
+def bind_dense(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
+    """Bind dense attention, which ignores the case's pattern."""
+    method = _method(implementation, case)
+    full = BlockPattern.full(case.length, case.block_size)
+    chosen = _sdpa_backend if implementation.method == "dense_sdpa" else lambda q, k, v: {}
+    return BoundAttention(method, case.length**2, full, method=method, chosen=chosen)
+
+
+def bind_window(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
+    """Bind a window of tokens that is as dense as the case's pattern."""
+    method = _method(implementation, case)
+    mask = method.token_mask(case.length, 1)
+    return BoundAttention(method, method.n_scores(case.length, 1), mask=mask, method=method)
+
+
+def mask_problem(pattern: BlockPattern) -> str | None:
+    """Return where FlexAttention's mask is not the pattern, in its lists or ``mask_mod``."""
+    mask = load_object("baselines.flex.attention:flex_block_mask")(pattern)
+    kept, size = pattern.to_mask(), pattern.block_size
+    if not torch.equal(mask.to_dense()[0, 0].bool(), kept):
+        return "the block lists of FlexAttention's mask are not the pattern"
+    for offset in (0, size - 1):  # first and last token of every block
+        place = torch.arange(pattern.nb, device=pattern.device) * size + offset
+        if not torch.equal(mask.mask_mod(0, 0, place[:, None], place[None, :]), kept):
+            return "mask_mod of FlexAttention's mask is not the pattern"
+    return None
+
+
+def _method(
+    implementation: Implementation, case: KernelCase, pattern: BlockPattern | None = None
+) -> Attention:
+    info = implementation.info(case)
+    return build_attention(info, layer=0, pruned="minus_inf", pattern=pattern)
+
+
+def _on_blocks(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
+    pattern = case_pattern(case, device)
+    method = _method(implementation, case, pattern)
+    return BoundAttention(method, _kept_scores(pattern), pattern, method=method)
+
+
+def _kept_scores(pattern: BlockPattern) -> int:
+    return pattern.nnzb * pattern.block_size**2
+
+
+def _require_dtype(attend: PlainAttention, case: KernelCase, dtype: str, device: str) -> None:
+    """Raise UnsupportedError if the operator refuses the dtype."""
+    if dtype in ("float32", "float64"):
+        return
+    q = torch.zeros(1, 1, case.length, case.head_dim, dtype=getattr(torch, dtype), device=device)
+    try:
+        attend(q, q, q)
+    except ValueError as error:
+        raise UnsupportedError(str(error)) from error
+
+
+def _sdpa_backend(q: Tensor, k: Tensor, v: Tensor) -> dict[str, str]:
+    return {"sdpa_backend": SDPBackend(torch._fused_sdp_choice(q, k, v)).name}
+
+
+def _masked(
+    mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None
+) -> Tensor:
+    return masked_attention_by_rows(q, k, v, mask, key_padding_mask)
 
 
 def _through_float32(function: PlainAttention) -> PlainAttention:
@@ -147,107 +260,3 @@ def _in_last_item(function: PlainAttention, batch: int) -> PlainAttention:
         return function(q, k, v)[-1:]
 
     return attend
-
-
-def _block_sparse(case: KernelCase, device: str, implementation: Implementation) -> BoundAttention:
-    if device == "cuda":
-        try:
-            library.load("cuda")
-        except library.BuildError as error:
-            raise UnsupportedError(str(error)) from error
-    pattern = case_pattern(case, device)
-
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return block_attention(q, k, v, pattern, pruned="minus_inf", implementation=implementation)
-
-    _require_dtype(attend, case, device)
-    return BoundAttention(attend, _kept_scores(pattern), pattern)
-
-
-def _kept_scores(pattern: BlockPattern) -> int:
-    return pattern.nnzb * pattern.block_size**2
-
-
-def _require_dtype(attend: PlainAttention, case: KernelCase, device: str) -> None:
-    """Raise UnsupportedError if the operator refuses the case's dtype."""
-    if case.dtype in ("float32", "float64"):
-        return
-    dtype = getattr(torch, case.dtype)
-    q = torch.zeros(1, 1, case.length, case.head_dim, dtype=dtype, device=device)
-    try:
-        attend(q, q, q)
-    except ValueError as error:
-        raise UnsupportedError(str(error)) from error
-
-
-def _float32_twin(case: KernelCase, device: str) -> BoundAttention:
-    return _block_sparse(replace(case, dtype="float32"), device, "fused")
-
-
-def _csr_pipeline(case: KernelCase, device: str) -> BoundAttention:
-    pattern = case_pattern(case, device)
-    attend = bind_csr_pipeline(pattern, getattr(torch, case.dtype))
-    return BoundAttention(attend, _kept_scores(pattern), pattern)
-
-
-def _dense(
-    case: KernelCase,
-    attend: PlainAttention,
-    chosen: Callable[[Tensor, Tensor, Tensor], Details] = lambda q, k, v: {},
-) -> BoundAttention:
-    full = BlockPattern.full(case.length, case.block_size)
-    return BoundAttention(attend, case.length**2, full, chosen=chosen)
-
-
-def _dense_sdpa(case: KernelCase, device: str) -> BoundAttention:
-    return _dense(case, dense_attention, _sdpa_backend)
-
-
-def _sdpa_backend(q: Tensor, k: Tensor, v: Tensor) -> Details:
-    return {"sdpa_backend": SDPBackend(torch._fused_sdp_choice(q, k, v)).name}
-
-
-def _dense_method(case: KernelCase, device: str, method: str) -> BoundAttention:
-    attention = load_object(METHODS[method].factory)()
-    return _dense(case, attention, lambda q, k, v: attention.details())
-
-
-def _flex(case: KernelCase, device: str) -> BoundAttention:
-    pattern = case_pattern(case, device)
-    flex = load_object(METHODS["flex"].factory)(pruned="minus_inf", pattern=pattern)
-    return BoundAttention(flex, _kept_scores(pattern), pattern, problem=mask_problem(pattern))
-
-
-def mask_problem(pattern: BlockPattern) -> str | None:
-    """Return where FlexAttention's mask is not the pattern, in its lists or ``mask_mod``."""
-    mask = load_object("baselines.flex:flex_block_mask")(pattern)
-    kept, size = pattern.to_mask(), pattern.block_size
-    if not torch.equal(mask.to_dense()[0, 0].bool(), kept):
-        return "the block lists of FlexAttention's mask are not the pattern"
-    for offset in (0, size - 1):  # first and last token of every block
-        place = torch.arange(pattern.nb, device=pattern.device) * size + offset
-        if not torch.equal(mask.mask_mod(0, 0, place[:, None], place[None, :]), kept):
-            return "mask_mod of FlexAttention's mask is not the pattern"
-    return None
-
-
-def _window(case: KernelCase, device: str) -> BoundAttention:
-    width = case.window
-    attend = sliding_window(case.length, width=width, chunk=case.block_size, device=device)
-    scores = case.length * (2 * width + 1) - width * (width + 1)
-    return BoundAttention(attend, scores, settings={"window": width})
-
-
-ATTENTIONS: dict[str, Callable[[KernelCase, str], BoundAttention]] = {
-    "block_attention": partial(_block_sparse, implementation="fused"),
-    "block_attention_float32": _float32_twin,
-    "pipeline": partial(_block_sparse, implementation="pipeline"),
-    "csr_pipeline": _csr_pipeline,
-    "dense_sdpa": _dense_sdpa,
-    "dense_sdpa_forward": _dense_sdpa,
-    "dense_eager": partial(_dense_method, method="dense_eager"),
-    "dense_xformers": partial(_dense_method, method="xformers_fmha"),
-    "flex": _flex,
-    "flex_forward": _flex,
-    "sliding_window": _window,
-}

@@ -14,59 +14,47 @@ from spion_bench.measure.memory import (
     release_free_heap,
     resident_bytes,
 )
-from spion_bench.model.attention import UnsupportedError
-from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.kernel import subjects as kernel_subjects
-from spion_bench.passes.kernel.session import check_kernel, kernel_outcome
-from spion_bench.passes.kernel.subjects import Setting
-from spion_bench.run.messages import Job, Outcome
-from spion_bench.suite.cases import find_case
+from spion_bench.model.attention import UnavailableError, UnsupportedError
+from spion_bench.passes.kernel.prepared import Prepared
+from spion_bench.records import Metric
+from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.metrics import single
 
 OUTPUTS = 4  # the output and the gradients of q, k and v, all of one size
+METHOD = "VmHWM above the resident size before the pass, malloc tuned to free at once"
 
 
-class KernelMemorySession:
-    """A subject made ready on a case; ``measure`` frames one pass."""
+def check_memory(device: str) -> None:
+    """Raise unless peak memory of a kernel case can be measured.
 
-    def __init__(self, job: Job) -> None:
-        cell = job.cell
-        assert cell.case is not None, "a kernel cell names a case"
-        if cell.device != "cpu":
-            raise UnsupportedError("peak memory of kernel cases is measured on the CPU only")
-        if problem := clear_refs_problem():
-            raise UnsupportedError(problem)
-        self._cell = cell
-        self._case = find_case(cell.case)
-        self._prepared = kernel_subjects.prepare(cell.method, self._case, cell.seed)
-        self._peaks: list[int] = []
+    Raises:
+        UnsupportedError: On any device but the CPU.
+        UnavailableError: If this system does not let a process reset its high-water mark.
+    """
+    if device != "cpu":
+        raise UnsupportedError("peak memory of kernel cases is measured on the CPU only")
+    if problem := clear_refs_problem():
+        raise UnavailableError(problem)
 
-    def check(self) -> GateResult:
-        """Run the gate; it also loads every library that the pass needs."""
-        return check_kernel(self._cell.method, self._case, self._cell.seed)
 
-    def measure(self) -> None:
-        """Frame one pass."""
-        release_free_heap()
-        meter = CpuPeakMeter(resident_bytes())
-        meter.reset()
-        self._prepared.calls["forward_backward_ms"]()
-        self._peaks.append(meter.peak_bytes())
+def frame_pass(prepared: Prepared) -> int:
+    """Return the peak bytes of one forward and backward pass."""
+    release_free_heap()
+    meter = CpuPeakMeter(resident_bytes())
+    meter.reset()
+    prepared.calls["forward_backward_ms"]()
+    return meter.peak_bytes()
 
-    def outcome(self) -> Outcome:
-        """Return what was measured."""
-        case = self._case
-        output_bytes = OUTPUTS * case.batch * case.heads * case.length * case.head_dim * 4
-        peak = max(self._peaks)
-        metrics = {
-            "forward_backward_peak_bytes": single("forward_backward_peak_bytes", peak),
-            "workspace_bytes": single("workspace_bytes", max(0, peak - output_bytes)),
-        }
-        settings: dict[str, Setting] = {
-            "threads": self._cell.threads,
-            "output_bytes": output_bytes,
-            "memory_method": (
-                "VmHWM above the resident size before the pass, malloc tuned to free at once"
-            ),
-        }
-        return kernel_outcome(self._cell.method, case, self._prepared, metrics, settings)
+
+def output_bytes(case: KernelCase) -> int:
+    """Return the bytes of the output and the gradients, in float32."""
+    return OUTPUTS * case.batch * case.heads * case.length * case.head_dim * 4
+
+
+def memory_metrics(case: KernelCase, peaks: list[int]) -> dict[str, Metric]:
+    """Return the peak of all framed passes, and the workspace in it."""
+    peak = max(peaks)
+    return {
+        "forward_backward_peak_bytes": single("forward_backward_peak_bytes", peak),
+        "workspace_bytes": single("workspace_bytes", max(0, peak - output_bytes(case))),
+    }

@@ -1,36 +1,31 @@
-"""What the GPU model says about a kernel case, as metrics beside the measured ones."""
+"""What the GPU model says about a kernel case, as metrics next to the measured ones."""
 
 from __future__ import annotations
 
 from spion_bench.gpu_model.devices import DRIVER_NAMES, PRECISIONS
 from spion_bench.gpu_model.predict import METHODS, PASSES, predict
-from spion_bench.gpu_model.work import Shape
 from spion_bench.records import Metric
 from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.metrics import single
 
 
-def modelled_metrics(case: KernelCase, subject: str, gpu: str) -> dict[str, Metric]:
+def modelled_metrics(case: KernelCase, implementation: str, gpu: str) -> dict[str, Metric]:
     """Return floors, expected times and their ranges: modelled, not measured.
 
-    Empty where there is no model: for a subject, a way of computing products or a GPU that
-    ``measure.gpu_model`` does not know.
+    Empty where there is no model: for an implementation, a way of computing products or a GPU that
+    ``gpu_model`` does not know.
 
     Args:
         case: The case.
-        subject: One of its subjects.
+        implementation: Name of one of its implementations.
         gpu: What the GPU's driver calls it.
     """
-    device = DRIVER_NAMES.get(gpu)
-    precision = next((p for p in PRECISIONS.values() if p.label == case.products), None)
-    if device is None or precision is None or subject not in METHODS:
+    device, precision = DRIVER_NAMES.get(gpu), PRECISIONS.get(case.precision)
+    if device is None or precision is None or implementation not in METHODS:
         return {}
-    shape = Shape(
-        case.batch, case.heads, case.length, case.head_dim, case.block_size, case.n_blocks
-    )
     found: dict[str, Metric] = {}
     for pass_ in PASSES:
-        row = predict(device, subject, pass_, precision, shape)
+        row = predict(device, implementation, pass_, precision, case.shape)
         low, high = 1e3 * row.low_s, 1e3 * row.high_s
         name = f"{pass_}_expected_ms"
         found[name] = single(name, 1e3 * row.expected_s, low=low, high=high)

@@ -1,46 +1,90 @@
-"""The kernel pass: one operator on one kernel case, forward and backward."""
+"""The kernel pass: one implementation of an operator on one kernel case."""
 
 from __future__ import annotations
 
 import torch
 
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.kernel import subjects as kernel_subjects
-from spion_bench.passes.kernel.attention import ATTENTIONS, check_subject, checked_length
+from spion_bench.passes.kernel.attention import check_implementation, checked_length
+from spion_bench.passes.kernel.implementations import prepare
+from spion_bench.passes.kernel.memory import (
+    METHOD,
+    check_memory,
+    frame_pass,
+    memory_metrics,
+    output_bytes,
+)
 from spion_bench.passes.kernel.modelled import modelled_metrics
-from spion_bench.passes.kernel.subjects import RATES, Prepared, Setting
+from spion_bench.passes.kernel.prepared import RATES, Prepared
 from spion_bench.passes.kernel.timing import stopwatch
+from spion_bench.passes.session import Job, Tell
 from spion_bench.passes.synthetic import BAND_AND_STRIPES
-from spion_bench.records import MethodInfo, Metric, PatternInfo
-from spion_bench.run.messages import Job, Outcome
+from spion_bench.records import KernelCell, Measurement, Metric, PatternInfo
+from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.cases.case import KernelCase
+from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.metrics import sampled
 
 
 class KernelSession:
-    """A subject made ready on a case; ``measure`` is called once per round."""
+    """An implementation made ready on a case; ``measure`` is called once per round.
 
-    def __init__(self, job: Job) -> None:
+    Raises:
+        UnsupportedError: If it cannot compute the case.
+    """
+
+    def __init__(self, job: Job, tell: Tell) -> None:
         cell = job.cell
-        assert cell.case is not None, "a kernel cell names a case"
+        assert isinstance(cell, KernelCell), "the kernel pass runs kernel cells"
         self._cell = cell
         self._case = find_case(cell.case)
+        self._implementation = find_implementation(cell.method.name)
+        self._measures_memory = cell.measures == "memory"
+        if self._measures_memory:
+            check_memory(cell.device)
         self._stopwatch = stopwatch(self._case, cell.device)
-        self._prepared = kernel_subjects.prepare(cell.method, self._case, cell.seed, cell.device)
+        self._prepared = prepare(self._implementation, self._case, cell.seed, cell.device)
         self._samples: dict[str, list[float]] = {}
+        self._peaks: list[int] = []
 
     def check(self) -> GateResult:
         """Run the gate on the case's shape, or on a shorter one if the case is long."""
-        return check_kernel(self._cell.method, self._case, self._cell.seed, self._cell.device)
+        cell = self._cell
+        return check_implementation(self._implementation, self._case, cell.seed, cell.device)
 
     def measure(self) -> None:
-        """Take this round's samples of every timed call."""
-        for name, samples in self._stopwatch.turn(self._prepared, self._cell.measure).items():
+        """Take this round's samples of every timed call, or frame one pass."""
+        if self._measures_memory:
+            self._peaks.append(frame_pass(self._prepared))
+            return
+        settings = self._cell.measure or MeasureSettings()
+        for name, samples in self._stopwatch.turn(self._prepared, settings).items():
             self._samples.setdefault(name, []).extend(samples)
 
-    def outcome(self) -> Outcome:
-        """Return what was measured, and beside it what the GPU model says."""
+    def result(self) -> Measurement:
+        """Return what was measured, and what the GPU model says of it."""
+        case, prepared = self._case, self._prepared
+        is_attention = self._implementation.operator == "attention"
+        extra = dict(prepared.extra)
+        if self._measures_memory:
+            metrics = memory_metrics(case, self._peaks)
+            extra["output_bytes"] = output_bytes(case)
+        else:
+            metrics = self._times_and_rates()
+        return Measurement(
+            status="ok",
+            attention=prepared.attention() if prepared.attention else None,
+            metrics=metrics,
+            gate_length=checked_length(case) if is_attention else None,
+            pattern=_pattern_info(case, prepared),
+            clocks=self._stopwatch.clocks(),
+            cuda_timing=self._stopwatch.timing(),
+            memory_method=METHOD if self._measures_memory else None,
+            extra=extra,
+        )
+
+    def _times_and_rates(self) -> dict[str, Metric]:
         metrics = {name: sampled(name, samples) for name, samples in self._samples.items()}
         for name, flops in self._prepared.flops.items():
             metrics[RATES[name]] = self._rate(RATES[name], name, flops)
@@ -48,50 +92,12 @@ class KernelSession:
             metrics["bandwidth"] = self._rate("bandwidth", name, moved)
         if self._cell.device == "cuda":
             gpu = torch.cuda.get_device_name()
-            metrics |= modelled_metrics(self._case, self._cell.method, gpu)
-        settings = {"warmup_s": self._cell.measure.warmup_s, **self._stopwatch.settings()}
-        return kernel_outcome(self._cell.method, self._case, self._prepared, metrics, settings)
+            metrics |= modelled_metrics(self._case, self._implementation.name, gpu)
+        return metrics
 
     def _rate(self, name: str, call: str, amount: int) -> Metric:
         """Return ``amount`` over the call's times, in billions per second."""
         return sampled(name, [amount / (ms * 1e6) for ms in self._samples[call]])
-
-
-def check_kernel(subject: str, case: KernelCase, seed: int, device: str = "cpu") -> GateResult:
-    """Run the gate on a subject.
-
-    Attention is compared with its oracle. Pattern operators are not: the tests compare them bit
-    for bit.
-    """
-    if subject not in ATTENTIONS:
-        return GateResult({}, None)
-    return check_subject(subject, case, seed, device)
-
-
-def kernel_outcome(
-    subject: str,
-    case: KernelCase,
-    prepared: Prepared,
-    metrics: dict[str, Metric],
-    settings: dict[str, Setting],
-) -> Outcome:
-    """Return the outcome of a measured kernel cell."""
-    checked: dict[str, Setting] = {}
-    if subject in ATTENTIONS:
-        checked["gate_length"] = checked_length(case)
-    return Outcome(
-        status="ok",
-        method=MethodInfo(name=subject, parameters={"pruned": "minus_inf"}),
-        metrics=metrics,
-        pattern=_pattern_info(case, prepared),
-        settings={
-            **case.settings(),
-            **prepared.settings,
-            **prepared.chosen(),
-            **checked,
-            **settings,
-        },
-    )
 
 
 def _pattern_info(case: KernelCase, prepared: Prepared) -> PatternInfo | None:

@@ -1,4 +1,4 @@
-"""How a kernel cell takes its samples: by the CPU's clock, or on a GPU by events beside its clocks.
+"""How a kernel cell takes its samples: by the CPU's clock, or on a GPU by events and its clocks.
 
 On a GPU each call is timed with L2 cleared before it. Where the passes of a training step are
 measured, it is timed with L2 warm as well, under a name of its own (``forward_warm_ms``).
@@ -13,10 +13,11 @@ import torch
 from spion_bench.measure.clock import sample_ms, warm_up
 from spion_bench.measure.cuda_clock import L2, CudaTimer
 from spion_bench.measure.nvml import ClockLog
-from spion_bench.model.attention import UnsupportedError
-from spion_bench.passes.kernel.subjects import Prepared, Setting
+from spion_bench.model.attention import UnavailableError, UnsupportedError
+from spion_bench.passes.kernel.prepared import Prepared
+from spion_bench.records import Clocks, CudaTiming
+from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases.case import KernelCase
-from spion_bench.suite.profile import MeasureSettings
 
 Samples = dict[str, list[float]]
 
@@ -27,8 +28,11 @@ class Stopwatch(Protocol):
     def turn(self, prepared: Prepared, settings: MeasureSettings) -> Samples:
         """Return new samples of every timed call, by metric name."""
 
-    def settings(self) -> dict[str, Setting]:
-        """Return what a record says about how they were taken."""
+    def timing(self) -> CudaTiming | None:
+        """Return how they were taken, on a GPU."""
+
+    def clocks(self) -> Clocks | None:
+        """Return the GPU's clocks meanwhile."""
 
 
 class CpuStopwatch:
@@ -44,9 +48,11 @@ class CpuStopwatch:
             )
         return samples
 
-    def settings(self) -> dict[str, Setting]:
-        """Return nothing: the clock is the CPU's."""
-        return {}
+    def timing(self) -> None:
+        """Return None: the clock is the CPU's."""
+
+    def clocks(self) -> None:
+        """Return None: there is no GPU."""
 
 
 class GpuStopwatch:
@@ -87,16 +93,18 @@ class GpuStopwatch:
                 self._clocks.read()
         return samples
 
-    def settings(self) -> dict[str, Setting]:
-        """Return how the samples were taken, and the clocks meanwhile."""
-        return {
-            "timer": "CUDA events",
-            "l2": ", ".join(self._l2),
-            "l2_bytes": self._timer.l2_bytes,
-            "flush_bytes": self._timer.flush_bytes,
-            "host_bound": " ".join(sorted(self._timer.host_bound)),
-            **self._clocks.settings(),
-        }
+    def timing(self) -> CudaTiming:
+        """Return how the samples were taken."""
+        return CudaTiming(
+            l2=list(self._l2),
+            l2_bytes=self._timer.l2_bytes,
+            flush_bytes=self._timer.flush_bytes,
+            host_bound=sorted(self._timer.host_bound),
+        )
+
+    def clocks(self) -> Clocks:
+        """Return the GPU's clocks meanwhile."""
+        return self._clocks.clocks()
 
 
 def metric_name(call: str, l2: L2) -> str:
@@ -108,13 +116,14 @@ def stopwatch(case: KernelCase, device: str) -> Stopwatch:
     """Return what times the calls of a case, and set up the device for it.
 
     Raises:
-        UnsupportedError: If the device is not there, or the case is for another one.
+        UnavailableError: If the device is not there.
+        UnsupportedError: If the case is for a different one.
     """
     if case.device not in (None, device):
         raise UnsupportedError(f"{case.name} is a case for {case.device}; this run is on {device}")
     if device == "cpu":
         return CpuStopwatch()
     if not torch.cuda.is_available():
-        raise UnsupportedError(f"no CUDA device is available to torch {torch.__version__}")
+        raise UnavailableError(f"no CUDA device is available to torch {torch.__version__}")
     torch.set_float32_matmul_precision("high" if case.tf32 else "highest")
     return GpuStopwatch(("cold", "warm") if case.measures == "passes" else ("cold",))

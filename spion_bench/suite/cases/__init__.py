@@ -1,7 +1,7 @@
 """Every kernel case, declared once; the kernel pass, pytest-benchmark and asv all read it.
 
-A case states shapes and data; a subject is something that computes it. Cases with a given pattern
-are attention cases, the others are pattern-generation cases. Nothing here imports torch.
+A case states shapes and data; ``suite.implementations`` are what computes it. Cases with a given
+pattern are attention cases, the others are pattern-generation cases. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.cases.gpu import GPU_CASES
 from spion_bench.suite.cases.sweeps import SWEEP_CASES
 
-ATTENTION_SUBJECTS = ("block_attention", "pipeline", "dense_sdpa")
-PATTERN_SUBJECTS = ("generate_pattern", "flood_fill", "python_walk")
+ATTENTION = ("block_attention", "pipeline", "dense_sdpa")
+PATTERN = ("generate_pattern", "flood_fill", "python_walk")
 
 CASES: dict[str, KernelCase] = {
     case.name: case
@@ -26,7 +26,7 @@ CASES: dict[str, KernelCase] = {
             block_size=64,
             density=0.04,
             dtype="float32",
-            subjects=ATTENTION_SUBJECTS,
+            implementations=ATTENTION,
             reason="the longest published length (text, retrieval) with the published head width",
         ),
         KernelCase(
@@ -38,7 +38,7 @@ CASES: dict[str, KernelCase] = {
             block_size=32,
             density=0.2,
             dtype="float32",
-            subjects=ATTENTION_SUBJECTS,
+            implementations=ATTENTION,
             reason="small enough for tests and for a first look",
         ),
         KernelCase(
@@ -50,7 +50,7 @@ CASES: dict[str, KernelCase] = {
             block_size=64,
             density=None,
             dtype="float32",
-            subjects=PATTERN_SUBJECTS,
+            implementations=PATTERN,
             reason="pattern generation from a given map at the longest published length",
         ),
         KernelCase(
@@ -62,7 +62,7 @@ CASES: dict[str, KernelCase] = {
             block_size=32,
             density=None,
             dtype="float32",
-            subjects=PATTERN_SUBJECTS,
+            implementations=PATTERN,
             reason="small enough for tests and for a first look",
         ),
         *SWEEP_CASES,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-PatternKind = Literal["band+stripes", "band"]
-Quantity = Literal["time", "passes", "memory"]
-
-FLOAT32_TWIN = "_float32"
-"""Ending of the subjects that compute a case of another dtype in float32."""
+from spion_bench.records import KernelShape
+from spion_bench.records.schema import PatternKind, Quantity
 
 
 @dataclass(frozen=True)
 class KernelCase:
-    """One shape on which subjects are compared.
+    """One shape on which implementations are compared.
 
     Attributes:
         name: Unique name of the case.
@@ -22,21 +19,22 @@ class KernelCase:
         heads: Number of heads H.
         length: Sequence length L in tokens.
         head_dim: Width of a head D.
-        block_size: Side of a block S in tokens.
+        block_size: Tokens in a block.
         density: Share of kept blocks of the ``band+stripes`` pattern; None if the pattern is a
             band, or if the case has no given pattern because it generates one.
         dtype: Name of the torch dtype of the inputs.
-        subjects: Names of ``kernel_subjects.SUBJECTS`` that compute the case.
+        implementations: Names of the ``suite.implementations`` that compute the case.
         reason: Why the case exists.
-        pattern: ``"band"``: the diagonal and its two neighbours, three blocks per row.
+        pattern: The kind of its given pattern. ``"band"``: the diagonal and its two neighbours,
+            three blocks per row.
         threads: CPU threads of the case, or None for those of the run.
-        measures: The subjects' time; the times of the forward and the backward pass apart, as a
-            training step on a GPU has them; or their peak memory.
+        measures: The implementations' time; the times of the forward and the backward pass apart,
+            as a training step on a GPU has them; or their peak memory.
         sweeps: The sweeps of the report's kernel page that the case is a point of.
         device: The device type that the case is for, or None for any.
-        tasks: The tasks at whose published shape the case is, for the record.
-        products: How the GPU model and the suite's CUDA kernels compute products, for the record.
-        tf32: Whether torch is told that it may use TF32 for products of float32.
+        tasks: The tasks at whose published shape the case is.
+        precision: How products are computed, as the GPU model names it; "" where that is open.
+        tf32: Whether torch may use TF32 for products of float32.
     """
 
     name: str
@@ -47,15 +45,15 @@ class KernelCase:
     block_size: int
     density: float | None
     dtype: str
-    subjects: tuple[str, ...]
+    implementations: tuple[str, ...]
     reason: str
     pattern: PatternKind = "band+stripes"
     threads: int | None = None
     measures: Quantity = "time"
     sweeps: tuple[str, ...] = ()
     device: str | None = None
-    tasks: str = ""
-    products: str = ""
+    tasks: tuple[str, ...] = ()
+    precision: str = ""
     tf32: bool = False
 
     @property
@@ -78,31 +76,35 @@ class KernelCase:
         return max(self.nb, round(self.density * self.nb * self.nb))
 
     @property
+    def shape(self) -> KernelShape:
+        """The case's shape, as records state it."""
+        return KernelShape(
+            batch=self.batch,
+            heads=self.heads,
+            length=self.length,
+            head_dim=self.head_dim,
+            block_size=self.block_size,
+            n_blocks=self.n_blocks if self.has_pattern else None,
+        )
+
+    @property
     def window(self) -> int:
-        """Neighbours per side of the token window that is as dense as the case's pattern."""
+        """Tokens of the window that is as dense as the case's pattern; even."""
         tokens_per_row = self.n_blocks * self.block_size / self.nb
-        return max(1, round((tokens_per_row - 1) / 2))
+        return 2 * max(1, round((tokens_per_row - 1) / 2))
 
-    def settings(self) -> dict[str, str | int | float | bool | None]:
-        """Return what a record says about the case."""
-        shape: dict[str, str | int | float | bool | None] = {
-            "B": self.batch,
-            "H": self.heads,
-            "L": self.length,
-            "D": self.head_dim,
-            "block_size": self.block_size,
-        }
-        named = {
-            "sweeps": " ".join(self.sweeps),
+    def cell_fields(self) -> dict[str, Any]:
+        """Return what a cell of this case states about it, by field of ``KernelCell``."""
+        return {
+            "case": self.name,
+            "shape": self.shape,
+            "pattern": self.pattern if self.has_pattern else None,
+            "measures": self.measures,
+            "sweeps": self.sweeps,
             "tasks": self.tasks,
-            "products": self.products,
+            "precision": self.precision,
+            "tf32": self.tf32,
         }
-        return shape | {name: words for name, words in named.items() if words}
-
-
-def subject_dtype(case: KernelCase, subject: str) -> str:
-    """Return the name of the torch dtype in which ``subject`` computes ``case``."""
-    return "float32" if subject.endswith(FLOAT32_TWIN) else case.dtype
 
 
 def attention_flops(
@@ -122,7 +124,7 @@ def attention_flops(
         batch: Batch size.
         heads: Number of heads.
         head_dim: Width of a head D.
-        scores: Scores per head: ``L * L``, or ``nnzb * S * S`` for a block pattern.
+        scores: Scores per head: ``L * L``, or ``nnzb * block_size ** 2`` for a block pattern.
         backward: Whether to count the backward pass too.
     """
     per_score = 14 if backward else 4

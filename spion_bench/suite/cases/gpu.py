@@ -8,43 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spion_bench.gpu_model.devices import HALF, PRECISIONS, TF32, Precision
-from spion_bench.gpu_model.tables import same_shapes, task_shapes
-from spion_bench.gpu_model.work import Shape
+from spion_bench.records import KernelShape
 from spion_bench.suite.cases.case import KernelCase
+from spion_bench.suite.shapes import same_shapes, task_shapes
 
-GPU_SUBJECTS = (
+GPU_IMPLEMENTATIONS = (
     *("block_attention", "pipeline"),
     *("flex", "csr_pipeline", "dense_sdpa", "dense_xformers"),
 )
 GPU_SWEEP = "tasks"
 """What the report's kernel page calls the table."""
 
+PRECISIONS = {"16bit": "float16", "tf32": "float32", "3xtf32": "float32"}
+"""How products are computed, as the GPU model names it -> the torch dtype of the inputs."""
 
-def _case(task: str, tasks: str, shape: Shape, precision: Precision) -> KernelCase:
+
+def _case(task: str, tasks: tuple[str, ...], shape: KernelShape, precision: str) -> KernelCase:
     return KernelCase(
-        name=f"gpu_{task}_{precision.name}",
+        name=f"gpu_{task}_{precision}",
         batch=shape.batch,
         heads=shape.heads,
         length=shape.length,
         head_dim=shape.head_dim,
         block_size=shape.block_size,
         density=shape.density,
-        dtype="float16" if precision is HALF else "float32",
-        subjects=GPU_SUBJECTS,
-        reason=f"one layer of a training step at the published shape of {tasks}",
+        dtype=PRECISIONS[precision],
+        implementations=GPU_IMPLEMENTATIONS,
+        reason=f"one layer of a training step at the published shape of {', '.join(tasks)}",
         measures="passes",
         sweeps=(GPU_SWEEP,),
         device="cuda",
         tasks=tasks,
-        products=precision.label,
-        tf32=precision is TF32,
+        precision=precision,
+        tf32=precision == "tf32",
     )
 
 
 def _cases() -> Iterator[KernelCase]:
     shapes, tasks = task_shapes(), same_shapes()
-    for precision in PRECISIONS.values():
+    for precision in PRECISIONS:
         for task, names in tasks.items():
             yield _case(task, names, shapes[task], precision)
 

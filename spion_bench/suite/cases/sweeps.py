@@ -1,6 +1,6 @@
 """The CPU's cases of the ``kernels`` profile: one factor at a time around one base case.
 
-Beside the sweeps stand the cases whose ratios are the kernels' goals: rates on a band of three
+Next to the sweeps stand the cases whose ratios are the kernels' goals: rates on a band of three
 blocks per row, speed-ups over dense attention, and so on. A case names the sweeps it belongs to;
 the report finds its figures by these names and by the shapes. Nothing here imports torch.
 """
@@ -15,7 +15,7 @@ from spion_bench.suite.cases.case import KernelCase
 SPARSE = ("block_attention", "pipeline")
 WITH_DENSE = (*SPARSE, "dense_sdpa")
 WITH_FLEX = (*WITH_DENSE, "flex_forward")
-EVERYBODY = (*SPARSE, "dense_sdpa", "dense_eager", "flex_forward", "sliding_window")
+EVERY = (*SPARSE, "dense_sdpa", "dense_eager", "flex_forward", "sliding_window")
 RATED = (*SPARSE, "flex_forward", "sgemm")
 
 BASE = KernelCase(
@@ -27,7 +27,7 @@ BASE = KernelCase(
     block_size=64,
     density=0.04,
     dtype="float32",
-    subjects=(*EVERYBODY, "sgemm", "memory_copy"),
+    implementations=(*EVERY, "sgemm", "memory_copy"),
     reason="the centre of all sweeps",
     sweeps=("base", "length", "head_dim", "block_size", "density", "heads"),
     device="cpu",
@@ -35,22 +35,22 @@ BASE = KernelCase(
 
 
 def _case(
-    name: str, sweeps: str, subjects: tuple[str, ...], reason: str, **changes: Any
+    name: str, sweeps: str, implementations: tuple[str, ...], reason: str, **changes: Any
 ) -> KernelCase:
     """Return the base case with a name of its own and some fields changed."""
     return replace(
         BASE,
         name=f"sweep_{name}",
         sweeps=tuple(sweeps.split()),
-        subjects=subjects,
+        implementations=implementations,
         reason=reason,
         **changes,
     )
 
 
-def _band(name: str, sweeps: str, subjects: tuple[str, ...], **changes: Any) -> KernelCase:
+def _band(name: str, sweeps: str, implementations: tuple[str, ...], **changes: Any) -> KernelCase:
     reason = "three blocks per row, on which rates and times per block are counted"
-    return _case(name, sweeps, subjects, reason, density=None, pattern="band", **changes)
+    return _case(name, sweeps, implementations, reason, density=None, pattern="band", **changes)
 
 
 LENGTHS = (1024, 2048, 8192, 16384, 32768)
@@ -63,21 +63,18 @@ MEMORY_LENGTHS = (1024, 4096, 16384)
 
 SWEEP_CASES: tuple[KernelCase, ...] = (
     BASE,
+    *(_case(f"L{length}", "length", EVERY, "sequence length", length=length) for length in LENGTHS),
     *(
-        _case(f"L{length}", "length", EVERYBODY, "sequence length", length=length)
-        for length in LENGTHS
+        _case(f"D{head_dim}", "head_dim", names, "width of a head", head_dim=head_dim)
+        for head_dim, names in HEAD_DIMS.items()
     ),
     *(
-        _case(f"D{head_dim}", "head_dim", subjects, "width of a head", head_dim=head_dim)
-        for head_dim, subjects in HEAD_DIMS.items()
+        _case(f"block{size}", "block_size", names, "tokens in a block", block_size=size)
+        for size, names in BLOCK_SIZES.items()
     ),
     *(
-        _case(f"block{size}", "block_size", subjects, "side of a block", block_size=size)
-        for size, subjects in BLOCK_SIZES.items()
-    ),
-    *(
-        _case(f"density{100 * density:g}", "density", subjects, "kept blocks", density=density)
-        for density, subjects in DENSITIES.items()
+        _case(f"density{100 * density:g}", "density", names, "kept blocks", density=density)
+        for density, names in DENSITIES.items()
     ),
     *(
         _case(f"heads{heads}", "heads", WITH_DENSE, "independent attentions B*H", heads=heads)
@@ -109,7 +106,7 @@ SWEEP_CASES: tuple[KernelCase, ...] = (
         "speedup_L16384",
         "speedup",
         WITH_DENSE,
-        "what a density of 1 % is worth; two heads, so that dense attention takes seconds",
+        "what a density of 1 % is worth; two heads: dense attention takes seconds",
         head_dim=32,
         length=16384,
         density=0.01,
@@ -126,7 +123,7 @@ SWEEP_CASES: tuple[KernelCase, ...] = (
         "from_qk",
         "from_qk",
         ("pattern_from_qk", "dense_sdpa_forward"),
-        "pattern generation from q and k beside one dense forward pass",
+        "pattern generation from q and k next to one dense forward pass",
         density=None,
     ),
     *(

@@ -1,0 +1,265 @@
+"""Every implementation of an operator that kernel cases measure, each stated once; no torch.
+
+An implementation is named by what it computes and how. One that is an attention method of the suite
+is built from that method's own entry, with the case's pattern or window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spion_bench.records import MethodInfo
+from spion_bench.records.names import check_name
+from spion_bench.records.schema import Family, Role, Scalar
+from spion_bench.suite.cases.case import KernelCase
+from spion_bench.suite.methods import METHODS
+
+Operator = Literal["attention", "pattern", "matmul", "copy"]
+Scores = Literal["all", "kept", "window"]
+
+_ATTENTION = "spion_bench.passes.kernel.attention"
+_OPERATORS = "spion_bench.passes.kernel.operators"
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One function that computes an operator.
+
+    Attributes:
+        name: What users, records and reports call it.
+        summary: One line.
+        family: See ``records.MethodInfo``, as for ``role`` and ``native``.
+        role: What it is there for.
+        native: Whose kernel it runs.
+        operator: What it computes.
+        build: ``"module:function"``. For attention, called with the implementation, the case and
+            a device it returns a ``BoundAttention``; for other operators, called with the case, a
+            seed and a device, a ``Prepared``.
+        method: Name of the attention method that it is, or None.
+        call: Name of the one call that is timed; "" for attention, whose calls the case decides.
+        scores: The scores that attention computes: all, those of kept blocks, or a window's.
+        stores_scores: Whether attention stores them for its backward pass.
+        forward_only: Whether only its forward pass is measured.
+        dtype: Name of the torch dtype that it computes in, whatever the case's is, or None.
+    """
+
+    name: str
+    summary: str
+    family: Family
+    role: Role
+    native: str
+    operator: Operator
+    build: str
+    method: str | None = None
+    call: str = ""
+    scores: Scores = "kept"
+    stores_scores: bool = False
+    forward_only: bool = False
+    dtype: str | None = None
+
+    def computes_in(self, case: KernelCase) -> str:
+        """Return the name of the torch dtype in which it computes ``case``."""
+        return self.dtype or case.dtype
+
+    def calls(self, case: KernelCase) -> tuple[str, ...]:
+        """Return the names of the calls that are timed on ``case``."""
+        if self.operator != "attention":
+            return (self.call,)
+        if case.measures == "passes":
+            return ("forward_ms", "backward_ms")
+        return ("forward_ms",) if self.forward_only else ("forward_ms", "forward_backward_ms")
+
+    def info(self, case: KernelCase) -> MethodInfo:
+        """Return what a cell of ``case`` states about the implementation."""
+        factory, arguments, variant = self.build, dict[str, Scalar](), None
+        if self.method is not None:
+            method = METHODS[self.method]
+            factory, variant = method.factory, method.variant
+            arguments = {name: argument.value for name, argument in method.arguments.items()}
+        if self.scores == "window":
+            arguments["window"] = case.window
+        return MethodInfo(
+            name=self.name,
+            family=self.family,
+            role=self.role,
+            base=self.method or self.name,
+            summary=self.summary,
+            native=self.native,
+            factory=factory,
+            variant=variant,
+            devices=("cpu", "cuda"),
+            arguments=arguments,
+            origins=dict.fromkeys(arguments, "ours"),
+        )
+
+
+def _of_method(
+    name: str,
+    method: str,
+    build: str,
+    *,
+    summary: str = "",
+    role: Role | None = None,
+    scores: Scores = "kept",
+    stores_scores: bool = False,
+    forward_only: bool = False,
+    dtype: str | None = None,
+) -> Implementation:
+    """Return the implementation that a method of the suite is."""
+    entry = METHODS[method]
+    return Implementation(
+        name=name,
+        summary=summary or entry.summary,
+        family=entry.family,
+        role=role or entry.role,
+        native=entry.native,
+        operator="attention",
+        build=f"{_ATTENTION}:{build}",
+        method=method,
+        scores=scores,
+        stores_scores=stores_scores,
+        forward_only=forward_only,
+        dtype=dtype,
+    )
+
+
+_ATTENTION_IMPLEMENTATIONS = (
+    _of_method(
+        "block_attention",
+        "spion_cf",
+        "bind_blocks",
+        summary="attention over the kept blocks, one fused operator",
+    ),
+    _of_method(
+        "block_attention_float32",
+        "spion_cf",
+        "bind_blocks",
+        summary="block_attention on the same values in float32",
+        role="isolates",
+        dtype="float32",
+    ),
+    _of_method(
+        "pipeline",
+        "spion_cf@pipeline",
+        "bind_blocks",
+        summary="attention over the kept blocks by SDDMM, softmax and SpMM",
+        stores_scores=True,
+    ),
+    Implementation(
+        name="csr_pipeline",
+        summary="the published pipeline on element-wise CSR, through torch's cuSPARSE",
+        family="spion",
+        role="isolates",
+        native="PyTorch",
+        operator="attention",
+        build=f"{_ATTENTION}:bind_csr",
+        stores_scores=True,
+    ),
+    _of_method("dense_sdpa", "dense_sdpa", "bind_dense", scores="all"),
+    _of_method(
+        "dense_sdpa_forward",
+        "dense_sdpa",
+        "bind_dense",
+        summary="the forward pass of dense_sdpa alone",
+        scores="all",
+        forward_only=True,
+    ),
+    _of_method("dense_eager", "dense_eager", "bind_dense", scores="all", stores_scores=True),
+    _of_method("dense_xformers", "xformers_fmha", "bind_dense", scores="all"),
+    _of_method(
+        "flex",
+        "flex",
+        "bind_flex",
+        summary="FlexAttention on the same blocks",
+    ),
+    _of_method(
+        "flex_forward",
+        "flex",
+        "bind_flex",
+        summary="the forward pass of FlexAttention on the same blocks",
+        forward_only=True,
+    ),
+    _of_method(
+        "sliding_window",
+        "sliding_window",
+        "bind_window",
+        summary="a window of tokens as dense as the pattern",
+        role="isolates",
+        scores="window",
+        stores_scores=True,
+    ),
+)
+
+_OTHER_IMPLEMENTATIONS = (
+    Implementation(
+        name="generate_pattern",
+        summary="SPION-CF's pattern from a given attention map",
+        family="operator",
+        role="subject",
+        native="spion_bench",
+        operator="pattern",
+        build=f"{_OPERATORS}:prepare_generate_pattern",
+        call="generate_pattern_ms",
+    ),
+    Implementation(
+        name="pattern_from_qk",
+        summary="SPION-CF's pattern from q and k",
+        family="operator",
+        role="subject",
+        native="spion_bench",
+        operator="pattern",
+        build=f"{_OPERATORS}:prepare_pattern_from_qk",
+        call="pattern_from_qk_ms",
+    ),
+    Implementation(
+        name="flood_fill",
+        summary="the walk of a pattern's generation alone",
+        family="operator",
+        role="subject",
+        native="spion_bench",
+        operator="pattern",
+        build=f"{_OPERATORS}:prepare_flood_fill",
+        call="walk_ms",
+    ),
+    Implementation(
+        name="python_walk",
+        summary="the same walk in plain Python, as published",
+        family="operator",
+        role="reference",
+        native="Python",
+        operator="pattern",
+        build=f"{_OPERATORS}:prepare_python_walk",
+        call="walk_ms",
+    ),
+    Implementation(
+        name="sgemm",
+        summary="a large float32 matrix product of torch: the limit of all rates",
+        family="limit",
+        role="limit",
+        native="PyTorch",
+        operator="matmul",
+        build=f"{_OPERATORS}:prepare_sgemm",
+        call="matmul_ms",
+    ),
+    Implementation(
+        name="memory_copy",
+        summary="a copy far larger than the caches: the memory's bandwidth",
+        family="limit",
+        role="limit",
+        native="PyTorch",
+        operator="copy",
+        build=f"{_OPERATORS}:prepare_memory_copy",
+        call="copy_ms",
+    ),
+)
+
+IMPLEMENTATIONS: dict[str, Implementation] = {
+    implementation.name: implementation
+    for implementation in (*_ATTENTION_IMPLEMENTATIONS, *_OTHER_IMPLEMENTATIONS)
+}
+
+
+def find_implementation(name: str) -> Implementation:
+    """Return the implementation called ``name``; UsageError suggests the nearest name."""
+    return IMPLEMENTATIONS[check_name("implementation", name, IMPLEMENTATIONS)]
