@@ -206,7 +206,7 @@ def _layer(arrays: Mapping[str, NDArray[Any]], name: str) -> Layer:
     crow, col, nb = layer.crow_indices, layer.col_indices, len(layer.crow_indices) - 1
     if nb < 1 or crow[0] != 0 or crow[-1] != len(col) or (np.diff(crow) < 0).any():
         raise ValueError(f"{name}_crow_indices: no row pointers of {len(col)} blocks")
-    if len(col) and not (0 <= col.min() and col.max() < nb):
+    if len(col) and not (col.min() >= 0 and col.max() < nb):
         raise ValueError(f"{name}_col_indices: a column is not in 0 to {nb - 1}")
     if layer.pooled.shape != (nb, nb) or layer.selected.shape != (nb, nb):
         raise ValueError(f"{name}: pooled map and mask are not {nb} x {nb}")
