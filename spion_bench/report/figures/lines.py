@@ -1,7 +1,8 @@
-"""Lines of the kernel page's figures: one per subject over the factor of a sweep."""
+"""Lines of a figure: one per method over a factor that varies, with 95 % intervals."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,21 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MplFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from spion_bench.report.kernel_points import FACTORS, Point
+from spion_bench.records.statistics import Estimate
 from spion_bench.report.load import Outcome
-from spion_bench.report.quantities import format_quantity
-from spion_bench.report.statistics import Estimate
-from spion_bench.report.svg import method_colour, method_marker
+from spion_bench.report.style import Look
+from spion_bench.report.words import format_quantity
 
-Quantity = Callable[[Point, str], Estimate | None]
+LEGEND_COLUMNS = 6
+"""Names in a row of a legend, at most."""
+
 Scale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One subject's values over a factor, where it has any."""
+    """One method's values over a factor, where it has any; ``name`` if the legend has another."""
 
     subject: str
+    look: Look
     xs: tuple[float, ...]
     values: tuple[Estimate, ...]
     outcomes: tuple[Outcome, ...]
@@ -36,24 +39,21 @@ class Line:
         return self.name or self.subject
 
 
-def lines_of(
-    points: Sequence[Point], sweep: str, subjects: Iterable[str], quantity: Quantity
-) -> list[Line]:
-    """Return the lines of the subjects that have at least one value."""
-    lines = []
-    for subject in subjects:
-        found = [(FACTORS[sweep](point), quantity(point, subject), point) for point in points]
-        kept = [(x, y, point) for x, y, point in found if x is not None and y is not None]
-        if kept:
-            xs, values, places = zip(*kept, strict=True)
-            outcomes = tuple(place.subjects[subject] for place in places)
-            lines.append(Line(subject, xs, values, outcomes))
-    return lines
-
-
-def metric_of(name: str) -> Quantity:
-    """Return the quantity that is a stored metric."""
-    return lambda point, subject: point.estimate(subject, name)
+def make_line(
+    subject: str,
+    look: Look,
+    places: Iterable[tuple[float | None, Estimate | None, Sequence[Outcome]]],
+) -> Line | None:
+    """Return the line through all places that are known and finite; None if there are none."""
+    kept = [
+        (x, value, outcomes)
+        for x, value, outcomes in places
+        if x is not None and value is not None and math.isfinite(value.value)
+    ]
+    if not kept:
+        return None
+    xs, values, found = zip(*kept, strict=True)
+    return Line(subject, look, xs, values, tuple(o for outcomes in found for o in outcomes))
 
 
 def draw(
@@ -68,7 +68,7 @@ def draw(
 ) -> None:
     """Draw the lines with their 95 % intervals; every measured factor gets a tick."""
     for line in lines:
-        colour = method_colour(line.subject)
+        colour = line.look.colour
         style = "--" if line.name else "-"
         heights = [value.value for value in line.values]
         ax.plot(
@@ -76,7 +76,7 @@ def draw(
             heights,
             style,
             color=colour,
-            marker=method_marker(line.subject),
+            marker=line.look.marker,
             markersize=5,
             linewidth=1.6,
             label=line.label,
@@ -111,18 +111,27 @@ def draw_curve(ax: Axes, xs: Sequence[float], ys: Sequence[float], colour: str, 
 
 
 def add_legend(figure: MplFigure, axes: Sequence[Axes]) -> None:
-    """Put one legend above several panels, each label once."""
+    """Put one legend above several panels, each label once, in rows of equal length."""
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
+    n_rows = max(1, legend_rows(len(found)))
     figure.legend(
-        handles=list(found.values()), labels=list(found), loc="outside upper left", ncols=6
+        handles=list(found.values()),
+        labels=list(found),
+        loc="outside upper left",
+        ncols=max(1, math.ceil(len(found) / n_rows)),
     )
 
 
+def legend_rows(n_labels: int) -> int:
+    """Return how many rows a legend of so many labels has."""
+    return math.ceil(n_labels / LEGEND_COLUMNS)
+
+
 def spoken(lines: Sequence[Line], unit: str, x_text: Callable[[float], str] = "{:g}".format) -> str:
-    """Return the lines as words, for readers who do not see the figure."""
+    """Return the lines in words, for readers who do not see the figure."""
     parts = []
     for line in lines:
         pairs = [
@@ -135,5 +144,5 @@ def spoken(lines: Sequence[Line], unit: str, x_text: Callable[[float], str] = "{
 
 def outcomes_of(lines: Iterable[Line]) -> list[Outcome]:
     """Return the outcomes that lines were drawn from, each once."""
-    found = {(o.file, o.record.cell_key): o for line in lines for o in line.outcomes}
+    found = {(o.file, o.record.key): o for line in lines for o in line.outcomes}
     return list(found.values())

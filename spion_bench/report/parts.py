@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
 
 import pandas as pd
 
-from spion_bench.report.quantities import format_quantity
-from spion_bench.report.statistics import Estimate
+from spion_bench.records.statistics import Estimate
+from spion_bench.report.words import format_quantity
+
+Row = TypeVar("Row")
 
 Flag = Literal["", "missing", "absent", "warning", "good", "modelled"]
 
@@ -37,14 +41,35 @@ class Entry:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def is_untried(self) -> bool:
+        """Whether it is empty only because no cell tried, or because it cannot exist."""
+        return self.flag == "absent" or (self.flag == "missing" and self.note.startswith("no "))
+
+
+Content = Entry | str | int
+
 
 @dataclass(frozen=True)
-class Column:
-    """A column: ``key`` names it in the CSV file with its unit, ``label`` heads it on the page."""
+class Column(Generic[Row]):
+    """A column of a table, and how its entries are made.
+
+    Attributes:
+        key: Names it in the CSV file, with its unit.
+        label: Heads it on the page.
+        entry: Makes a row's entry; a text or a whole number stands for the entry that shows it.
+        numeric: Whether it holds numbers.
+    """
 
     key: str
     label: str
+    entry: Callable[[Row], Content]
     numeric: bool = True
+
+
+def text(key: str, label: str, entry: Callable[[Row], Content]) -> Column[Row]:
+    """Return a column of texts."""
+    return Column(key, label, entry, numeric=False)
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class Table:
     key: str
     title: str
     caption: str
-    columns: tuple[Column, ...]
+    columns: tuple[Column[Any], ...]
     rows: tuple[tuple[Entry, ...], ...]
     provenance: str
     notes: tuple[str, ...] = ()
@@ -70,13 +95,53 @@ class Table:
         columns: dict[str, list[float | int | str | None]] = {}
         for index, column in enumerate(self.columns):
             entries = [row[index] for row in self.rows]
-            columns[column.key] = [entry.value for entry in entries]
+            columns[column.key] = [_stored(entry.value) for entry in entries]
             if any(entry.low is not None for entry in entries):
                 columns[f"{column.key}_low"] = [entry.low for entry in entries]
                 columns[f"{column.key}_high"] = [entry.high for entry in entries]
             if any(entry.note for entry in entries):
                 columns[f"{column.key}_note"] = [entry.note or None for entry in entries]
         return pd.DataFrame(columns)
+
+
+def make_table(
+    rows: Iterable[Row], columns: Sequence[Column[Row]], *, drop_untried: bool = False, **parts: Any
+) -> Table:
+    """Return the table that has a row for each of ``rows``.
+
+    Args:
+        rows: What the rows are about.
+        columns: The columns, each with how its entries are made.
+        drop_untried: Whether to leave out columns of which every entry is untried.
+        parts: The other parts of the table, see ``Table``.
+    """
+    entries = [[_entry(column.entry(row)) for column in columns] for row in rows]
+    keep = [
+        i
+        for i in range(len(columns))
+        if not (drop_untried and all(row[i].is_untried for row in entries))
+    ]
+    return Table(
+        columns=tuple(columns[i] for i in keep),
+        rows=tuple(tuple(row[i] for i in keep) for row in entries),
+        **parts,
+    )
+
+
+def rows_of_frame(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame by column name."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _entry(content: Content) -> Entry:
+    if isinstance(content, Entry):
+        return content
+    return Entry(str(content), value=content)
+
+
+def _stored(value: float | int | str | None) -> float | int | str | None:
+    """Return what the CSV file holds; an empty field is a number that does not exist, not NaN."""
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 
 @dataclass(frozen=True)
@@ -136,7 +201,7 @@ class Page:
     stamp: str
     lede: tuple[str, ...]
     headlines: tuple[Headline, ...]
-    sections: tuple[Section, ...] = field(default=())
+    sections: tuple[Section, ...] = ()
     links: tuple[Link, ...] = ()
 
 

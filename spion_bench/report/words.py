@@ -39,19 +39,28 @@ def format_quantity(
         high: Upper end.
 
     Returns:
-        The number with its unit, and the interval ("" if there is none).
+        The number with its unit, and the interval ("" if there is none). NaN and infinity are
+        numbers too, shown without a unit.
     """
+    if not math.isfinite(value):
+        return _not_finite(value), ""
     if unit == "count":
         return f"{round(value):,}".replace(",", NARROW_SPACE), ""
     factor, suffix, decimals = _scale(value, unit)
     text = _fixed(value * factor, decimals, signed=unit == "points") + suffix
-    if low is None or high is None:
+    if low is None or high is None or not math.isfinite(low + high):
         return text, ""
     ends = [
         _fixed(end * factor, _end_decimals(end, value, factor, decimals), signed=unit == "points")
         for end in (low, high)
     ]
     return text, "[{},\u00a0{}]".format(*ends)
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "infinite" if value > 0 else f"{MINUS}infinite"
 
 
 def _scale(value: float, unit: str) -> tuple[float, str, int]:
@@ -81,6 +90,8 @@ def format_percent(share: float) -> str:
 
 def format_error(value: float) -> str:
     """Format a numerical error as a power of ten with two significant digits."""
+    if not math.isfinite(value):
+        return _not_finite(value)
     if value == 0:
         return "0 (exact)"
     mantissa, exponent = f"{value:.1e}".split("e")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from spion_bench.report.kernel_figures import scaling_figures
-from spion_bench.report.kernel_goals import GOALS, goal_table
-from spion_bench.report.kernel_gpu_tables import gpu_headlines, gpu_lede, gpu_section
-from spion_bench.report.kernel_points import (
-    OURS,
+from spion_bench.report.kernels.goals import GOALS, goal_table
+from spion_bench.report.kernels.gpu import gpu_headlines, gpu_lede, gpu_section
+from spion_bench.report.kernels.points import (
+    FUSED,
     Sweeps,
     is_at_tasks,
     is_sweep,
     kernel_sweeps,
     task_sweeps,
 )
-from spion_bench.report.kernel_roofline import roofline_figure
-from spion_bench.report.kernel_sweep_tables import sweep_tables
-from spion_bench.report.load import BASELINE, RecordSet
-from spion_bench.report.quantities import format_quantity, join_words, plural
-from spion_bench.report.table import Headline, Link, Page, Section, slug
+from spion_bench.report.kernels.roofline import roofline_figure
+from spion_bench.report.kernels.scaling import scaling_figures
+from spion_bench.report.kernels.sweeps import sweep_tables
+from spion_bench.report.load import RecordSet
+from spion_bench.report.methods import BASELINE
+from spion_bench.report.parts import Headline, Link, Page, Section, slug
+from spion_bench.report.words import format_quantity, join_words, plural
 
 KERNEL_PAGE = "kernels"
 """Stem of the page's files."""
@@ -37,7 +38,7 @@ def build_kernel_page(run: RecordSet, stamp: str) -> Page | None:
         return None
     kinds = [*(["CPU"] if found else []), *(["GPU"] if on_gpu else [])]
     return Page(
-        title=f"{join_words(kinds)} kernels beside their peers and limits",
+        title=f"{join_words(kinds)} kernels next to their peers and limits",
         stamp=stamp,
         lede=(*([_lede(run)] if found else []), *map(gpu_lede, on_gpu)),
         headlines=(
@@ -54,16 +55,15 @@ def build_kernel_page(run: RecordSet, stamp: str) -> Page | None:
 
 def _lede(run: RecordSet) -> str:
     swept = [o for o in run.outcomes if is_sweep(o) and not is_at_tasks(o)]
-    records = [outcome.record for outcome in swept]
-    machines = join_words(sorted({record.environment.machine for record in records}))
-    n_cases = len({str(record.settings.get("label")) for record in records})
-    ok = sum(record.status == "ok" for record in records)
+    machines = join_words(sorted({outcome.record.environment.machine for outcome in swept}))
+    n_cases = len({outcome.cell.label for outcome in swept})
+    ok = sum(outcome.is_ok for outcome in swept)
     return (
-        f"{plural(n_cases, 'kernel case')} on {machines}: {OURS} is the fused operator, pipeline "
+        f"{plural(n_cases, 'kernel case')} on {machines}: {FUSED} is the fused operator, pipeline "
         f"the paper's three steps, {BASELINE} PyTorch's dense attention, flex_forward its compiled "
         "block-mask attention (forward only on the CPU), sliding_window plain PyTorch, sgemm the "
         f"limit. Attention passed the gate before it was timed. {ok} of "
-        f"{plural(len(records), 'cell')} gave numbers; the others stand in the tables with their "
+        f"{plural(len(swept), 'cell')} gave numbers; the others stand in the tables with their "
         "reasons."
     )
 
@@ -84,34 +84,33 @@ def _headlines(sweeps: Sweeps) -> list[Headline]:
 
 def _sections(sweeps: Sweeps) -> list[Section]:
     prefix = slug("kernels", sweeps.label)
-    suffix = f", {sweeps.label}" if sweeps.label else ""
     roofline = roofline_figure(sweeps, slug(prefix, "roofline"))
     figures = scaling_figures(sweeps, prefix)
     return [
         Section(
             slug("goals", sweeps.label),
-            f"Fractions of the limit{suffix}",
+            f"Fractions of the limit{sweeps.suffix}",
             blocks=(goal_table(sweeps, slug(prefix, "goals")),),
         ),
         Section(
             slug("roofline", sweeps.label),
-            f"Roofline{suffix}",
+            f"Roofline{sweeps.suffix}",
             () if roofline else ("No rate was measured.",),
             (roofline,) if roofline else (),
         ),
         Section(
             slug("scaling", sweeps.label),
-            f"Scaling{suffix}",
+            f"Scaling{sweeps.suffix}",
             (
                 "One factor at a time around L = 4096, D = 64, blocks of 64, 4 % of the blocks, "
-                "B * H = 8; subjects of a case took turns in random order. A case that was run "
-                "more than once counts with its last run.",
+                "B * H = 8; the implementations of a case took turns in random order. A case that "
+                "was run more than once counts with its last run.",
             ),
             tuple(figures),
         ),
         Section(
             slug("numbers", sweeps.label),
-            f"Every sweep in numbers{suffix}",
+            f"Every sweep in numbers{sweeps.suffix}",
             blocks=tuple(sweep_tables(sweeps, prefix)),
         ),
     ]

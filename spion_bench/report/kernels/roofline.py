@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from spion_bench.report.cells import provenance
-from spion_bench.report.kernel_lines import add_legend, draw_curve, set_log_y
-from spion_bench.report.kernel_points import OURS, SGEMM, Point, Sweeps
-from spion_bench.report.load import Outcome
-from spion_bench.report.quantities import format_quantity
-from spion_bench.report.statistics import Estimate
-from spion_bench.report.svg import INK, method_colour, method_marker, new_figure, to_svg
-from spion_bench.report.table import Figure
-
-_SHOWN = (OURS, "pipeline", "dense_sdpa", "sliding_window")
-_RATE = "flops_rate_gflops"
+from spion_bench.records.statistics import Estimate
+from spion_bench.report.figures.lines import add_legend, draw_curve, set_log_y
+from spion_bench.report.kernels.points import COPY, RATE, SGEMM, Point, Sweeps
+from spion_bench.report.load import Outcome, provenance
+from spion_bench.report.parts import Figure
+from spion_bench.report.style import INK, Look, new_figure, to_svg
+from spion_bench.report.words import format_quantity
 
 # Forward: q, k, v, out. Backward: q, k, v, out and its gradient, three gradients.
 _TENSOR_PASSES = 12
@@ -34,26 +31,26 @@ def intensity(scores_per_row: float) -> float:
 
 def roofline_figure(sweeps: Sweeps, key: str) -> Figure | None:
     """Return the roofline of one run and its rate cases as shares of SGEMM, or None."""
-    measured = [p for p in sweeps.points if p.has_numbers and "dtype" not in p.sweeps]
+    measured = [p for p in sweeps.points if p.has_numbers and "dtype" not in p.cell.sweeps]
     most_threads = max((point.threads for point in measured), default=0)
     points = [point for point in measured if point.threads == most_threads]
     placed = [
         (subject, point, rate)
-        for subject in _SHOWN
+        for subject in sweeps.attention
         for point in points
-        if (rate := point.estimate(subject, _RATE)) is not None
+        if (rate := point.estimate(subject, RATE)) is not None
     ]
     if not placed:
         return None
     rated = sweeps.of("rate")
-    limits = [p for p in points if p.metric(SGEMM, _RATE) or p.metric("memory_copy", "bandwidth")]
+    limits = [p for p in points if p.metric(SGEMM, RATE) or p.metric(COPY, "bandwidth")]
     used = [point.subjects[subject] for subject, point, _ in placed]
-    used += [o for p in limits for o in p.outcomes([SGEMM, "memory_copy"])]
+    used += [o for p in limits for o in p.outcomes([SGEMM, COPY])]
     with new_figure(9.0, 4.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        words = _draw_limits(left, limits)
-        _draw_rates(left, placed)
-        shares = _draw_shares(right, rated)
+        roofs = _draw_limits(left, limits)
+        _draw_rates(left, placed, sweeps.looks)
+        shares = _draw_shares(right, rated, sweeps)
         add_legend(figure, [left])
         svg = to_svg(figure, key)
     return Figure(
@@ -64,7 +61,7 @@ def roofline_figure(sweeps: Sweeps, key: str) -> Figure | None:
             "point per case; dotted: the measured limits. Right: the rate cases (three blocks per "
             "row) as shares of SGEMM's rate in the same case, with 95 % intervals."
         ),
-        alt=f"{words} {_spoken(placed)} Shares of SGEMM: {shares or 'not measured'}.",
+        alt=f"{roofs} {_spoken(placed)} Shares of SGEMM: {shares or 'not measured'}.",
         svg=svg,
         provenance=provenance(_once(used)),
     )
@@ -72,17 +69,17 @@ def roofline_figure(sweeps: Sweeps, key: str) -> Figure | None:
 
 def scores_per_row(point: Point, subject: str) -> float:
     """Return how many keys a query sees on average, from the subject's pattern or window."""
-    record = point.subjects[subject].record
-    if record.pattern is not None:
-        block_rows = record.pattern.length // record.pattern.block_size
-        return record.pattern.nnzb[0] / block_rows * record.pattern.block_size
-    return 2 * float(record.settings.get("window") or 0) + 1
+    outcome = point.subjects[subject]
+    pattern = outcome.measured.pattern
+    if pattern is not None:
+        return pattern.nnzb[0] / (pattern.length // pattern.block_size) * pattern.block_size
+    return 2 * float(outcome.method.arguments.get("window") or 0) + 1
 
 
 def _draw_limits(ax: Axes, limits: Sequence[Point]) -> str:
     """Draw the compute and memory roofs; return them in words."""
-    sgemm = _middle([p.estimate(SGEMM, _RATE) for p in limits])
-    bandwidth = _middle([p.estimate("memory_copy", "bandwidth") for p in limits])
+    sgemm = _middle([p.estimate(SGEMM, RATE) for p in limits])
+    bandwidth = _middle([p.estimate(COPY, "bandwidth") for p in limits])
     spoken = []
     if sgemm is not None:
         ax.axhline(sgemm, color=INK, linewidth=1.2, linestyle=(0, (2, 2)))
@@ -110,14 +107,16 @@ def _middle(found: Sequence[Estimate | None]) -> float | None:
     return values[len(values) // 2] if values else None
 
 
-def _draw_rates(ax: Axes, placed: Sequence[tuple[str, Point, Estimate]]) -> None:
+def _draw_rates(
+    ax: Axes, placed: Sequence[tuple[str, Point, Estimate]], looks: dict[str, Look]
+) -> None:
     for subject in dict.fromkeys(subject for subject, _, _ in placed):
         own = [(point, rate) for name, point, rate in placed if name == subject]
         ax.plot(
             [intensity(scores_per_row(point, subject)) for point, _ in own],
             [rate.value for _, rate in own],
-            method_marker(subject),
-            color=method_colour(subject),
+            looks[subject].marker,
+            color=looks[subject].colour,
             markersize=5,
             alpha=0.8,
             label=subject,
@@ -131,18 +130,21 @@ def _draw_rates(ax: Axes, placed: Sequence[tuple[str, Point, Estimate]]) -> None
     ax.set_xlabel("operations per byte (modelled)")
 
 
-def _draw_shares(ax: Axes, rated: Sequence[Point]) -> str:
+def _draw_shares(ax: Axes, rated: Sequence[Point], sweeps: Sweeps) -> str:
     """Draw each rate case's shares of SGEMM; return them in words."""
     spoken = []
     names = []
+    shown = [n for n in sweeps.sparse if any(p.metric(n, RATE) for p in rated)]
+    height = 0.5 / max(1, len(shown))
     for place, point in enumerate(reversed(rated)):
-        names.append(f"D\u00a0=\u00a0{point.shape['D']}, block\u00a0{point.shape['block_size']}")
-        for offset, subject in ((0.12, OURS), (-0.12, "pipeline")):
-            share = point.ratio((subject, _RATE), (SGEMM, _RATE))
-            if share is None:
+        shape = point.shape
+        names.append(f"D\u00a0=\u00a0{shape.head_dim}, block\u00a0{shape.block_size}")
+        for number, subject in enumerate(shown):
+            share = point.ratio((subject, RATE), (SGEMM, RATE))
+            if share is None or not math.isfinite(share.value):
                 continue
-            colour, y = method_colour(subject), place + offset
-            ax.barh(y, 100 * share.value, height=0.2, color=colour)
+            y = place + height * ((len(shown) - 1) / 2 - number)
+            ax.barh(y, 100 * share.value, height=0.85 * height, color=sweeps.looks[subject].colour)
             if share.low is not None and share.high is not None:
                 ax.plot([100 * share.low, 100 * share.high], [y, y], color=INK, linewidth=1.2)
             text = format_quantity(share.value, "ratio")[0]
@@ -174,4 +176,4 @@ def _spoken(placed: Sequence[tuple[str, Point, Estimate]]) -> str:
 
 
 def _once(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    return list({outcome.record.cell_key: outcome for outcome in outcomes}.values())
+    return list({outcome.record.key: outcome for outcome in outcomes}.values())

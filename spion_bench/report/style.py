@@ -1,20 +1,25 @@
-"""Figures as SVG that suits a light and a dark page: text and axes take the page's text colour.
+"""How figures look: a colour and a marker per method, and SVG for a light and a dark page.
 
 Matplotlib draws text and lines in sentinel colours; afterwards these become ``currentColor`` and a
-CSS variable, fonts become the page's, and ids get the figure's name as prefix, so that many figures
-can stand in one page. The same SVG as a file carries a style that follows the viewer's preference.
+CSS variable, fonts become the page's, and ids get the figure's name as prefix, so many figures can
+stand in one page. The same SVG as a file carries a style that follows the viewer's preference.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as MplFigure
+
+from spion_bench.records import MethodInfo
+from spion_bench.records.schema import Family
+from spion_bench.report.methods import CHAMPION, FAMILIES, rank
 
 INK = "#010203"
 """Sentinel of everything that takes the page's text colour."""
@@ -25,48 +30,21 @@ GRID = "#040506"
 PAPER = "#070809"
 """Sentinel of what covers lines behind a label: the page's ``--page`` colour, nothing in a file."""
 
-# Okabe and Ito's palette, which stays distinct under the common colour-vision deficiencies.
-METHOD_COLOURS = {
-    "dense_sdpa": "#0072b2",
-    "dense_eager": "#56b4e9",
-    "spion_c": "#e69f00",
-    "spion_f": "#009e73",
-    "spion_cf": "#d55e00",
-    "longformer": "#cc79a7",
-    "bigbird": "#8c564b",
-    "reformer": "#7f7f7f",
+# Hues of Okabe and Ito's palette, which stays distinct under the common colour-vision deficiencies.
+_HUES: dict[Family, str] = {
+    "dense": "#0072b2",
+    "spion": "#d55e00",
+    "sparse": "#009e73",
+    "low_rank": "#cc79a7",
+    "hashing": "#8c564b",
+    "control": "#7f7f7f",
+    "operator": "#b8a13a",
+    "limit": INK,
 }
-OTHER_COLOUR = "#b8a13a"
-
-# Subjects of the kernel page, which shows no training method; dense attention keeps its colour.
-KERNEL_COLOURS = {
-    "block_attention": "#d55e00",
-    "block_attention_float32": "#d55e00",
-    "pipeline": "#e69f00",
-    "flex_forward": "#009e73",
-    "sgemm": INK,
-}
-
-# Shape tells methods apart where colour does not reach.
-METHOD_MARKERS = {
-    "dense_sdpa": "o",
-    "dense_eager": "s",
-    "spion_c": "^",
-    "spion_f": "v",
-    "spion_cf": "D",
-    "longformer": "P",
-    "bigbird": "p",
-    "reformer": "h",
-}
-OTHER_MARKER = "X"
-
-KERNEL_MARKERS = {
-    "block_attention": "D",
-    "block_attention_float32": "d",
-    "pipeline": "^",
-    "flex_forward": "v",
-    "sgemm": "_",
-}
+# Shades of a family's hue: how far towards white (above 0) or black (below 0). Five shades and
+# eleven markers give 55 different looks within a family.
+_SHADES = (0.0, 0.5, -0.4, 0.25, -0.2)
+_MARKERS = ("D", "o", "^", "s", "v", "P", "p", "h", "X", "<", ">")
 
 # Any, because releases of matplotlib type the keys differently.
 _STYLE: Any = {
@@ -104,14 +82,40 @@ _FILE_STYLE = (
 )
 
 
-def method_colour(method: str) -> str:
-    """Return the colour that a method has in every figure; its variants (``@...``) share it."""
-    return (METHOD_COLOURS | KERNEL_COLOURS).get(method.partition("@")[0], OTHER_COLOUR)
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn: shape tells methods apart where colour does not reach."""
+
+    colour: str
+    marker: str
 
 
-def method_marker(method: str) -> str:
-    """Return the marker that a method has in every figure; its variants (``@...``) share it."""
-    return (METHOD_MARKERS | KERNEL_MARKERS).get(method.partition("@")[0], OTHER_MARKER)
+def looks_of(methods: Iterable[MethodInfo]) -> dict[str, Look]:
+    """Return how each method is drawn: its family's hue, in a shade and a marker of its own.
+
+    The same methods get the same looks whatever was measured of them. The champion and the
+    baseline have the pure hue of their families.
+    """
+    by_name = {method.name: method for method in methods}
+    placed = sorted(by_name.values(), key=lambda m: (m.variant != CHAMPION, rank(m)))
+    looks: dict[str, Look] = {}
+    of_family = dict.fromkeys(FAMILIES, 0)
+    for method in placed:
+        place = of_family[method.family]
+        of_family[method.family] += 1
+        marker = _MARKERS[(place + FAMILIES.index(method.family)) % len(_MARKERS)]
+        looks[method.name] = Look(_shade(_HUES[method.family], place), marker)
+    return looks
+
+
+def _shade(hue: str, place: int) -> str:
+    if hue == INK:
+        return hue
+    amount = _SHADES[place % len(_SHADES)]
+    target = 255 if amount > 0 else 0
+    channels = [int(hue[i : i + 2], 16) for i in (1, 3, 5)]
+    mixed = [round(channel + abs(amount) * (target - channel)) for channel in channels]
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
 @contextmanager

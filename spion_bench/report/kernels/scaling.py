@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from spion_bench.report.cells import provenance
-from spion_bench.report.kernel_goals import scaled
-from spion_bench.report.kernel_lines import (
+from spion_bench.records.statistics import Estimate, ratio_of_medians
+from spion_bench.report.figures.lines import (
     Line,
-    Quantity,
     Scale,
     add_legend,
     draw,
     draw_curve,
-    lines_of,
-    metric_of,
+    legend_rows,
+    make_line,
     outcomes_of,
     spoken,
 )
-from spion_bench.report.kernel_points import OURS, SGEMM, Point, Sweeps
-from spion_bench.report.load import BASELINE
-from spion_bench.report.quantities import format_percent
-from spion_bench.report.statistics import Estimate, ratio_of_medians
-from spion_bench.report.svg import INK, new_figure, to_svg
-from spion_bench.report.table import Figure, slug
+from spion_bench.report.kernels.points import BOTH, FACTORS, RATE, SGEMM, Point, Sweeps
+from spion_bench.report.load import provenance
+from spion_bench.report.parts import Figure, slug
+from spion_bench.report.style import INK, new_figure, to_svg
+from spion_bench.report.words import format_percent
 
-_SPARSE = (OURS, "pipeline")
-_PEERS = (*_SPARSE, "flex_forward", "sliding_window", BASELINE, "dense_eager")
-_BOTH, _FORWARD = "forward_backward_ms", "forward_ms"
+_FORWARD = "forward_ms"
+
+Quantity = Callable[[Point, str], Estimate | None]
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """One panel: its lines, in words and on paper.
+    """One panel: its lines, drawn and in words.
 
     Attributes:
         title: What it shows, with its unit.
@@ -44,7 +41,7 @@ class _Panel:
         unit: Unit of the values, for the words.
         y_scale: Scale of the vertical axis.
         x_text: How a value of the factor is written.
-        curve: A model to draw beside the lines: its points and its name.
+        curve: A model to draw next to the lines: its points and its name.
     """
 
     title: str
@@ -62,14 +59,41 @@ def scaling_figures(sweeps: Sweeps, prefix: str) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 
-def _figure(
-    prefix: str, title: str, caption: str, panels: Sequence[_Panel], height: float = 3.7
-) -> Figure | None:
+def _lines(
+    sweeps: Sweeps,
+    sweep: str,
+    quantity: Quantity,
+    subjects: Iterable[str] | None = None,
+    name: str = "{}",
+) -> list[Line]:
+    """Return the lines of the implementations (of attention) that have at least one value."""
+    lines = []
+    for subject in sweeps.attention if subjects is None else subjects:
+        places = [
+            (FACTORS[sweep](point), quantity(point, subject), point.outcomes([subject]))
+            for point in sweeps.of(sweep)
+        ]
+        line = make_line(subject, sweeps.looks[subject], places)
+        if line is not None:
+            lines.append(line if name == "{}" else replace(line, name=name.format(subject)))
+    return lines
+
+
+def _metric(name: str, factor: float = 1.0) -> Quantity:
+    def read(point: Point, subject: str) -> Estimate | None:
+        value = point.estimate(subject, name)
+        return None if value is None else value.scaled(factor)
+
+    return read
+
+
+def _figure(prefix: str, title: str, caption: str, panels: Sequence[_Panel]) -> Figure | None:
     shown = [panel for panel in panels if panel.lines]
     if not shown:
         return None
     key = slug(prefix, title)
-    with new_figure(9.0, height) as figure:
+    n_labels = len({line.label for panel in shown for line in panel.lines})
+    with new_figure(9.0, 3.5 + 0.2 * legend_rows(n_labels + 1)) as figure:
         axes: Any = figure.subplots(1, len(shown), squeeze=False)[0]
         for ax, panel in zip(axes, shown, strict=True):
             if panel.curve is not None:
@@ -99,25 +123,23 @@ def _figure(
 
 
 def _time_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
-    points = sweeps.of("length")
     panel = partial(_Panel, xlabel="length L", unit="ms", y_scale="log", x_text=_thousands)
     return _figure(
         prefix,
         "Time against length",
         "Medians on logarithmic axes; other factors as in the base case. At the shortest length "
-        "the diagonal alone is denser than the base density. A subject without a point was left "
-        "out by a stated rule; the tables say which.",
+        "the diagonal alone is denser than the base density. An implementation without a "
+        "point was left out by a stated rule; the tables say which.",
         [
-            panel("Forward + backward (ms)", lines_of(points, "length", _PEERS, metric_of(_BOTH))),
-            panel("Forward (ms)", lines_of(points, "length", _PEERS, metric_of(_FORWARD))),
+            panel("Forward + backward (ms)", _lines(sweeps, "length", _metric(BOTH))),
+            panel("Forward (ms)", _lines(sweeps, "length", _metric(_FORWARD))),
         ],
     )
 
 
 def _block_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
-    band = lines_of(sweeps.of("per_block"), "per_block", _SPARSE, _time_per_block)
-    lines = lines_of(sweeps.of("length"), "length", _SPARSE, _time_per_block)
-    named = [Line(x.subject, x.xs, x.values, x.outcomes, f"{x.subject}, band") for x in band]
+    lines = _lines(sweeps, "length", _time_per_block, sweeps.sparse)
+    named = _lines(sweeps, "per_block", _time_per_block, sweeps.sparse, name="{}, band")
     return _figure(
         prefix,
         "Time per kept block against length",
@@ -129,15 +151,15 @@ def _block_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
 
 def _time_per_block(point: Point, subject: str) -> Estimate | None:
     """Return microseconds of forward and backward per kept block of one head."""
-    value, n_blocks = point.estimate(subject, _BOTH), point.n_blocks
-    if value is None or n_blocks is None:
+    value, n_blocks = point.estimate(subject, BOTH), point.shape.n_blocks
+    is_of_blocks = any(o.measured.pattern is not None for o in point.outcomes([subject]))
+    if value is None or n_blocks is None or not is_of_blocks:
         return None
-    return scaled(value, 1e3 / (n_blocks * point.batch_heads))
+    return value.scaled(1e3 / (n_blocks * point.batch_heads))
 
 
 def _density_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
-    points = sweeps.of("density")
-    kept = [point.density or 1.0 for point in points]
+    kept = [point.shape.density or 1.0 for point in sweeps.of("density")]
     curve = (kept, [1 / density for density in kept], "1/d: in proportion to the kept blocks")
     panel = partial(
         _Panel,
@@ -148,8 +170,8 @@ def _density_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
         curve=curve,
     )
     panels = []
-    for title, name in (("Forward + backward", _BOTH), ("Forward", _FORWARD)):
-        lines = lines_of(points, "density", (*_SPARSE, "flex_forward"), _speedup_of(name))
+    for title, name in (("Forward + backward", BOTH), ("Forward", _FORWARD)):
+        lines = _lines(sweeps, "density", _speedup_of(name), sweeps.sparse)
         panels.append(panel(f"{title}: speed-up", lines))
     return _figure(
         prefix,
@@ -165,17 +187,15 @@ def _speedup_of(name: str) -> Quantity:
 
 
 def _factor_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
-    factors = (("head_dim", "head width D"), ("block_size", "block side"), ("heads", "B * H"))
-    subjects = (*_SPARSE, BASELINE)
-    rate = metric_of("flops_rate_gflops")
+    factors = (("head_dim", "head width D"), ("block_size", "block size"), ("heads", "B * H"))
     return _figure(
         prefix,
-        "Rate against head width, block side and number of heads",
+        "Rate against head width, block size and number of heads",
         "Forward and backward, operations of the kept blocks only.",
         [
             _Panel(
                 "Rate (GFLOP/s)",
-                _longer(lines_of(sweeps.of(sweep), sweep, subjects, rate)),
+                _longer(_lines(sweeps, sweep, _metric(RATE))),
                 xlabel,
                 "GFLOP/s",
             )
@@ -185,7 +205,7 @@ def _factor_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
 
 
 def _longer(lines: list[Line]) -> list[Line]:
-    """Leave out single points: dense attention has no block side."""
+    """Leave out single points: dense attention has no block size."""
     return [line for line in lines if len(line.xs) > 1]
 
 
@@ -196,12 +216,13 @@ def _thread_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
         return None
 
     def gain(point: Point, subject: str) -> Estimate | None:
-        name = "matmul_ms" if subject == SGEMM else _BOTH
+        name = "matmul_ms" if subject == SGEMM else BOTH
         alone, own = one.metric(subject, name), point.metric(subject, name)
         return None if alone is None or own is None else ratio_of_medians(alone, own)
 
     threads = [float(point.threads) for point in points]
-    lines = lines_of(points, "threads", (*_SPARSE, BASELINE, SGEMM), gain)
+    limits = [SGEMM] if SGEMM in sweeps.methods else []
+    lines = _lines(sweeps, "threads", gain, [*sweeps.attention, *limits])
     return _figure(
         prefix,
         "Speed-up against threads",
@@ -221,8 +242,7 @@ def _thread_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
 
 def _memory_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
     points = sweeps.of("memory")
-    quantity = metric_of("workspace_bytes")
-    lines = lines_of(points, "memory", (*_SPARSE, BASELINE), _in_megabytes(quantity))
+    lines = _lines(sweeps, "memory", _metric("workspace_bytes", 1e-6))
     return _figure(
         prefix,
         "Workspace against length",
@@ -237,7 +257,7 @@ def _memory_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
                 y_scale="log",
                 x_text=_thousands,
                 curve=(
-                    [float(point.shape["L"]) for point in points],
+                    [float(point.shape.length) for point in points],
                     [_output_megabytes(point) for point in points],
                     "output and gradients",
                 ),
@@ -246,16 +266,8 @@ def _memory_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
     )
 
 
-def _in_megabytes(quantity: Quantity) -> Quantity:
-    def read(point: Point, subject: str) -> Estimate | None:
-        value = quantity(point, subject)
-        return None if value is None else scaled(value, 1e-6)
-
-    return read
-
-
 def _output_megabytes(point: Point) -> float:
-    return 16e-6 * point.batch_heads * point.shape["L"] * point.shape["D"]
+    return 16e-6 * point.batch_heads * point.shape.length * point.shape.head_dim
 
 
 def _thousands(length: float) -> str:

@@ -1,12 +1,14 @@
-"""The section of published numbers: what others reported, beside what this run measured."""
+"""The section of published numbers: what others reported, next to what this run measured."""
 
 from __future__ import annotations
 
-from spion_bench.report.cells import Group, groups, provenance
-from spion_bench.report.load import RecordSet
+from dataclasses import dataclass
+
+from spion_bench.report.entries import accuracy_entry
+from spion_bench.report.groups import Group, groups
+from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.parts import Column, Content, Entry, Table, absent, make_table, slug, text
 from spion_bench.report.published import PublishedNumber, read_published
-from spion_bench.report.table import Column, Entry, Table, absent, slug, words
-from spion_bench.report.tables import accuracy_entry
 
 _CLAIMS_FILE = "spion_abstracts.csv"
 
@@ -26,30 +28,30 @@ def published_tables(run: RecordSet) -> list[Table]:
 
 
 def _claim_table(claims: list[PublishedNumber]) -> Table:
-    return Table(
+    return make_table(
+        claims,
+        [
+            text("source", "Source", lambda claim: claim.source),
+            text("task", "Task", lambda claim: claim.task or "not stated"),
+            text("metric", "Claim", lambda claim: claim.metric),
+            Column("value", "Value", _value),
+            text("note", "Wording", lambda claim: claim.note),
+        ],
         key="published-claims",
         title="What the publications about SPION claim",
         caption="Published on GPUs. A run on a CPU neither confirms nor refutes these times.",
-        columns=(
-            Column("source", "Source", numeric=False),
-            Column("task", "Task", numeric=False),
-            Column("metric", "Claim", numeric=False),
-            Column("value", "Value"),
-            Column("note", "Words", numeric=False),
-        ),
-        rows=tuple(
-            (
-                words(claim.source),
-                words(claim.task or "not stated"),
-                words(claim.metric),
-                _value(claim),
-                words(claim.note),
-            )
-            for claim in claims
-        ),
         provenance=f"From results/published/{_CLAIMS_FILE}.",
         collapsed=True,
     )
+
+
+@dataclass(frozen=True)
+class _Row:
+    model: str
+    accuracy: Content
+    kind: str
+    source: str
+    note: str
 
 
 def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]) -> Table:
@@ -58,41 +60,28 @@ def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]
     stand_in = any(outcome.task.stand_in for outcome in outcomes if outcome.task)
     warning = "This run used a stand-in: its rows say nothing about the published ones. "
     ours = [
-        (
-            words(name),
-            accuracy_entry(cells),
-            words("measured here"),
-            words(group.label),
-            words(_data_of(group)),
-        )
+        _Row(name, accuracy_entry(cells), "measured here", group.label, _data_of(group))
         for group in measured
         for name, cells in group.methods.items()
     ]
     theirs = [
-        (
-            words(number.model),
-            _value(number),
-            words("published"),
-            words(f"{number.source}, {number.table}"),
-            words(number.note),
-        )
-        for number in published
+        _Row(n.model, _value(n), "published", f"{n.source}, {n.table}", n.note) for n in published
     ]
-    return Table(
+    return make_table(
+        [*ours, *theirs],
+        [
+            text("model", "Model", lambda row: row.model),
+            Column("accuracy_ratio", "Test accuracy", lambda row: row.accuracy),
+            text("kind", "Kind", lambda row: row.kind),
+            text("source", "Source", lambda row: row.source),
+            text("note", "Note", lambda row: row.note),
+        ],
         key=slug("published", task),
         title=f"{task}: published accuracies",
         caption=(
             f"{warning if stand_in else ''}Published numbers as printed, from other models, "
             "budgets, data preparations and code; they are not reproduced here."
         ),
-        columns=(
-            Column("model", "Model", numeric=False),
-            Column("accuracy_ratio", "Test accuracy"),
-            Column("kind", "Kind", numeric=False),
-            Column("source", "Source", numeric=False),
-            Column("note", "Note", numeric=False),
-        ),
-        rows=(*ours, *theirs),
         provenance=(
             f"{provenance(outcomes)} Published: "
             f"{', '.join(dict.fromkeys(f'results/published/{n.file}' for n in published))}."

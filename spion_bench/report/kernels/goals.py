@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spion_bench.report.cells import provenance
-from spion_bench.report.kernel_points import OURS, SGEMM, Point, Sweeps
-from spion_bench.report.load import BASELINE, Outcome
-from spion_bench.report.quantities import format_quantity
-from spion_bench.report.statistics import Estimate, ratio_of_medians
-from spion_bench.report.table import Column, Entry, Flag, Table, absent, estimate, missing, words
-
-_TIME = "forward_backward_ms"
-_RATE = "flops_rate_gflops"
+from spion_bench.records.statistics import Estimate, ratio_of_medians
+from spion_bench.report.kernels.points import BOTH, FUSED, RATE, SGEMM, Point, Sweeps
+from spion_bench.report.load import Outcome, provenance
+from spion_bench.report.methods import BASELINE
+from spion_bench.report.parts import (
+    Column,
+    Entry,
+    Flag,
+    Table,
+    absent,
+    estimate,
+    make_table,
+    missing,
+    text,
+    words,
+)
+from spion_bench.report.words import format_quantity
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Goal:
         figure: The figure in words.
         unit: ``"times"``, ``"ratio"`` or a word.
         measure: Computes it from a run's sweeps.
-        limit: What must be reached, or None if the figure is only told.
+        limit: What must be reached, or None if the figure is only reported.
         aim: What is aimed at.
         higher_is_better: Whether the limit is a lower one.
     """
@@ -64,20 +72,13 @@ def _of_point(
     used = point.outcomes((above[0], below[0]))
     if ratio is None or scale is None:
         return Finding(None, used)
-    return Finding(scaled(ratio, scale), used)
-
-
-def scaled(value: Estimate, factor: float) -> Estimate:
-    """Return an estimate times a number that is known exactly."""
-    low = None if value.low is None else value.low * factor
-    high = None if value.high is None else value.high * factor
-    return Estimate(value.value * factor, low, high, value.n, value.basis)
+    return Finding(ratio.scaled(scale), used)
 
 
 def _share_of_sgemm(head_dim: int, block_size: int) -> Callable[[Sweeps], Finding]:
     def measure(sweeps: Sweeps) -> Finding:
-        point = sweeps.find("rate", D=head_dim, block_size=block_size)
-        return _of_point(point, (OURS, _RATE), (SGEMM, _RATE))
+        point = sweeps.find("rate", head_dim=head_dim, block_size=block_size)
+        return _of_point(point, (FUSED, RATE), (SGEMM, RATE))
 
     return measure
 
@@ -86,7 +87,8 @@ def _speedup(
     length: int, factor: Callable[[Point], float | None] = lambda point: 1.0
 ) -> Callable[[Sweeps], Finding]:
     def measure(sweeps: Sweeps) -> Finding:
-        return _of_point(sweeps.find("speedup", L=length), (BASELINE, _TIME), (OURS, _TIME), factor)
+        point = sweeps.find("speedup", length=length)
+        return _of_point(point, (BASELINE, BOTH), (FUSED, BOTH), factor)
 
     return measure
 
@@ -100,25 +102,25 @@ def _time_per_block_growth(sweeps: Sweeps) -> Finding:
     if len(points) < 2:
         return Finding(None, [])
     short, long = points[0], points[-1]
-    used = [*short.outcomes([OURS]), *long.outcomes([OURS])]
-    slow, fast = long.metric(OURS, _TIME), short.metric(OURS, _TIME)
-    blocks = (short.n_blocks, long.n_blocks)
+    used = [*short.outcomes([FUSED]), *long.outcomes([FUSED])]
+    slow, fast = long.metric(FUSED, BOTH), short.metric(FUSED, BOTH)
+    blocks = (short.shape.n_blocks, long.shape.n_blocks)
     if slow is None or fast is None or blocks[0] is None or blocks[1] is None:
         return Finding(None, used)
-    return Finding(scaled(ratio_of_medians(slow, fast), blocks[0] / blocks[1]), used)
+    return Finding(ratio_of_medians(slow, fast).scaled(blocks[0] / blocks[1]), used)
 
 
 def _workspace(length: int) -> Callable[[Sweeps], Finding]:
     def measure(sweeps: Sweeps) -> Finding:
-        point = sweeps.find("memory", L=length)
+        point = sweeps.find("memory", length=length)
         if point is None:
             return Finding(None, [])
-        used = point.outcomes([OURS])
-        value = point.estimate(OURS, "workspace_bytes")
+        used = point.outcomes([FUSED])
+        value = point.estimate(FUSED, "workspace_bytes")
         if value is None:
             return Finding(None, used)
-        per_thread = 4 * point.threads * point.shape["L"] * point.shape["D"]
-        return Finding(scaled(value, 1 / per_thread), used)
+        per_thread = 4 * point.threads * point.shape.length * point.shape.head_dim
+        return Finding(value.scaled(1 / per_thread), used)
 
     return measure
 
@@ -148,7 +150,7 @@ GOALS = (
     Goal(
         "Speed-up over dense SDPA times the density (1 is in proportion), L = 4096, D = 32",
         "times",
-        _speedup(4096, lambda point: point.density),
+        _speedup(4096, lambda point: point.shape.density),
         limit=0.9,
         aim=1.1,
     ),
@@ -156,14 +158,14 @@ GOALS = (
     Goal(
         "Forward pass: speed-up over compiled FlexAttention with the same mask",
         "times",
-        _first("base", ("flex_forward", "forward_ms"), (OURS, "forward_ms")),
+        _first("base", ("flex_forward", "forward_ms"), (FUSED, "forward_ms")),
         limit=1.3,
         aim=2.0,
     ),
     Goal(
         "Time of the paper's pipeline over the fused operator's",
         "times",
-        _first("base", ("pipeline", _TIME), (OURS, _TIME)),
+        _first("base", ("pipeline", BOTH), (FUSED, BOTH)),
     ),
     Goal(
         "Time per kept block, longest band over shortest",
@@ -184,7 +186,7 @@ GOALS = (
     Goal(
         "Time with bfloat16 inputs over float32",
         "times",
-        _first("dtype", (OURS, _TIME), ("block_attention_float32", _TIME)),
+        _first("dtype", (FUSED, BOTH), ("block_attention_float32", BOTH)),
         limit=1.15,
         aim=1.0,
         higher_is_better=False,
@@ -202,51 +204,39 @@ GOALS = (
     ),
 )
 
-_COLUMNS = (
-    Column("figure", "Figure", numeric=False),
-    Column("value", "Measured"),
-    Column("limit", "Limit"),
-    Column("aim", "Aim"),
-    Column("records", "Records used", numeric=False),
-)
-
 
 def goal_table(sweeps: Sweeps, key: str) -> Table:
-    """Return every figure beside what it is held to; a figure without records says so."""
+    """Return every figure next to what it is held to; a figure without records says so."""
     findings = [(goal, goal.measure(sweeps)) for goal in GOALS]
-    used = {o.record.cell_key: o for _, finding in findings for o in finding.outcomes}
-    return Table(
+    used = {o.record.key: o for _, finding in findings for o in finding.outcomes}
+    return make_table(
+        findings,
+        [
+            text("figure", "Figure", lambda item: item[0].figure),
+            Column("value", "Measured", lambda item: _value(*item)),
+            Column("limit", "Limit", lambda item: _bound(item[0], item[0].limit)),
+            Column("aim", "Aim", lambda item: _bound(item[0], item[0].aim)),
+            text("records", "Records used", lambda item: _records(item[1].outcomes)),
+        ],
         key=key,
         title="What the kernels are held to",
         caption=(
-            "Forward and backward unless said. Ratios are ratios of medians between subjects that "
-            "took turns in one case; brackets are 95 % intervals."
+            "Forward and backward unless said. Ratios are ratios of medians between "
+            "implementations that took turns in one case; brackets are 95 % intervals."
         ),
-        columns=_COLUMNS,
-        rows=tuple(_row(goal, finding) for goal, finding in findings),
         provenance=provenance(used.values()),
         notes=(
-            "Rates count 14 * D * B * H * kept blocks * block side squared operations per forward "
+            "Rates count 14 * D * B * H * kept blocks * block size squared operations per forward "
             "and backward pass, recomputation not counted, on a band of three blocks per row. The "
             "limit of all rates is torch.mm of 2048 x 2048 x 2048 in float32 on the same threads.",
         ),
     )
 
 
-def _row(goal: Goal, finding: Finding) -> tuple[Entry, ...]:
-    return (
-        words(goal.figure),
-        _value(goal, finding),
-        _bound(goal, goal.limit),
-        _bound(goal, goal.aim),
-        _records(finding.outcomes),
-    )
-
-
 def _value(goal: Goal, finding: Finding) -> Entry:
     if finding.value is None:
-        failed = [o.record for o in finding.outcomes if o.record.status != "ok"]
-        reasons = [f"{r.method.name}: {r.status}: {r.reason}" for r in failed]
+        failed = [outcome for outcome in finding.outcomes if not outcome.is_ok]
+        reasons = [f"{o.method.name}: {o.measured.status}: {o.measured.reason}" for o in failed]
         return missing("; ".join(reasons) or "no record of it in this run")
     is_met = goal.is_met(finding.value.value)
     flag: Flag = "" if is_met is None else "good" if is_met else "warning"
@@ -264,5 +254,4 @@ def _bound(goal: Goal, value: float | None) -> Entry:
 def _records(outcomes: list[Outcome]) -> Entry:
     if not outcomes:
         return absent("none")
-    cells = [f"{o.label} {o.record.method.name}" for o in outcomes]
-    return words("; ".join(cells))
+    return words("; ".join(f"{o.cell.label} {o.method.name}" for o in outcomes))

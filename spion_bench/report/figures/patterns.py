@@ -12,12 +12,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from spion_bench.report.accuracy_tables import describe_transition
-from spion_bench.report.cells import Group, groups, is_what_it_says, provenance
-from spion_bench.report.load import Layer, Outcome, RecordSet
-from spion_bench.report.quantities import format_percent
-from spion_bench.report.svg import GRID, INK, method_colour, new_figure, to_svg
-from spion_bench.report.table import Figure, slug
+from spion_bench.records.artifacts import Layer
+from spion_bench.report.groups import Group, groups, is_what_it_says
+from spion_bench.report.load import Outcome, RecordSet, provenance
+from spion_bench.report.parts import Figure, slug
+from spion_bench.report.style import GRID, INK, new_figure, to_svg
+from spion_bench.report.tables.training import describe_transition
+from spion_bench.report.words import format_percent
 
 COLOUR_MAP = "viridis"
 LOW_PERCENTILE = 5.0
@@ -35,17 +36,16 @@ def pattern_figures(run: RecordSet) -> list[Figure]:
         for cells in group.methods.values():
             shown = [o for o in cells.of("accuracy") if o.artifact and o.artifact.layers]
             figures += [
-                _pattern_figure(group, outcome, collapsed=place > 0)
+                _pattern_figure(group, outcome, run.looks[cells.method].colour, collapsed=place > 0)
                 for place, outcome in enumerate(shown)
             ]
     return figures
 
 
-def _pattern_figure(group: Group, outcome: Outcome, *, collapsed: bool) -> Figure:
-    record = outcome.record
+def _pattern_figure(group: Group, outcome: Outcome, colour: str, *, collapsed: bool) -> Figure:
     layers = outcome.artifact.layers if outcome.artifact else ()
-    length = record.task.length if record.task else len(layers[0].attention)
-    name = slug("pattern", group.label, record.method.name, f"seed {record.seed}")
+    length, method, seed = group.setting.length, outcome.method.name, outcome.cell.seed
+    name = slug("pattern", group.label, method, f"seed {seed}")
     with new_figure(3 * _PANEL_INCHES, _PANEL_INCHES * len(layers) + 0.6) as figure:
         ratios = [*(1.0 for _ in layers), _BAR_HEIGHT]
         axes = figure.subplots(len(layers) + 1, 3, squeeze=False, height_ratios=ratios)
@@ -53,7 +53,7 @@ def _pattern_figure(group: Group, outcome: Outcome, *, collapsed: bool) -> Figur
         _draw_maps(axes[:, 1], [layer.pooled for layer in layers], length)
         axes[-1, 2].set_axis_off()
         for place, (row, layer) in enumerate(zip(axes[:-1], layers, strict=True)):
-            _draw_blocks(row[2], layer, length, method_colour(record.method.name))
+            _draw_blocks(row[2], layer, length, colour)
             row[0].set_ylabel(f"layer {place + 1}\nquery token")
             row[2].set_title(_kept_words(layer))
         axes[0, 0].set_title("attention \u00d7 L")
@@ -65,7 +65,7 @@ def _pattern_figure(group: Group, outcome: Outcome, *, collapsed: bool) -> Figur
     kept = "; ".join(f"layer {i + 1}: {_kept_words(layer)}" for i, layer in enumerate(layers))
     return Figure(
         key=name,
-        title=f"{group.label}, {record.method.name}, seed {record.seed}{label}",
+        title=f"{group.label}, {method}, seed {seed}{label}",
         caption=_caption(outcome, layers),
         alt=f"Attention map, pooled map and kept blocks of {len(layers)} layers. {kept}.",
         svg=svg,
@@ -75,7 +75,7 @@ def _pattern_figure(group: Group, outcome: Outcome, *, collapsed: bool) -> Figur
 
 
 def _caption(outcome: Outcome, layers: tuple[Layer, ...]) -> str:
-    transition = outcome.record.transition
+    transition = outcome.measured.transition
     when = f" Taken at the transition, {describe_transition(transition)}." if transition else ""
     forced = sum(int((layer.kept & ~layer.selected).sum()) for layer in layers)
     faint = ""
@@ -90,7 +90,7 @@ def _caption(outcome: Outcome, layers: tuple[Layer, ...]) -> str:
 
 
 def _artifact_name(outcome: Outcome) -> str:
-    return ", ".join(outcome.record.artifacts)
+    return ", ".join(outcome.measured.artifacts)
 
 
 def _draw_maps(axes: NDArray[Any], maps: list[NDArray[Any]], length: int) -> None:
