@@ -25,6 +25,7 @@ from spion_bench.run.interrupts import deferred_interrupts
 from spion_bench.run.messages import Progress, RoundStarted
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.cases.limits import refusal
+from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import turns
 
@@ -100,12 +101,15 @@ class Runner:
     def _barred(self, cell: Planned) -> Measurement | None:
         """Return why a cell is left out, or None: its limits, its gate, or what it continues."""
         if isinstance(cell, KernelCell):
-            return refusal(
+            refused = refusal(
                 find_case(cell.case),
-                cell.method.name,
+                find_implementation(cell.method.name),
                 cores=available_cores(),
                 device=cell.device,
                 gpu=self.environment.gpu,
+            )
+            return (
+                None if refused is None else Measurement(status="unsupported", **refused._asdict())
             )
         for what, key in (("gate", cell.gate), ("dense prefix", cell.parent)):
             record = None if key is None else self.store.latest(key)

@@ -21,8 +21,8 @@ from typing import TypeVar
 from spion_bench.records import KernelCell, MethodInfo, PassName, Record, TaskCell, TaskSettings
 from spion_bench.records.names import check_name
 from spion_bench.records.settings import MeasureSettings
-from spion_bench.suite.cases import CASES, find_case
-from spion_bench.suite.implementations import IMPLEMENTATIONS
+from spion_bench.suite.cases import find_case
+from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
 from spion_bench.suite.influence import code_hash
 from spion_bench.suite.methods import METHODS
 from spion_bench.suite.passes import PASSES, find_pass, place
@@ -279,22 +279,22 @@ def _kernel_cells(
         if case.device not in (None, machine.device):
             continue
         for seed in group.seeds:
-            for implementation in case.implementations:
-                method = IMPLEMENTATIONS[implementation].info(case)
+            for implementation in map(find_implementation, case.implementations):
                 cell = KernelCell(
                     key="",
                     pass_name="kernel",
                     profile=profile,
                     label=name,
-                    method=method,
+                    method=implementation.info(case),
                     seed=seed,
                     device=machine.device,
+                    dtype=implementation.computes_in(case),
                     threads=case.threads or machine.threads,
                     timeout_s=group.timeout_s,
                     code="",
                     turn=f"kernel/{number}/{name}/{seed}",
                     measure=group.measure,
-                    **case.cell_fields(implementation),
+                    **case.cell_fields(),
                 )
                 yield _with_key(_with_code(cell))
 
@@ -331,8 +331,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def selectable_names() -> set[str]:
-    """Return every name that ``Filters.methods`` takes."""
-    return {*METHODS, *(name for case in CASES.values() for name in case.implementations)}
