@@ -45,9 +45,7 @@ def test_a_special_value_reaches_its_windows_only(value):
 
 
 def test_maps_that_are_too_long_are_refused():
-    with pytest.raises(
-        (RuntimeError, ValueError), match="attention_map: expected at most 262144"
-    ):
+    with pytest.raises((RuntimeError, ValueError), match="attention_map: expected at most 262144"):
         diagonal_conv(many((300_000, 300_000)))
 
 
