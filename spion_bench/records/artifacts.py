@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.records.files import file_digest, replace_file
 from spion_bench.train import TrainResult
 
 PHASE_NUMBERS = {"dense": 0, "sparse": 1}
@@ -25,10 +26,10 @@ def write_artifact(path: Path, result: TrainResult) -> str:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {**_curves(result), **_layers(result)}
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, allow_pickle=False, **arrays)
-    temporary.replace(path)
-    return file_sha256(path)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    replace_file(path, content.getvalue())
+    return file_digest(path)
 
 
 def read_patterns(path: Path) -> list[BlockPattern]:
@@ -49,12 +50,6 @@ def read_patterns(path: Path) -> list[BlockPattern]:
             )
             for i in range(n_layers)
         ]
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _curves(result: TrainResult) -> dict[str, NDArray[np.generic]]:

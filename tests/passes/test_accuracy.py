@@ -7,7 +7,8 @@ from spion_bench.passes.accuracy import deviations, measure_accuracy, result_met
 from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.subject import Subject, prepare_subject
 from spion_bench.records import TransitionInfo
-from spion_bench.records.artifacts import file_sha256, read_patterns, write_artifact
+from spion_bench.records.artifacts import read_patterns, write_artifact
+from spion_bench.records.files import file_digest
 from spion_bench.train import PhaseUsage, TrainResult
 from tests.cells import tiny_cell, tiny_job
 
@@ -63,7 +64,7 @@ def test_artifact_holds_curves_and_patterns(outcomes):
     ((name, digest),) = spion.artifacts.items()
     path = out / "artifacts" / name
     assert name == f"{tiny_cell('accuracy').key}.npz"
-    assert file_sha256(path) == digest
+    assert file_digest(path) == digest
     with np.load(path, allow_pickle=False) as arrays:
         assert arrays["curve_step"].tolist() == list(range(1, 11))
         assert arrays["curve_phase"].tolist() == [0] * 4 + [1] * 6
@@ -139,5 +140,5 @@ def test_unmeasured_memory_has_no_metric(tmp_path):
     assert "dense_peak_bytes" not in metrics
     assert "sparse_wall_s" not in metrics
     digest = write_artifact(tmp_path / "artifacts" / "x.npz", result)
-    assert digest == file_sha256(tmp_path / "artifacts" / "x.npz")
+    assert digest == file_digest(tmp_path / "artifacts" / "x.npz")
     assert [path.name for path in Path(tmp_path / "artifacts").iterdir()] == ["x.npz"]
