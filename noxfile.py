@@ -6,6 +6,7 @@ Everything after `--` goes on to the program a session runs, for example
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -16,12 +17,13 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 CONSTRAINTS = ("--constraint", "constraints.txt")
+OTHER_PYTHONS = ("3.12", "3.13")
 CUDA_TORCH = "torch==2.14.1"  # built for CUDA 13.0
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 # One of every kind of kernel, small: a sanitizer makes kernels slower by orders of magnitude.
 SANITIZED_TESTS = "block_16 or holes or long_column or golden"
 # What follows the tests of `nightly`; `cuda_build` compiles for three architectures.
-NIGHTLY_SESSIONS = ("sanitize", "sanitize_emulated", "mutations", "cuda_build")
+NIGHTLY_SESSIONS = ("sanitize", "sanitize_emulated", "mutations", "cuda_build", "tests_lowest")
 CPP_SOURCES = sorted(
     str(path)
     for pattern in ("*.cpp", "*.h", "*.cu", "*.cuh")
@@ -66,6 +68,36 @@ def tests(session: nox.Session) -> None:
     # A selected part of the tests says nothing about the coverage of the whole.
     minimum = "0" if session.posargs else "90"
     session.run("coverage", "report", "--skip-covered", f"--fail-under={minimum}")
+
+
+for version in OTHER_PYTHONS:
+
+    @nox.session(default=False, python=version, name=f"tests-{version}")
+    def tests_of_another_python(session: nox.Session) -> None:
+        """Run the whole test suite with another Python, where there is an interpreter."""
+        install(session, ".[dev]")
+        session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def tests_lowest(session: nox.Session) -> None:
+    """Run with the lowest declared version of every dependency but torch; of torch: `-- --torch`.
+
+    Imports every module, then lists, plans and reports: what a declared minimum has to carry.
+    """
+    pins = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = next(pin for pin in pins if pin.startswith("torch=="))
+    override = Path(session.create_tmp()) / "override.txt"
+    lowest = "torch==2.10.0" if "--torch" in session.posargs else pinned
+    override.write_text(f"{lowest}\n", encoding="utf-8")
+    # pip looks where the user told it to, for instance for a CPU build of torch; uv keeps it.
+    session.install(*CONSTRAINTS, "uv")
+    session.install("--constraint", str(override), lowest, "setuptools")
+    python = str(Path(session.bin) / "python")
+    command = ("uv", "pip", "install", "--python", python, "--resolution", "lowest-direct")
+    found = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
+    session.run(*command, "--override", str(override), ".", env=found)
+    session.run("python", "-m", "tests.lowest", *session.posargs)
 
 
 @nox.session

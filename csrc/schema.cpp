@@ -3,7 +3,7 @@
 // Implementations register themselves beside their kernels (cpu/<op>.cpp). Fake kernels, autograd
 // and autocast rules are registered from Python (spion_bench/ops/<op>.py).
 //
-// Words used by all schemas: B batch, H heads, L sequence length, D head width, S block side,
+// Symbols in all schemas: B batch, H heads, L sequence length, D head width, S block size,
 // nb = L / S block rows, nnzb kept blocks. `crow_indices` int32 [nb + 1] and `col_indices` int32
 // [nnzb] list the kept blocks by row; the `t_` tensors list them by column, with `t_tile_indices`
 // giving each entry's position in `col_indices`. Operators whose backward pass goes by column take

@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from spion_bench.model.attention import SpionAttention
     from spion_bench.ops.block_attention import block_attention
     from spion_bench.pattern.generate import generate_pattern
+    from spion_bench.records.frame import records_frame
 
 __version__ = "0.1.0"
 
-__all__ = ["BlockPattern", "SpionAttention", "block_attention", "generate_pattern"]
+__all__ = ["BlockPattern", "SpionAttention", "block_attention", "generate_pattern", "records_frame"]
 
 _HOME = {
     "BlockPattern": "spion_bench.block_pattern",
     "SpionAttention": "spion_bench.model.attention",
     "block_attention": "spion_bench.ops",
     "generate_pattern": "spion_bench.pattern.generate",
+    "records_frame": "spion_bench.records.frame",
 }
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spion_bench.records.files import replace_file
+
 MIN_BLOCK_SIZE = 8
 MAX_BLOCK_SIZE = 128
 
@@ -153,13 +155,19 @@ class BlockPattern:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write the pattern as JSON (``block_size``, ``crow_indices``, ``col_indices``)."""
+        """Write the pattern as JSON (``block_size``, ``crow_indices``, ``col_indices``).
+
+        The file is replaced atomically: it holds its old content or all of the new.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         words = {
             "block_size": self.block_size,
             "crow_indices": self.crow_indices.tolist(),
             "col_indices": self.col_indices.tolist(),
         }
-        Path(path).write_text(json.dumps(words) + "\n", encoding="utf-8")
+        replace_file(Path(path), f"{json.dumps(words)}\n".encode())
 
     @classmethod
     def load(cls, path: Path | str) -> BlockPattern:

@@ -1,11 +1,20 @@
-"""Cells, records and environments for the tests of the harness."""
+"""Cells, jobs and records of the tiny profile."""
 
-from spion_bench.records import Environment, MethodInfo, Metric, Record, TaskInfo, now
-from spion_bench.run.messages import Job
+from spion_bench.passes.session import Job
+from spion_bench.records import (
+    Environment,
+    GateError,
+    Measurement,
+    Metric,
+    Record,
+    TaskInfo,
+    now,
+)
 from spion_bench.suite.plan import Machine, expand
-from spion_bench.suite.profile import load_profile
+from spion_bench.suite.profile import CellGroup, load_profile
 
 TINY = load_profile("tiny")
+MACHINE = Machine("cpu", threads=2)
 ENVIRONMENT = Environment(
     machine="Test CPU x 2",
     git_sha=None,
@@ -25,49 +34,71 @@ ENVIRONMENT = Environment(
 
 
 def tiny_cells(pass_name=None, method=None, **changes):
-    """Return the cells of the tiny profile, of one pass and method if given, changed as asked."""
+    """Return the cells of the tiny profile, of one pass and method if given.
+
+    Changes that ``CellGroup`` has (``model``, ``train``, ``options``, ...) go through the plan;
+    others replace fields of the cells.
+    """
+    asked = {name: value for name, value in changes.items() if name in CellGroup.model_fields}
+    groups = [
+        CellGroup.model_validate({**group.model_dump(), **asked}) if group.task else group
+        for group in TINY.cells
+    ]
+    profile = TINY.model_copy(update={"cells": tuple(groups)})
+    replaced = {name: value for name, value in changes.items() if name not in asked}
     cells = [
-        cell.model_copy(update=changes)
-        for cell in expand(TINY, Machine("cpu", threads=2))
-        if pass_name in (None, cell.pass_name) and method in (None, cell.method)
+        cell.model_copy(update=replaced)
+        for cell in expand(profile, MACHINE)
+        if pass_name in (None, cell.pass_name) and method in (None, cell.method.name)
     ]
     assert cells
     return cells
 
 
 def tiny_cell(pass_name, method="spion_cf", **changes):
-    """Return one cell of the tiny profile, changed as asked."""
+    """Return one cell of the tiny profile, changed as asked; the method may be any."""
+    if method not in ("spion_cf", "dense_sdpa") and pass_name != "kernel":
+        changes = {"methods": (method,), **changes}
+    if pass_name == "steps":
+        changes = {"passes": ("steps",), **changes}
     return tiny_cells(pass_name, method, **changes)[0]
 
 
-def tiny_job(tmp_path, pass_name, method="spion_cf", **changes):
-    """Return the job of one cell of the tiny profile."""
-    return Job(cell=tiny_cell(pass_name, method, **changes), out=str(tmp_path))
+def tiny_job(tmp_path, pass_name, method="spion_cf", *, check_first=False, **changes):
+    """Return the job of one cell."""
+    cell = tiny_cell(pass_name, method, **changes)
+    return Job(cell=cell, out=str(tmp_path), check_first=check_first)
 
 
-def method_job(tmp_path, pass_name, method, **changes):
-    """Return the job of a tiny cell with a method that the tiny profile does not have."""
-    cell = tiny_cell(pass_name, **changes).model_copy(update={"method": method})
-    return Job(cell=cell, out=str(tmp_path))
+def measure(session):
+    """Do what a worker does with a session whose gate is open."""
+    session.measure()
+    return session.result()
+
+
+def ignore(event):
+    """Take an event and do nothing."""
+
+
+def measurement(status="ok", reason=None, **fields):
+    """Return a measurement."""
+    return Measurement(status=status, reason=reason, **fields)
 
 
 def record_of(cell, status="ok", *, reason=None, **fields):
-    """Return a record of ``cell``."""
+    """Return a record of ``cell``; the fields are the measurement's."""
     return Record(
-        cell_key=cell.key,
-        pass_name=cell.pass_name,
-        profile=cell.profile,
-        method=MethodInfo(name=cell.method),
-        seed=cell.seed,
-        device=cell.device,
-        dtype="float32",
-        status=status,
-        reason=reason,
+        cell=cell,
+        measurement=measurement(status, reason, **fields),
+        environment=ENVIRONMENT,
         started_at=now(),
         ended_at=now(),
-        environment=ENVIRONMENT,
-        **{"task": None, "settings": {"label": cell.label}, **fields},
     )
+
+
+def gate_errors(**errors):
+    """Return errors by name, each with a budget of 1."""
+    return [GateError(name=name, error=error, budget=1.0) for name, error in errors.items()]
 
 
 def task_info(length=256):

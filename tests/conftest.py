@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from spion_bench.native import backends
+from spion_bench.native import library
 
 # CI repeats itself exactly; the nightly run draws other examples every time and says how to replay
 # one that fails.
@@ -40,7 +40,7 @@ def _two_threads():
 @pytest.fixture
 def emulated_backend():
     """Run operators by the CUDA kernels' own sources, on the emulator."""
-    with backends.use_backend("emulated"):
+    with library.use_backend("emulated"):
         yield
 
 

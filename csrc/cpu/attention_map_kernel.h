@@ -5,8 +5,8 @@
 // test_attention_map.py.
 #pragma once
 
-#include "kernels.h"
-#include "tile.h"
+#include "common/kernels.h"
+#include "common/tile.h"
 
 namespace spion_bench::cpu::SPION_ISA {
 

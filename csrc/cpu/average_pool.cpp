@@ -9,7 +9,7 @@
 #include <ATen/Dispatch.h>
 #include <torch/library.h>
 
-#include "binding.h"
+#include "common/binding.h"
 
 namespace spion_bench::cpu {
 namespace {

@@ -1,12 +1,12 @@
 // Fused block-sparse attention on the CPU: checks, memory, threads and registration. How work is
-// cut is in attention_scheme.h, the arithmetic in block_attention_kernel.h.
+// cut is in block_attention_scheme.h, the arithmetic in block_attention_kernel.h.
 
 #include <torch/library.h>
 
 #include <tuple>
 
-#include "attention_scheme.h"
-#include "binding.h"
+#include "block_attention_scheme.h"
+#include "common/binding.h"
 
 namespace spion_bench::cpu {
 namespace {

@@ -12,9 +12,9 @@
 // the kernel pass of any profile.
 #pragma once
 
-#include "kernels.h"
-#include "philox.h"
-#include "tile.h"
+#include "common/kernels.h"
+#include "common/philox.h"
+#include "common/tile.h"
 
 namespace spion_bench::cpu::SPION_ISA {
 

@@ -1,8 +1,8 @@
-// Dropout on stored tiles, with the very mask that the fused operator draws (see kernels.h).
+// Dropout on stored tiles, with the very mask that the fused operator draws (see common/kernels.h).
 
 #include <torch/library.h>
 
-#include "binding.h"
+#include "common/binding.h"
 
 namespace spion_bench::cpu {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <torch/library.h>
 
-#include "binding.h"
+#include "common/binding.h"
 
 namespace spion_bench::cpu {
 namespace {

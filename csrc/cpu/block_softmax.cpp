@@ -5,7 +5,7 @@
 
 #include <tuple>
 
-#include "binding.h"
+#include "common/binding.h"
 
 namespace spion_bench::cpu {
 namespace {

@@ -4,7 +4,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include "binding.h"
+#include "common/binding.h"
 
 namespace spion_bench::cpu {
 namespace {

@@ -6,13 +6,13 @@
 // map, out: [L, L], float32 or float64; sums in float64.
 //
 // Cost: three additions per element whatever the filter size, 2 reads and 1 write of the map; the
-// arithmetic is in map_kernel.h. Threads share the (row group, panel of diagonals) pairs. Groups
-// start at fixed rows: the result does not depend on the number of threads.
+// arithmetic is in diagonal_conv_kernel.h. Threads share the (row group, panel of diagonals) pairs.
+// Groups start at fixed rows: the result does not depend on the number of threads.
 
 #include <ATen/Dispatch.h>
 #include <torch/library.h>
 
-#include "binding.h"
+#include "common/binding.h"
 
 namespace spion_bench::cpu {
 namespace {

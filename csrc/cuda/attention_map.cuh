@@ -20,8 +20,8 @@
 // test_attention_map.py. No time has been measured yet: that takes a GPU.
 #pragma once
 
-#include "attention_forward.cuh"
-#include "pattern_args.h"
+#include "attention_map.h"
+#include "common/element.cuh"
 
 namespace spion_bench::cuda {
 
@@ -29,7 +29,7 @@ constexpr int kMapTile = 64;
 constexpr int kMapThreads = kMapTile * 2;
 // Thread blocks of the second launch that have to fit a multiprocessor side by side.
 constexpr int kMapBlocks = 3;
-constexpr int kScoreColumns = 32;  // scores held beside the tile's sums; more of them spill
+constexpr int kScoreColumns = 32;  // scores held next to the tile's sums; more of them spill
 
 template <class Math, int D>
 constexpr int map_stats_shared_bytes() {
@@ -153,7 +153,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kMapThreads, 1)
   for (int step = 0; step < n_steps; ++step) {
     float s[kCols / 8][4] = {};
     multiply_transposed<kCols>(s, q, k_tile(step), 0);
-    prim::sync_threads();  // everybody has done with this step's keys
+    prim::sync_threads();  // every warp is done with this step's keys
     load_keys(step + 2);
     const RealKeys<kCols> real(args, b, step * kCols);
     SPION_UNROLL
@@ -194,7 +194,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kMapThreads, kMapBlocks)
   SPION_NO_UNROLL
   for (int batch_head = 0; batch_head < args.batch * args.heads; ++batch_head) {
     const int b = batch_head / args.heads, h = batch_head - b * args.heads;
-    prim::sync_threads();  // everybody has done with the tiles before
+    prim::sync_threads();  // every warp is done with the tiles before
     load_rows<kMapTile, kMapThreads>(q_tile, row_of<const T>(args.q, b, h, first_query),
                                      args.q.row_stride, args.width, args.length - first_query);
     load_rows<kMapTile, kMapThreads>(k_tile, row_of<const T>(args.k, b, h, first_key),
@@ -236,6 +236,24 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kMapThreads, kMapBlocks)
     if (row < args.length && column < args.length)
       args.map[static_cast<int64_t>(row) * args.length + column] = sums[n][i];
   }
+}
+
+template <class Math, int D>
+const char* launch_attention_map_of_width(const AttentionMapArgs& args, prim::Stream stream) {
+  const auto tiles = static_cast<unsigned>((args.length + kMapTile - 1) / kMapTile);
+  const auto batch_heads = static_cast<unsigned>(args.batch * args.heads);
+  if (const char* error = prim::launch<attention_map_stats_kernel<Math, D>>(
+          {tiles, batch_heads}, kMapThreads, map_stats_shared_bytes<Math, D>(), stream, args))
+    return error;
+  return prim::launch<attention_map_kernel<Math, D>>({tiles, tiles}, kMapThreads,
+                                                     map_shared_bytes<Math, D>(), stream, args);
+}
+
+template <class Math>
+const char* launch_attention_map(const AttentionMapArgs& args, prim::Stream stream) {
+  if (args.width <= 32) return launch_attention_map_of_width<Math, 32>(args, stream);
+  if (args.width <= 64) return launch_attention_map_of_width<Math, 64>(args, stream);
+  return launch_attention_map_of_width<Math, 128>(args, stream);
 }
 
 }  // namespace spion_bench::cuda

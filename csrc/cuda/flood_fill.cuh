@@ -15,11 +15,12 @@
 // Shapes: pooled [nb, nb] by strides, float32 or float64, without NaN (with one, the result is
 // unspecified); kept bool [nb, nb].
 // Launches: one each. Registers and spills: nox -s cuda_build. Test: tests/emulation/
-// test_pattern.py. No time has been measured yet: that takes a GPU.
+// test_flood_fill.py. No time has been measured yet: that takes a GPU.
 #pragma once
 
-#include "pattern_args.h"
-#include "prim.cuh"
+#include "common/integers.cuh"
+#include "common/prim.cuh"
+#include "flood_fill.h"
 
 namespace spion_bench::cuda {
 
@@ -111,6 +112,17 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kGrowThreads, 1)
     has_grown |= sweep_lines(false);
     if (!any_thread(has_grown)) return;
   }
+}
+
+template <typename T>
+const char* launch_flood_walk(const FloodFillArgs<T>& args, prim::Stream stream) {
+  const prim::Grid grid{groups_of(2 * int64_t{args.n_blocks} - 1, kWalkThreads), 1};
+  return prim::launch<flood_walk_kernel<T>>(grid, kWalkThreads, 0, stream, args);
+}
+
+template <typename T>
+const char* launch_flood_growth(const FloodFillArgs<T>& args, prim::Stream stream) {
+  return prim::launch<flood_growth_kernel<T>>({1, 1}, kGrowThreads, kGrowSharedBytes, stream, args);
 }
 
 }  // namespace spion_bench::cuda

@@ -1,6 +1,6 @@
 // Memory as unforgiving as possible: exactly the asked size, so that AddressSanitizer sees the
 // first element outside; 8 bytes off every vector's alignment, as tensors may be; and full of NaN,
-// so that an element nobody writes, or that is read before it is written, shows in the results.
+// so that an element that is never written, or is read before it is written, shows in the results.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,6 +1,6 @@
 // Fused attention through the scheme that the bindings use: units, staged 16-bit tensors, chunks.
 
-#include "../cpu/attention_scheme.h"
+#include "../cpu/block_attention_scheme.h"
 #include "checks.h"
 #include "verdict.h"
 #include "workers.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "../cpu/kernels.h"
+#include "../cpu/common/kernels.h"
 
 namespace spion_bench::driver {
 

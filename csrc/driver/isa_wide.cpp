@@ -3,7 +3,7 @@
 
 #define SPION_ISA wide
 #define SPION_TILE_ROWS 8
-#include "../cpu/isa.h"
+#include "../cpu/common/isa.h"
 
 namespace spion_bench::cpu {
 

@@ -11,7 +11,7 @@ namespace spion_bench::driver {
 
 enum class Kept {
   everything,
-  diagonal_and_random,  // about 40 % beside the diagonal
+  diagonal_and_random,  // about 40 % off the diagonal
   holes,                // random, but nothing in the second block row and the last block column
   nothing,
   first_column_and_diagonal,

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "../cpu/kernels.h"
+#include "../cpu/common/kernels.h"
 
 namespace spion_bench::driver {
 

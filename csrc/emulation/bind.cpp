@@ -1,17 +1,41 @@
-// torch.ops.spion_bench_emulated: the CUDA kernels on CPU tensors, by the emulator. Here the fused
-// operator; bind_pipeline.cpp and its neighbours add the others.
+// torch.ops.spion_bench_emulated: the CUDA kernels on CPU tensors, by the emulator, after checks of
+// the values that kernels trust; on a GPU nothing looks at those, which would wait for the device.
 //
 // The schemas are those of spion_bench, whose library has to be loaded before this one.
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/isnan.h>
 #include <torch/library.h>
 
-#include "../cuda/bind.h"
-#include "binding.h"
+#include <algorithm>
+#include <string>
+
+#include "../cuda/attention_map_bind.h"
+#include "../cuda/average_pool_bind.h"
+#include "../cuda/block_attention_bind.h"
+#include "../cuda/block_dropout_bind.h"
+#include "../cuda/block_sddmm_bind.h"
+#include "../cuda/block_softmax_bind.h"
+#include "../cuda/block_spmm_bind.h"
+#include "../cuda/diagonal_conv_bind.h"
+#include "../cuda/flood_fill_bind.h"
+#include "../operators.h"
 #include "emulator.h"
 
 namespace spion_bench::emulation {
 namespace {
 
 using cuda::AttentionInputs;
+
+// The index values of a list of kept blocks.
+void check_pattern_values(const at::Tensor& crow, const at::Tensor& col) {
+  const int32_t* c = crow.const_data_ptr<int32_t>();
+  const int64_t nb = crow.size(0) - 1, nnzb = col.size(0);
+  TORCH_CHECK(c[0] == 0 && c[nb] == nnzb && std::is_sorted(c, c + nb + 1),
+              "crow_indices: expected to rise from 0 to nnzb=", nnzb);
+  const int32_t* begin = col.const_data_ptr<int32_t>();
+  TORCH_CHECK(std::all_of(begin, begin + nnzb, [nb](int32_t i) { return 0 <= i && i < nb; }),
+              "col_indices: expected values from 0 to ", nb - 1);
+}
 
 std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& crow,
@@ -22,7 +46,7 @@ std::tuple<at::Tensor, at::Tensor> block_attention_forward(
   AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, key_padding_mask, scale,
                          dropout_p, dropout_seed);
   check_pattern_values(crow, col);
-  return cuda::attention_forward(std::move(inputs), q.size(3), {});
+  return cuda::block_attention_forward(std::move(inputs), q.size(3), {});
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
@@ -38,7 +62,92 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
   cuda::check_gradients(given, inputs, q);
   check_pattern_values(crow, col);
   check_pattern_values(t_crow, t_row);
-  return cuda::attention_backward(std::move(inputs), given, q.size(3), {});
+  return cuda::block_attention_backward(std::move(inputs), given, q.size(3), {});
+}
+
+// Values that cannot be right without sizes that are: ../cuda/*_bind.h check those in full.
+void check_list(const at::Tensor& begin, const at::Tensor& other, int64_t block_size) {
+  check_index(begin, "crow_indices");
+  check_pattern(begin, other, block_size, (begin.size(0) - 1) * block_size);
+  check_pattern_values(begin, other);
+}
+
+at::Tensor block_sddmm(const at::Tensor& q, const at::Tensor& k, const at::Tensor& crow,
+                       const at::Tensor& col, const at::Tensor& /*t_crow*/,
+                       const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
+                       int64_t block_size, double scale) {
+  check_list(crow, col, block_size);
+  return cuda::block_sddmm(q, k, crow, col, block_size, scale, {});
+}
+
+std::tuple<at::Tensor, at::Tensor> block_softmax(
+    const at::Tensor& scores, const at::Tensor& crow, const at::Tensor& col, int64_t block_size,
+    bool zero_logit, const std::optional<at::Tensor>& key_padding_mask) {
+  check_list(crow, col, block_size);
+  return cuda::block_softmax(scores, crow, col, block_size, zero_logit, key_padding_mask, {});
+}
+
+at::Tensor block_softmax_backward(const at::Tensor& dprobs, const std::optional<at::Tensor>& dlse,
+                                  const at::Tensor& probs, const at::Tensor& crow,
+                                  int64_t block_size) {
+  check_index(crow, "crow_indices");
+  const int32_t* c = crow.const_data_ptr<int32_t>();
+  const int64_t nb = crow.size(0) - 1;
+  TORCH_CHECK(probs.dim() == 5 && nb >= 0 && c[0] == 0 && c[nb] == probs.size(2) &&
+                  std::is_sorted(c, c + nb + 1),
+              "crow_indices: expected to rise from 0 to the number of tiles");
+  return cuda::block_softmax_backward(dprobs, dlse, probs, crow, block_size, {});
+}
+
+at::Tensor block_spmm(const at::Tensor& probs, const at::Tensor& v, const at::Tensor& crow,
+                      const at::Tensor& col, const at::Tensor& /*t_crow*/,
+                      const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
+                      int64_t block_size) {
+  check_list(crow, col, block_size);
+  return cuda::block_spmm(probs, v, crow, col, block_size, {});
+}
+
+at::Tensor block_spmm_transposed(const at::Tensor& probs, const at::Tensor& v,
+                                 const at::Tensor& t_crow, const at::Tensor& t_row,
+                                 const at::Tensor& t_tile, int64_t block_size) {
+  check_list(t_crow, t_row, block_size);
+  check_index(t_tile, "t_tile_indices");
+  const int32_t* tile = t_tile.const_data_ptr<int32_t>();
+  const int64_t n = t_tile.size(0);
+  TORCH_CHECK(std::all_of(tile, tile + n, [n](int32_t i) { return 0 <= i && i < n; }),
+              "t_tile_indices: expected values from 0 to ", n - 1);
+  return cuda::block_spmm_transposed(probs, v, t_crow, t_row, t_tile, block_size, {});
+}
+
+at::Tensor block_dropout(const at::Tensor& probs, const at::Tensor& crow, const at::Tensor& col,
+                         int64_t block_size, double p, int64_t seed) {
+  check_list(crow, col, block_size);
+  return cuda::block_dropout(probs, crow, col, block_size, p, seed, {});
+}
+
+at::Tensor attention_map(const at::Tensor& q, const at::Tensor& k,
+                         const std::optional<at::Tensor>& key_padding_mask, double scale) {
+  return cuda::attention_map(q, k, key_padding_mask, scale, {});
+}
+
+at::Tensor diagonal_conv(const at::Tensor& attention_map, int64_t filter_size) {
+  return cuda::diagonal_conv(attention_map, filter_size, {});
+}
+
+at::Tensor average_pool(const at::Tensor& attention_map, int64_t block_size) {
+  return cuda::average_pool(attention_map, block_size, {});
+}
+
+at::Tensor flood_fill(const at::Tensor& pooled, double threshold, std::string_view selection) {
+  TORCH_CHECK_VALUE(!at::isnan(pooled).any().item<bool>(), "pooled: expected numbers, got NaN");
+  return cuda::flood_fill(pooled, threshold, selection, {});
+}
+
+// The schema of an operator of spion_bench, whose library has to be loaded before this one.
+c10::FunctionSchema schema_of(const char* name) {
+  const auto original = c10::Dispatcher::singleton().findSchemaOrThrow(
+      (std::string("spion_bench::") + name).c_str(), "");
+  return original.schema().cloneWithName(std::string("spion_bench_emulated::") + name, "");
 }
 
 std::tuple<int64_t, int64_t, int64_t, int64_t> take_statistics() {
@@ -52,8 +161,9 @@ std::tuple<int64_t, int64_t, int64_t, int64_t> take_statistics() {
 
 TORCH_LIBRARY(spion_bench_emulated, m) {
   using namespace spion_bench::emulation;
-  for (const char* name : {"block_attention_forward", "block_attention_backward"})
-    m.def(schema_of(name));
+#define SPION_DEFINE(name) m.def(schema_of(#name));
+  SPION_OPERATORS(SPION_DEFINE)
+#undef SPION_DEFINE
   // What the kernels did since the last call; no operator of spion_bench.
   m.def("take_statistics() -> (int launches, int mma, int ldmatrix, int bank_conflicts)",
         [] { return take_statistics(); });
@@ -61,6 +171,7 @@ TORCH_LIBRARY(spion_bench_emulated, m) {
 
 TORCH_LIBRARY_IMPL(spion_bench_emulated, CPU, m) {
   using namespace spion_bench::emulation;
-  m.impl("block_attention_forward", &block_attention_forward);
-  m.impl("block_attention_backward", &block_attention_backward);
+#define SPION_BIND(name) m.impl(#name, &name);
+  SPION_OPERATORS(SPION_BIND)
+#undef SPION_BIND
 }

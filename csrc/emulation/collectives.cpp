@@ -87,7 +87,7 @@ SPION_EMU_CLONES void multiply(Operands& x, Format format) {
   }
 }
 
-// Every lane's fragments go where the layouts in ../cuda/prim.cuh say.
+// Every lane's fragments go where the layouts in ../cuda/common/prim.cuh say.
 template <bool kIsHalf>
 void gather(const Warp& warp, Operands& x) {
   for (int lane = 0; lane < kWarpSize; ++lane) {

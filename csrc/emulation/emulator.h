@@ -1,4 +1,4 @@
-// An emulator of the CUDA execution model, as far as csrc/cuda/prim.cuh needs it.
+// An emulator of the CUDA execution model, as far as csrc/cuda/common/prim.cuh needs it.
 //
 // Purpose: run the CUDA kernels' own source on a CPU and stop at anything that a GPU would get
 // wrong silently. It says nothing about speed.

@@ -1,3 +1,5 @@
-// The fused CUDA kernels in TF32x3, compiled for the emulator.
-#include "../cuda/instances/attention_backward_tf32x3.cu"
-#include "../cuda/instances/attention_forward_tf32x3.cu"
+// The CUDA kernels in TF32x3, compiled for the emulator.
+#include "../cuda/instances/block_attention_backward_tf32x3.cu"
+#include "../cuda/instances/block_attention_forward_tf32x3.cu"
+#include "../cuda/instances/block_sddmm_tf32x3.cu"
+#include "../cuda/instances/block_spmm_tf32x3.cu"

@@ -22,10 +22,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from spion_bench.tasks import task_names
+from spion_bench.records.names import UsageError, check_name
+from spion_bench.tasks import data_sets, prepare_task, task_names
+from spion_bench.tasks.registry import readers_of
 
 if TYPE_CHECKING:
-    from spion_bench.datasets.catalogue import DataSet
+    from spion_bench.datasets.data_set import DataSet
 
 BASE_URL_VARIABLE = "SPION_BENCH_DATA_URL"
 _STYLES = {"ok": "green", "unproven": "yellow", "missing": "red", "damaged": "red"}
@@ -47,25 +49,24 @@ def data() -> None:
 @_DATA_DIR
 def list_command(data_dir: Path) -> None:
     """List all data sets: tasks, files, sizes, addresses, licences, and what is here."""
-    from spion_bench.datasets.catalogue import DATA_SETS
     from spion_bench.datasets.ledger import read_ledger
     from spion_bench.datasets.verify import state
 
     console = Console()
     with _plain_errors():
         ledger = read_ledger(data_dir)
-    for data_set in DATA_SETS.values():
-        told = state(data_set, data_dir, ledger)
-        _print(console, f"[bold]{data_set.name}[/]  {escape(told)}")
+    for data_set in data_sets().values():
+        here = state(data_set, data_dir, ledger)
+        _print(console, f"[bold]{data_set.name}[/]  {escape(here)}")
         for line in _facts(data_set):
             _print(console, f"  {escape(line)}")
-    _print(console, f"State in the data folder {data_dir}. Offline, the tasks use stand-ins or")
-    _print(console, "generate their data; reports always say which.")
+    _print(console, f"State in the data folder {data_dir}. Without these, the tasks use stand-ins")
+    _print(console, "or generate their data; reports always say which.")
 
 
 def _facts(data_set: DataSet) -> Iterator[str]:
     """Yield what to know about a data set before downloading it."""
-    yield f"tasks: {', '.join(data_set.tasks)}; described at {data_set.page}"
+    yield f"tasks: {', '.join(readers_of(data_set))}; described at {data_set.page}"
     for file in data_set.files:
         size = f"{file.size} bytes" if file.size else data_set.size_note or "size not published"
         check = file.checksum or "no published checksum: trust on first use"
@@ -103,19 +104,15 @@ def fetch(
 ) -> None:
     """Download the data sets NAMES into the data folder.
 
-    Interrupted downloads go on where they were. --attempts counts tries without a new byte,
-    --timeout is in seconds without one.
+    Interrupted downloads are resumed. --attempts counts attempts in a row without a new byte,
+    --timeout is the time without a byte, in seconds.
     """
-    from spion_bench.datasets.catalogue import choose_parts, find_data_set
+    from spion_bench.datasets.data_set import choose_parts
     from spion_bench.datasets.download import Patience
     from spion_bench.datasets.fetch import Fetcher
 
-    try:
-        chosen = [find_data_set(name) for name in names]
-        plan = [(data_set, choose_parts(data_set, parts)) for data_set in chosen]
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     with _plain_errors(), _bars() as bars:
+        plan = [(data_set, choose_parts(data_set, parts)) for data_set in _chosen(names)]
         patience = Patience(attempts=attempts, timeout_s=timeout)
         fetcher = Fetcher(data_dir, bars, base_url, patience)
         for data_set, wanted in plan:
@@ -128,26 +125,23 @@ def fetch(
 def verify(names: tuple[str, ...], data_dir: Path) -> None:
     """Read the files of the data sets NAMES and compare them with their checksums.
 
-    Without NAMES: everything that is here, prepared arrays too. The exit code is 1 if something is
-    damaged, or missing of a data set that was named.
+    Without NAMES: everything that is here, prepared arrays too. The exit code is 1 if a file is
+    damaged, or if a data set that was named is incomplete.
     """
-    from spion_bench.datasets.catalogue import DATA_SETS, find_data_set
     from spion_bench.datasets.ledger import read_ledger
-    from spion_bench.datasets.verify import state, verify, verify_prepared_tasks
+    from spion_bench.datasets.verify import state, verify
+    from spion_bench.tasks.prepared import verify_all_prepared
 
     console = Console()
     is_well = True
     with _plain_errors():
         ledger = read_ledger(data_dir)
-        try:
-            chosen = [find_data_set(name) for name in names]
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        chosen = _chosen(names)
         if not names:
             absent = ("not here", "begun")
-            chosen = [s for s in DATA_SETS.values() if state(s, data_dir, ledger) not in absent]
+            chosen = [s for s in data_sets().values() if state(s, data_dir, ledger) not in absent]
         findings = [finding for data_set in chosen for finding in verify(data_set, data_dir)]
-        findings += [] if names else verify_prepared_tasks(data_dir)
+        findings += [] if names else verify_all_prepared(data_dir)
         for finding in findings:
             is_well = is_well and finding.verdict in ("ok", "unproven")
             verdict = f"[{_STYLES[finding.verdict]}]{finding.verdict:>8}[/]"
@@ -174,15 +168,13 @@ def prepare(
     A run with the same --data-dir and the same task options uses them; the data and its fingerprint
     are the same as without.
     """
-    from spion_bench.datasets.prepare import prepare
-
     if (task is None) == (profile is None) or (profile and options):
         raise click.UsageError("expected either TASK, with or without -o, or --profile")
     console = Console()
     wanted = [(task, dict(_parse(options)))] if task else _requests(profile or "")
     for name, chosen in wanted:
         with _plain_errors():
-            prepared, folder = prepare(name, data_dir, chosen)
+            prepared, folder = prepare_task(name, data_dir, chosen)
         splits = {"train": prepared.train, "dev": prepared.dev, "test": prepared.test}
         sizes = ", ".join(f"{len(split)} {part}" for part, split in splits.items())
         _print(console, f"{name}: {sizes}, {prepared.length} tokens")
@@ -190,15 +182,18 @@ def prepare(
         _print(console, f"  written to {folder}")
 
 
+def _chosen(names: Iterable[str]) -> list[DataSet]:
+    """Return the data sets called ``names``."""
+    known = data_sets()
+    return [known[check_name("data set", name, known)] for name in names]
+
+
 def _requests(profile: str) -> list[tuple[str, dict[str, Any]]]:
     """Return each task with the options that a profile asks for, once."""
-    from spion_bench.records.names import UsageError
     from spion_bench.suite.profile import load_profile
 
-    try:
+    with _plain_errors():
         groups = load_profile(profile).cells
-    except UsageError as error:
-        raise click.UsageError(str(error)) from error
     requests: list[tuple[str, dict[str, Any]]] = []
     for group in groups:
         if group.task and (group.task, group.options) not in requests:
@@ -207,11 +202,11 @@ def _requests(profile: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _parse(options: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of each option; a value that is no JSON is a string."""
+    """Yield name and value of each option; a value that is not JSON is a string."""
     for option in options:
         name, equals, value = option.partition("=")
         if not equals:
-            raise click.UsageError(f"option: expected NAME=VALUE, got {option!r}")
+            raise click.UsageError(f"--option: expected NAME=VALUE, got {option!r}")
         try:
             yield name, json.loads(value)
         except json.JSONDecodeError:
@@ -223,13 +218,15 @@ def _plain_errors() -> Iterator[None]:
     """Turn errors that a user can act on into one clear message."""
     try:
         yield
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 
 @dataclass
 class _Bars:
-    """Shows downloads as progress bars; in a pipe, only what was done."""
+    """Shows downloads as progress bars; in a pipe, only what is finished."""
 
     progress_bars: Progress
     tasks: dict[str, TaskID] = field(default_factory=dict)

@@ -18,13 +18,8 @@ import torch
 from spion_bench.measure.environment import probe_gpu
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
-from spion_bench.native import library as kernels
-from spion_bench.tasks.image_sources import (
-    CIFAR10_ARCHIVE,
-    find_cifar10,
-    find_fashion_mnist,
-)
-from spion_bench.tasks.listops import RELEASE_FILES, RELEASE_FOLDERS
+from spion_bench.native import library
+from spion_bench.tasks import SourceSpec, load_spec, task_names
 
 GIB = 1024**3
 ENOUGH_MEMORY_GIB = 4
@@ -119,14 +114,14 @@ def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
         remedy = "not needed without a GPU; a CUDA build of torch compiles them for one"
         return Finding(what, "limited", f"torch {torch.__version__} is no CUDA build", remedy)
     if not build:
-        cache = kernels.cache_root()
-        library = kernels.LIBRARY if device == "cpu" else kernels.CUDA_LIBRARY
-        n_builds = len(list(cache.glob(f"{library}-*/complete.json")))
+        cache = library.cache_root()
+        name = library.DEVICES[device].name
+        n_builds = len(list(cache.glob(f"{name}-*/complete.json")))
         found = f"{n_builds} finished builds in {cache}" if n_builds else f"none yet in {cache}"
         return Finding(what, "ok", f"{found}; --build builds and loads them")
     try:
-        info = kernels.build_info(device)
-    except kernels.BuildError as error:
+        info = library.build_info(device)
+    except library.BuildError as error:
         return Finding(what, "missing", str(error))
     detail = f"{info.status}, compiled in {info.seconds:.0f} s"
     if device == "cpu":
@@ -181,36 +176,20 @@ def _installed(package: str) -> str | None:
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
-    yield Finding("data: image, digits", "ok", "bundled with scikit-learn (a stand-in)")
+    for name in task_names():
+        for source in load_spec(name).sources:
+            yield _source(name, source, data_dir)
+
+
+def _source(task: str, source: SourceSpec, data_dir: Path | None) -> Finding:
+    what = f"data: {task}, {source.name}"
+    kind = " (a stand-in)" if source.stand_in else ""
     folder = "the folder given as --data-dir" if data_dir is None else str(data_dir)
+    remedy = source.how_to_get.format(folder=folder)
     try:
-        archive = find_cifar10(data_dir)
+        found = source.find(data_dir)
     except ValueError as error:
-        yield Finding("data: image, CIFAR-10", "limited", str(error))
-    else:
-        remedy = f"run `spion-bench data fetch cifar10`, or put {CIFAR10_ARCHIVE} into {folder}"
-        yield _source("image, CIFAR-10", archive, remedy)
-    remedy = (
-        "run `spion-bench data fetch fashion-mnist`, put its four files into fashion-mnist in "
-        f"{folder}, or "
-        "install Debian's package dataset-fashion-mnist"
-    )
-    yield _source("image, Fashion-MNIST", find_fashion_mnist(data_dir), remedy)
-    yield Finding("data: listops, generated", "ok", "drawn with a seed wherever it is needed")
-    folders = [] if data_dir is None else [data_dir / name for name in RELEASE_FOLDERS]
-    release = next((f for f in folders if (f / RELEASE_FILES[0]).exists()), None)
-    remedy = f"run `spion-bench data fetch listops`, or put {RELEASE_FOLDERS[0]} into {folder}"
-    yield _source("listops, released", release, remedy)
-    yield Finding("data: pathfinder, generated", "ok", "drawn with a seed (a stand-in)")
-    yield Finding(
-        "data: text, retrieval",
-        "ok",
-        "pieces of installed packages' sources (stand-ins); `spion-bench data list` shows what the "
-        "published tasks need",
-    )
-
-
-def _source(name: str, path: Path | None, remedy: str) -> Finding:
-    if path is None:
-        return Finding(f"data: {name}", "limited", "not here", remedy)
-    return Finding(f"data: {name}", "ok", str(path))
+        return Finding(what, "limited", str(error), remedy)
+    if found is None:
+        return Finding(what, "limited", f"not here{kind}", remedy)
+    return Finding(what, "ok", f"{found}{kind}")

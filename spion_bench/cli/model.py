@@ -34,9 +34,7 @@ def model(devices: tuple[str, ...], precisions: tuple[str, ...], page: Path | No
     docs/gpu_model.md says how. Needs no GPU.
     """
     if page is not None and (devices or precisions):
-        raise click.UsageError(
-            "expected --write without --device, --precision: a page holds all"
-        )
+        raise click.UsageError("expected --write without --device, --precision: a page holds all")
     text = model_text(
         [GPUS[name] for name in devices or GPUS],
         [PRECISIONS[name] for name in precisions or PRECISIONS],

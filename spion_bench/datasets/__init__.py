@@ -1,1 +1,1 @@
-"""Data sets: where they come from, getting them, checking them, preparing them for training."""
+"""Data sets: what they consist of, downloading, checking and unpacking them; no torch."""

@@ -1,7 +1,7 @@
-"""Downloading one file over HTTP: goes on where it was cut off, retries, and never trusts lengths.
+"""Downloading one file over HTTP: resumes where it was cut off, retries, and checks lengths.
 
-This is urllib with care and no library: pooch, the library for fetching scientific data, starts
-from the first byte again whenever a connection drops, which a file of 8 GB does not survive.
+This uses urllib and not pooch, the usual library for scientific data: pooch starts again from the
+first byte whenever a connection drops, so a file of 8 GB might never arrive.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from spion_bench import __version__
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there are so far and, where known, the bytes there will be."""
 
-SPARE_BYTES = 256 << 20  # what a full disk would break is not only ours
+SPARE_BYTES = 256 << 20  # a full disk would also break other programs
 
 _CHUNK_BYTES = 1 << 17
 _LONGEST_WAIT_S = 60.0
-_BUSY = {408, 425, 429, 500, 502, 503, 504}  # statuses that pass
+_BUSY = {408, 425, 429, 500, 502, 503, 504}  # statuses that may pass
 _RANGE_NOT_SATISFIABLE = 416
 _PASSING = (ConnectionError, TimeoutError, http.client.HTTPException, urllib.error.URLError)
 
 
 class _WrongPartError(http.client.HTTPException):
-    """The server answered with another part of the file than the one asked for."""
+    """The server sent a different part of the file than the one asked for."""
 
 
 class DownloadError(OSError):
-    """A file could not be downloaded; says which, why, and how to get it otherwise."""
+    """A file could not be downloaded; the message says which, why, and how to get it otherwise."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try.
+    """How long to keep trying.
 
     Attributes:
-        attempts: In a row without a new byte; then it is given up.
-        first_wait_s: Before the second attempt; doubles with each one, up to a minute.
-        timeout_s: Without a byte from the server, after which the connection is given up.
+        attempts: Attempts in a row without a new byte before the download is given up.
+        first_wait_s: Wait before the second attempt; it doubles each time, up to a minute.
+        timeout_s: Time without a byte after which a connection is given up.
     """
 
     attempts: int = 5
@@ -61,7 +61,7 @@ DEFAULT_PATIENCE = Patience()
 
 @dataclass(frozen=True)
 class _Source:
-    """What is known about a begun download: for which address, of which version of the file."""
+    """What is known about a partial download: its address, and the version of the file."""
 
     url: str
     validator: str | None
@@ -78,14 +78,15 @@ def download(
 ) -> bool:
     """Download ``url`` to ``partial``, whose bytes from an earlier, interrupted call are kept.
 
-    A begun file is continued only if the server says (``If-Range``) that it still has the same
-    version; else it is fetched from its first byte. ``<partial>.json`` remembers that version.
+    A partial file is continued only if the server says (``If-Range``) that it still has the same
+    version; otherwise it is downloaded from its first byte. ``<partial>.json`` stores that
+    version.
 
     Args:
         url: An ``http`` or ``https`` address.
         partial: Where the bytes go; the caller checks and renames it.
         size: Bytes expected, where known.
-        patience: How long to try.
+        patience: How long to keep trying.
         on_progress: Called after every chunk.
 
     Returns:
@@ -123,12 +124,12 @@ def check_disk(folder: Path, needed: int) -> None:
 
 
 def notes_of(partial: Path) -> Path:
-    """Return the path of the notes beside a begun download."""
+    """Return the path of the notes on a partial download."""
     return partial.with_name(partial.name + ".json")
 
 
 def discard(partial: Path) -> None:
-    """Remove a begun download and its notes."""
+    """Remove a partial download and its notes."""
     partial.unlink(missing_ok=True)
     notes_of(partial).unlink(missing_ok=True)
 
@@ -148,11 +149,13 @@ def _fetch_rest(
             source = _examine(url, response, start, known, size)
             check_disk(partial.parent, source.total - start)
             if start == 0:
-                discard(partial)  # before the notes, which must never be about other bytes
+                discard(partial)  # before new notes are written: notes must match the bytes
             notes_of(partial).write_text(json.dumps(vars(source)), encoding="utf-8")
             _copy(response, partial, start, source.total, on_progress)
     except _WrongPartError:
-        discard(partial)  # this server's parts are no good: the next attempt takes the whole file
+        discard(
+            partial
+        )  # this server's parts cannot be used: the next attempt takes the whole file
         raise
     except urllib.error.HTTPError as error:
         error.close()
@@ -163,7 +166,7 @@ def _fetch_rest(
 
 
 def _resume_point(url: str, partial: Path) -> tuple[int, _Source | None]:
-    """Return how many bytes of a begun download are good, and of what they are."""
+    """Return how many bytes of a partial download can be kept, and which file they are of."""
     try:
         known = _Source(**json.loads(notes_of(partial).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -210,8 +213,8 @@ def _examine(
     total = _total_length(response, start)
     if total is None:
         raise DownloadError(
-            f"{url}: the server does not tell the file's length, so a broken download could not "
-            "be told from a whole one"
+            f"{url}: the server does not state the file's length, so a broken download could not "
+            "be detected"
         )
     if size is not None and total != size:
         raise DownloadError(f"{url}: expected {size} bytes, the server offers {total}")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import filelock
-
-from spion_bench.datasets.catalogue import DataFile, DataSet
+from spion_bench.datasets.data_set import DataFile, DataSet
 from spion_bench.datasets.download import (
     DEFAULT_PATIENCE,
     DownloadError,
@@ -30,19 +27,20 @@ from spion_bench.datasets.ledger import (
     record_part,
 )
 from spion_bench.datasets.unpack import unpack
+from spion_bench.records.files import locked
 
 _LOCK_FILE = ".fetch.lock"
 _UNPACKED_RATIO = 3  # the Long Range Arena's release: 8.2 GB become 18.6 GB
 
 
 class Observer(Protocol):
-    """Is told what happens while data sets are fetched."""
+    """Receives what happens while data sets are fetched."""
 
     def say(self, text: str) -> None:
-        """Tell that something was done, or found to be done already."""
+        """Report that something was done, or had been done already."""
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Tell that so many bytes of ``what`` are done."""
+        """Report how many bytes of ``what`` are done, and of how many where that is known."""
 
 
 class ChecksumError(ValueError):
@@ -55,9 +53,9 @@ class Fetcher:
 
     Attributes:
         data_dir: The folder; it is created.
-        observer: Is told what happens.
+        observer: Receives what happens.
         base_url: Of a mirror, a copy of a data folder; None: the published addresses.
-        patience: How long to try.
+        patience: How long to keep trying.
     """
 
     data_dir: Path
@@ -69,13 +67,13 @@ class Fetcher:
         """Fetch a data set, and unpack those ``parts`` of it (see ``choose_parts``).
 
         Raises:
-            DownloadError: If a file cannot be had; says where to put it by hand.
+            DownloadError: If a file cannot be downloaded; it says where to put it by hand.
             ChecksumError: If a file is not the published one.
             UnsafeArchiveError: If the archive is damaged or hostile.
-            OSError: If another fetch is at work here, or the disk is too small.
+            OSError: If another fetch is writing to the folder, or the disk is too small.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(self.data_dir):
+        with locked(self.data_dir / _LOCK_FILE, self._refuse_to_wait):
             missing = {n: f for n, f in parts.items() if not (self.data_dir / f).exists()}
             if parts and not missing:
                 self.observer.say(f"{data_set.name}: already unpacked: {', '.join(parts)}")
@@ -84,6 +82,12 @@ class Fetcher:
                 self._fetch_file(file)
             if data_set.unpacking:
                 self._unpack(data_set, missing)
+
+    def _refuse_to_wait(self) -> None:
+        raise OSError(
+            f"{self.data_dir}: another fetch is writing here; wait until it ends, or choose "
+            "another --data-dir"
+        )
 
     def _fetch_file(self, file: DataFile) -> None:
         target = self.data_dir / file.path
@@ -94,7 +98,9 @@ class Fetcher:
         partial = target.with_name(target.name + ".part")
         url = f"{self.base_url.rstrip('/')}/{file.path}" if self.base_url else file.url
         if not self._arrives_whole(file, url, partial, target):
-            self.observer.say(f"{file.path}: pieced together wrong; once more from the start")
+            self.observer.say(
+                f"{file.path}: its pieces do not fit together; downloading it again from the start"
+            )
             self._arrives_whole(file, url, partial, target)
 
     def _arrives_whole(self, file: DataFile, url: str, partial: Path, target: Path) -> bool:
@@ -130,7 +136,7 @@ class Fetcher:
         notes_of(partial).unlink(missing_ok=True)
         entry = new_entry(target, sha256, "published" if file.checksum else "first use", url)
         record_file(self.data_dir, file, entry)
-        self.observer.say(f"{file.path}: downloaded, {entry.size} bytes, {entry.told}")
+        self.observer.say(f"{file.path}: downloaded, {entry.size} bytes, {entry.evidence}")
         return True
 
     def _unpack(self, data_set: DataSet, parts: Mapping[str, str]) -> None:
@@ -154,22 +160,13 @@ class Fetcher:
             entry = PartEntry(n_files=found.n_files, n_bytes=found.n_bytes, archive_sha256=sha256)
             record_part(self.data_dir, folder, entry)
             self.observer.say(f"{folder}: unpacked {name}, {found.n_files} files")
-        self.observer.say(f"{archive.path} is not needed any more; delete it if you like")
+        self.observer.say(f"{archive.path} is no longer needed; you may delete it")
 
 
 def by_hand(file: DataFile, data_dir: Path) -> str:
-    """Say how to get a file without this machine's network."""
+    """Return how to get a file if this machine has no network."""
     folder = (data_dir / file.path).parent
     return (
         f"Without a network here: download {file.url} elsewhere, put {file.name} into {folder}, "
         "and run `spion-bench data verify`; or name a mirror with --base-url"
     )
-
-
-@contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
-    try:
-        with filelock.FileLock(data_dir / _LOCK_FILE, timeout=0):
-            yield
-    except filelock.Timeout as error:
-        raise OSError(f"{data_dir}: another fetch is writing here; wait for its end") from error

@@ -1,24 +1,22 @@
 """What is known about the files in a data folder: ``downloads.json``.
 
-For a file without a published checksum, the sha256 of what came first is all there is to compare
-with (trust on first use): a later change is noticed, a wrong first download is not.
+A file without a published checksum can only be compared with the sha256 of its first download
+(trust on first use): a later change is noticed, a wrong first download is not.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from spion_bench.datasets.catalogue import DataFile
+from spion_bench.datasets.data_set import DataFile
+from spion_bench.records.files import file_digests, replace_file
 from spion_bench.records.settings import Settings, describe_problems
 
 LEDGER_FILE = "downloads.json"
-_CHUNK_BYTES = 1 << 20
 
 Basis = Literal["published", "first use"]
 
@@ -28,9 +26,9 @@ class FileEntry(Settings):
 
     Attributes:
         size: Bytes.
-        mtime_ns: Time of its last change; with the size it tells whether it changed since.
+        mtime_ns: Time of its last change; with the size it shows whether the file changed since.
         sha256: Of its content, in hexadecimal digits.
-        basis: Whether that content matched a published checksum, or was merely the first seen.
+        basis: Whether that content matched a published checksum, or was only the first seen.
         url: Where it was downloaded from; None if it was put there by hand.
         checked_at: UTC, ISO 8601.
     """
@@ -43,8 +41,8 @@ class FileEntry(Settings):
     checked_at: str
 
     @property
-    def told(self) -> str:
-        """What the check rests on, in words."""
+    def evidence(self) -> str:
+        """What the check rests on, as a sentence."""
         if self.basis == "published":
             return "matches the published checksum"
         return f"no checksum is published; sha256 {self.sha256} recorded (trust on first use)"
@@ -86,10 +84,8 @@ def read_ledger(data_dir: Path) -> Ledger:
 
 def write_ledger(data_dir: Path, ledger: Ledger) -> None:
     """Replace the ledger of ``data_dir`` in one step."""
-    path = data_dir / LEDGER_FILE
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(ledger.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    text = ledger.model_dump_json(indent=1) + "\n"
+    replace_file(data_dir / LEDGER_FILE, text.encode())
 
 
 def record_file(data_dir: Path, file: DataFile, entry: FileEntry) -> None:
@@ -119,12 +115,8 @@ def new_entry(path: Path, sha256: str, basis: Basis, url: str | None) -> FileEnt
 
 def digests(path: Path, checksum: str | None) -> tuple[str, str | None]:
     """Return a file's sha256 and, in the form of ``checksum``, its ``"algorithm:digest"``."""
-    sha256 = hashlib.sha256()
-    algorithm = checksum.partition(":")[0] if checksum else None
-    other = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            sha256.update(chunk)
-            if other is not None:
-                other.update(chunk)
-    return sha256.hexdigest(), f"{algorithm}:{other.hexdigest()}" if other is not None else None
+    if checksum is None:
+        return file_digests(path, "sha256")[0], None
+    algorithm = checksum.partition(":")[0]
+    sha256, other = file_digests(path, "sha256", algorithm)
+    return sha256, f"{algorithm}:{other}"

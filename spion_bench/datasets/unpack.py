@@ -1,8 +1,8 @@
-"""Unpacking an archive that nobody vouches for.
+"""Unpacking an archive of unknown origin.
 
 Only plain files are written, each created new in a fresh folder, so no member can follow a link
-or replace a file. A hostile member anywhere, wanted or not, refuses the whole archive. Everything
-is bounded: files, bytes, bytes compared with the archive's own size, and the length of headers.
+or replace a file. One hostile member, wanted or not, makes the whole archive refused. Everything is
+bounded: files, bytes, bytes compared with the archive's own size, and the length of headers.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import contextlib
 import gzip
 import io
 import os
-import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
+
+from spion_bench.records.files import scratch_folder
 
 _CHUNK_BYTES = 1 << 18
 _MAX_HEADER_BYTES = 1 << 20  # of one member, long names and all
@@ -27,7 +28,7 @@ _READ_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 
 
 class UnsafeArchiveError(ValueError):
-    """An archive is damaged, or holds what no data set needs and an attacker might."""
+    """An archive is damaged, or holds what an attacker might put there and no data set needs."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +68,19 @@ def unpack(
     for folder in folders:
         if (data_dir / folder).exists():
             raise FileExistsError(f"{data_dir / folder} is already there; remove it first")
-    work = data_dir / f".{archive.name}.unpacking"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     try:
-        found = _write_members(archive, work, folders, max_bytes, max_files, on_progress)
-        for folder in folders:
-            if found[folder].n_files == 0:
-                raise UnsafeArchiveError(f"{archive}: holds no files in {folder}")
-        for folder in folders:
-            (data_dir / folder).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(work / folder, data_dir / folder)
+        with scratch_folder(data_dir / f".{archive.name}.unpacking") as work:
+            found = _write_members(archive, work, folders, max_bytes, max_files, on_progress)
+            for folder in folders:
+                if found[folder].n_files == 0:
+                    raise UnsafeArchiveError(f"{archive}: holds no files in {folder}")
+            for folder in folders:
+                (data_dir / folder).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(work / folder, data_dir / folder)
     except _READ_ERRORS as error:
         raise UnsafeArchiveError(
             f"{archive}: cannot be read as a gzipped tar archive: {error}"
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return found
 
 
@@ -126,7 +123,7 @@ def _members(metered: _Metered, archive: Path) -> Iterator[tuple[tarfile.TarInfo
                 raise UnsafeArchiveError(f"{archive}: {member.name!r} is {kind}; not unpacked")
             metered.allow_all()
             yield member, tar
-            cast(Any, tar).members.clear()  # else millions of members fill the memory
+            cast(Any, tar).members.clear()  # else millions of entries fill the memory
             metered.allow_header()
     metered.allow_all()
     while metered.read(_CHUNK_BYTES):

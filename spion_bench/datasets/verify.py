@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from spion_bench.datasets.catalogue import DataFile, DataSet
+from spion_bench.datasets.data_set import DataFile, DataSet
 from spion_bench.datasets.ledger import (
     FileEntry,
     Ledger,
@@ -18,14 +18,13 @@ from spion_bench.datasets.ledger import (
     read_ledger,
     record_file,
 )
-from spion_bench.tasks.prepared import find_manifests, verify_prepared
 
 Verdict = Literal["ok", "unproven", "missing", "damaged"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One file, unpacked folder or prepared task: what it is worth, and why.
+    """One file, unpacked folder or prepared task: whether it can be trusted, and why.
 
     ``"unproven"`` is a file without a published checksum that was not downloaded here: its sha256
     is recorded from now on, but nothing says that it is the right file.
@@ -37,7 +36,7 @@ class Finding:
 
 
 def state(data_set: DataSet, data_dir: Path, ledger: Ledger) -> str:
-    """Say in a few words what is there of a data set, without reading it."""
+    """Return in a few words what is there of a data set, without reading it."""
     files = [file for file in data_set.files if (data_dir / file.path).exists()]
     parts = data_set.unpacking.parts if data_set.unpacking else {}
     unpacked = [name for name, folder in parts.items() if (data_dir / folder).exists()]
@@ -73,22 +72,12 @@ def verify(data_set: DataSet, data_dir: Path) -> Iterator[Finding]:
         yield _verify_part(folder, data_dir, ledger.parts.get(folder))
 
 
-def verify_prepared_tasks(data_dir: Path) -> Iterator[Finding]:
-    """Read every array that `data prepare` wrote and compare with its manifest."""
-    for folder in find_manifests(data_dir):
-        path = folder.relative_to(data_dir).as_posix()
-        try:
-            verify_prepared(folder)
-        except (OSError, ValueError) as error:
-            yield Finding(path, "damaged", str(error))
-        else:
-            yield Finding(path, "ok", "every array matches its manifest")
-
-
 def _verify_file(file: DataFile, data_dir: Path, before: FileEntry | None) -> Finding:
     path = data_dir / file.path
     if not path.exists():
-        return Finding(file.path, "missing", f"`spion-bench data fetch` gets it from {file.url}")
+        return Finding(
+            file.path, "missing", f"`spion-bench data fetch` downloads it from {file.url}"
+        )
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return Finding(file.path, "damaged", f"expected {file.size} bytes, got {size}; delete it")
@@ -104,7 +93,7 @@ def _verify_file(file: DataFile, data_dir: Path, before: FileEntry | None) -> Fi
     is_known = file.checksum is not None or before is not None
     if is_known and file.checksum is None:
         return Finding(file.path, "ok", "as first recorded; no checksum is published")
-    return Finding(file.path, "ok" if is_known else "unproven", entry.told)
+    return Finding(file.path, "ok" if is_known else "unproven", entry.evidence)
 
 
 def _verify_part(folder: str, data_dir: Path, before: PartEntry | None) -> Finding:

@@ -15,7 +15,7 @@ import torch
 
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.nvml import nvml_handle
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.records import Environment
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -31,17 +31,17 @@ class Gpu:
     sm_clock_mhz: int | None
 
 
-def _build(device: str) -> kernels.BuildInfo | None:
+def _build(device: str) -> library.BuildInfo | None:
     """Return how the device's kernels were built; None if they cannot be.
 
     Dense baselines run on a GPU without them; SPION's methods raise the error themselves.
     """
-    cpu = kernels.build_info()
+    cpu = library.build_info()
     if device == "cpu":
         return cpu
     try:
-        return kernels.build_info("cuda")
-    except kernels.BuildError:
+        return library.build_info("cuda")
+    except library.BuildError:
         return None
 
 

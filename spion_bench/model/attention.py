@@ -7,16 +7,15 @@ attention differs. A method is a module that maps ``q k v`` to the attention out
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Implementation, Pruned
 from spion_bench.ops import attention_map, block_attention
-
-Pruned = Literal["minus_inf", "zero_logit"]
 
 
 class UnsupportedError(RuntimeError):
@@ -66,13 +65,10 @@ class Attention(nn.Module):
     ``forward(q, k, v, key_padding_mask)`` takes ``q k v: [B, H, L, D]`` and an optional bool
     ``[B, L]`` mask (True = real token) and returns ``[B, H, L, D]``. Subclasses set
     ``capabilities`` and ``caveats``; caveats are printed beside the method's numbers.
-    ``shares_dense_prefix`` is True where the method has no parameters and trains densely exactly
-    as ``dense_attention`` does, bit for bit, so that its runs may fork from one dense prefix.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities()
     caveats: ClassVar[tuple[str, ...]] = ()
-    shares_dense_prefix: ClassVar[bool] = False
 
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
@@ -132,18 +128,16 @@ class SpionAttention(Attention):
         implementation: ``"fused"`` or ``"pipeline"``, see ``ops.block_attention``.
     """
 
-    shares_dense_prefix: ClassVar[bool] = True
-
     def __init__(
         self,
         pruned: Pruned,
         pattern: BlockPattern | None = None,
-        implementation: Literal["fused", "pipeline"] = "fused",
+        implementation: Implementation = "fused",
     ) -> None:
         super().__init__()
         self.pruned: Pruned = pruned
         self.pattern = pattern
-        self.implementation: Literal["fused", "pipeline"] = implementation
+        self.implementation: Implementation = implementation
         self._watching = False
         self._watched: tuple[Tensor, Tensor, Tensor | None] | None = None
 

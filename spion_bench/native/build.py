@@ -1,4 +1,4 @@
-"""Compiles a folder of kernel sources into a library once and loads it from the cache ever after.
+"""Compiles a folder of kernel sources into a library once; later loads take it from the cache.
 
 The compiling is ``torch.utils.cpp_extension``'s. Each cached library belongs to one combination of
 sources, flags, compilers, torch, Python and platform, and counts only once its ``complete.json``
@@ -26,14 +26,15 @@ from typing import Any, Literal
 
 import ninja
 import torch
-from filelock import FileLock, Timeout
 from torch.utils import cpp_extension
+
+from spion_bench.records.files import file_digest, locked, replace_file
 
 CXX_FLAGS = (
     "-O3",
     "-std=c++20",
     "-fopenmp",
-    # Nobody reads errno or floating-point exception flags; giving them up lets loops vectorise.
+    # Nothing reads errno or floating-point exception flags; giving them up lets loops vectorise.
     # -ffast-math would also give up NaN, which must propagate. No -march: the sources choose
     # instruction sets at run time, so that a cached library may move between machines.
     "-fno-math-errno",
@@ -57,7 +58,7 @@ class Recipe:
         duration: About how long a build takes, for messages.
         compiled: Patterns of the files to compile, relative to the folder of sources.
         included: Patterns of the files that those include; any change of one is another library.
-        cxx_flags: Flags of the C++ compiler beside those that torch adds.
+        cxx_flags: Flags of the C++ compiler in addition to those that torch adds.
         cuda_flags: Flags of nvcc. Empty: neither nvcc nor CUDA's libraries are used.
         cuda_version: What nvcc says it is.
         hint: What to look at when the build fails.
@@ -65,8 +66,8 @@ class Recipe:
 
     kernels: str = "CPU kernels"
     duration: str = "about a minute"
-    compiled: tuple[str, ...] = ("*.cpp", "cpu/*.cpp")
-    included: tuple[str, ...] = ("*.h", "cpu/*.h")
+    compiled: tuple[str, ...] = ("*.cpp", "cpu/*.cpp", "cpu/common/*.cpp")
+    included: tuple[str, ...] = ("*.h", "cpu/*.h", "cpu/common/*.h")
     cxx_flags: tuple[str, ...] = CXX_FLAGS
     cuda_flags: tuple[str, ...] = ()
     cuda_version: str = ""
@@ -78,7 +79,7 @@ class Recipe:
         return (*self.cxx_flags, *self.cuda_flags)
 
 
-CPU = Recipe()
+CPU_RECIPE = Recipe()
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class BuildInfo:
         seconds: How long its compilation took, in whichever process.
         path: The shared library.
         compiler: First line of ``$CXX --version``.
-        flags: Compiler flags beside those that torch adds; nvcc's after those for C++.
+        flags: Compiler flags in addition to those that torch adds; nvcc's after those for C++.
     """
 
     status: Literal["built", "cached"]
@@ -100,7 +101,7 @@ class BuildInfo:
     flags: tuple[str, ...]
 
 
-def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU) -> BuildInfo:
+def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU_RECIPE) -> BuildInfo:
     """Load the library of the sources in a folder, building it unless the cache holds it.
 
     Args:
@@ -118,7 +119,7 @@ def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU) -> 
     if info is None:
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with _locked(Path(f"{folder}.lock"), recipe):
+            with locked(Path(f"{folder}.lock"), lambda: _say_waiting(recipe)):
                 info = _read_complete(folder, compiler, recipe)  # another process may have built it
                 if info is None:
                     return _build(name, sources, folder, compiler, recipe)
@@ -131,19 +132,8 @@ def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU) -> 
     return info
 
 
-@contextmanager
-def _locked(path: Path, recipe: Recipe) -> Iterator[None]:
-    """Hold an OS lock, which ends with its process, however that ends."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        _notice(f"another process is building the {recipe.kernels}; waiting for it ...")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def _say_waiting(recipe: Recipe) -> None:
+    _notice(f"another process is building the {recipe.kernels}; waiting for it ...")
 
 
 def _compiler_version() -> str:
@@ -163,7 +153,7 @@ def _files(sources: Path, patterns: tuple[str, ...]) -> list[Path]:
     return sorted(file for pattern in patterns for file in sources.glob(pattern))
 
 
-def _build_key(sources: Path, compiler: str, recipe: Recipe = CPU) -> str:
+def _build_key(sources: Path, compiler: str, recipe: Recipe = CPU_RECIPE) -> str:
     versions = [torch.__version__, str(torch.compiled_with_cxx11_abi()), sys.version, compiler]
     versions += [recipe.cuda_version, platform.system(), platform.machine()]
     words = [*versions, *recipe.flags, *LINKER_FLAGS]
@@ -179,7 +169,7 @@ def _read_complete(folder: Path, compiler: str, recipe: Recipe) -> BuildInfo | N
     try:
         marker: dict[str, Any] = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
         library = folder / marker["library"]
-        if hashlib.sha256(library.read_bytes()).hexdigest() != marker["sha256"]:
+        if file_digest(library) != marker["sha256"]:
             return None
         return BuildInfo("cached", marker["seconds"], library, compiler, recipe.flags)
     except (OSError, ValueError, KeyError, TypeError):
@@ -190,8 +180,8 @@ def _build(name: str, sources: Path, folder: Path, compiler: str, recipe: Recipe
     """Compile and load; the caller holds the lock of ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)  # whatever a killed build left
     folder.mkdir()
-    # A fresh subfolder per attempt, so that the lock file of torch's own, which a killed build
-    # leaves behind, can never be met.
+    # A fresh subfolder per attempt, because a killed build leaves torch's own lock file behind,
+    # which must never be met again.
     build_dir = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
     _notice(f"building {name} {recipe.kernels} (first use, {recipe.duration}) ...")
     started = time.perf_counter()
@@ -221,12 +211,10 @@ def _build(name: str, sources: Path, folder: Path, compiler: str, recipe: Recipe
 def _write_complete(folder: Path, library: Path, seconds: float) -> None:
     marker = {
         "library": str(library.relative_to(folder)),
-        "sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
+        "sha256": file_digest(library),
         "seconds": seconds,
     }
-    part = folder / f"{_MARKER}.part"
-    part.write_text(json.dumps(marker) + "\n", encoding="utf-8")
-    part.replace(folder / _MARKER)  # atomic: the marker is there or not
+    replace_file(folder / _MARKER, f"{json.dumps(marker)}\n".encode())
 
 
 def _failure(folder: Path, error: Exception, recipe: Recipe) -> BuildError:

@@ -1,4 +1,4 @@
-"""What it takes to build the CUDA kernels here: an nvcc that fits torch, and whom to compile for.
+"""What it takes to build the CUDA kernels here: an nvcc that fits torch, and GPUs to compile for.
 
 They are compiled for the GPUs that torch sees. Where it sees none, ``TORCH_CUDA_ARCH_LIST`` says
 for which, in torch's own words: compute capabilities such as ``"8.0 9.0"``.
@@ -34,8 +34,8 @@ def cuda_recipe() -> Recipe:
     return Recipe(
         kernels="CUDA kernels",
         duration="several minutes",
-        compiled=("*.cpp", "instances/*.cu"),
-        included=("*.h", "*.cuh", "../*.h"),
+        compiled=("common/*.cpp", "instances/*.cu"),
+        included=("*.h", "*.cuh", "common/*.h", "common/*.cuh", "../*.h"),
         cxx_flags=(*CXX_FLAGS, "-DSPION_BENCH_CUDA"),  # bind.cpp is no CUDA source for the compiler
         cuda_flags=(*NVCC_FLAGS, *_code_flags()),
         cuda_version=version,

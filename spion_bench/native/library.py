@@ -1,46 +1,174 @@
-"""Loads the kernels of ``csrc``, building them on first use.
+"""The libraries of kernels built from ``csrc``, and which of them the operators run on.
 
-The operators' Python faces call ``load()`` before they touch ``torch.ops.spion_bench``. It brings
-the schemas and the CPU kernels; ``load("cuda")`` adds the CUDA kernels, a library of its own, so
-that nobody who stays on the CPU waits for nvcc or needs it. The first call on a machine compiles
-the sources; later processes load the libraries cached in ``$SPION_BENCH_CACHE``
-(``~/.cache/spion_bench``) in milliseconds.
+Three libraries are built on first use, kept in ``$SPION_BENCH_CACHE`` (``~/.cache/spion_bench``)
+and loaded from there in milliseconds by later processes:
+
+- ``CPU``: the schemas of ``torch.ops.spion_bench`` and the CPU kernels
+- ``CUDA``: the CUDA kernels, apart from the others because only they need nvcc
+- ``EMULATED``: the CUDA kernels' own sources compiled for the CPU (``csrc/emulation``), as
+  ``torch.ops.spion_bench_emulated``. It checks what a GPU would get wrong silently. It proves
+  results and says nothing about speed, and only ``use_backend`` chooses it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from spion_bench.native.build import BuildError, BuildInfo, load_library
+import torch
+
+from spion_bench.native.build import CPU_RECIPE, BuildError, BuildInfo, Recipe, load_library
 from spion_bench.native.cuda import cuda_recipe
 
-__all__ = ["BuildError", "BuildInfo", "load_library"]  # and what is defined here
+__all__ = ["BuildError", "BuildInfo"]  # and what is defined here
 
-LIBRARY = "spion_bench"
-CUDA_LIBRARY = "spion_bench_cuda"
+Backend = Literal["cpu", "emulated"]
+# Every operator that takes tensors, as in csrc/operators.h; each library has all of them.
+OPERATORS = (
+    "block_attention_forward",
+    "block_attention_backward",
+    "block_sddmm",
+    "block_softmax",
+    "block_softmax_backward",
+    "block_spmm",
+    "block_spmm_transposed",
+    "block_dropout",
+    "attention_map",
+    "diagonal_conv",
+    "average_pool",
+    "flood_fill",
+)
+EMULATED_RECIPE = Recipe(
+    kernels="CUDA kernels for the emulator",
+    duration="some minutes",
+    compiled=("emulation/*.cpp",),
+    included=(
+        "*.h",
+        "emulation/*.h",
+        "cuda/*.h",
+        "cuda/*.cuh",
+        "cuda/common/*.h",
+        "cuda/common/*.cuh",
+        "cuda/instances/*.cu",
+    ),
+)
+# What the pipeline's operators take, by kernels: their tiles have the type of q, k and v.
+CPU_PIPELINE_DTYPES = (torch.float32, torch.float64)
+CUDA_PIPELINE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-_state_lock = threading.RLock()
-_loaded: dict[str, BuildInfo] = {}
-_failed: dict[str, BuildError] = {}
-_after_load: list[Callable[[], None]] = []
-cpu_refusal: str | None = None  # why no CPU operator may run now; set by native.backends
+_lock = threading.RLock()  # one library is loaded at a time
 
 
-def after_load(register: Callable[[], None]) -> Callable[[], None]:
-    """Run ``register`` once the library is loaded: now if it is, else at the end of ``load()``.
+class Library:
+    """One library of kernels: loaded once per process, and what follows its load.
 
-    The operators' files decorate their registrations (fake kernel, autograd, autocast) with it.
+    Attributes:
+        name: Of the library and of its namespace in ``torch.ops`` (the CUDA kernels have none of
+            their own); its cache folder begins with it.
+        info: How the loaded library came to be; None before it is loaded.
     """
-    with _state_lock:
-        if "cpu" in _loaded:
-            register()
-        else:
-            _after_load.append(register)
-    return register
+
+    def __init__(
+        self, name: str, recipe: Callable[[], Recipe], *, folder: str = "", schemas: Library | None
+    ) -> None:
+        """Describe a library; nothing is built or loaded before ``load``.
+
+        Args:
+            name: See above.
+            recipe: Returns how to build it here, or raises BuildError.
+            folder: Of its sources, in ``csrc``.
+            schemas: The library that has to be loaded before this one, for its schemas.
+        """
+        self.name = name
+        self.info: BuildInfo | None = None
+        self._recipe = recipe
+        self._folder = folder
+        self._schemas = schemas
+        self._failure: BuildError | None = None
+        self._after_load: list[Callable[[], None]] = []
+
+    def load(self) -> BuildInfo:
+        """Build the library if needed, load it and register what waits for it; once per process.
+
+        Raises:
+            BuildError: If it cannot be built; later calls raise the same error without another try.
+        """
+        if self.info is not None:
+            return self.info
+        with _lock:
+            if self._failure is not None:
+                raise self._failure
+            if self.info is None:  # else another thread has loaded it meanwhile
+                try:
+                    self.info = self._load()
+                except BuildError as error:
+                    self._failure = error
+                    raise
+            return self.info
+
+    def after_load(self, register: Callable[[], None]) -> None:
+        """Call ``register`` once the library is loaded: now if it is, else at the end of ``load``.
+
+        The operators' files register their fake kernels, gradients and autocast rules by this.
+        """
+        with _lock:
+            if self.info is not None:
+                register()
+            else:
+                self._after_load.append(register)
+
+    def _load(self) -> BuildInfo:
+        recipe = self._recipe()
+        if self._schemas is not None:
+            self._schemas.load()
+        info = load_library(self.name, source_dir() / self._folder, cache_root(), recipe)
+        while self._after_load:
+            self._after_load.pop(0)()
+        return info
+
+
+CPU = Library("spion_bench", lambda: CPU_RECIPE, schemas=None)
+CUDA = Library("spion_bench_cuda", cuda_recipe, folder="cuda", schemas=CPU)
+EMULATED = Library("spion_bench_emulated", lambda: EMULATED_RECIPE, schemas=CPU)
+DEVICES = {"cpu": CPU, "cuda": CUDA}
+
+_backend: Backend = "cpu"
+_REFUSAL = (
+    f'backend "emulated": only {", ".join(OPERATORS)} exist as CUDA kernels; '
+    "call this operator outside of use_backend"
+)
+
+
+@contextmanager
+def use_backend(backend: Backend) -> Iterator[None]:
+    """Run operators inside the ``with`` block by this backend; for the whole process, all threads.
+
+    Operators that the backend lacks raise RuntimeError: nothing falls back to another one. A
+    backward pass runs on the backend of its forward pass.
+
+    Args:
+        backend: ``"cpu"``, the default outside any block, or ``"emulated"``: the CUDA kernels on
+            CPU tensors. The first use compiles it, for some minutes.
+
+    Raises:
+        ValueError: If there is no such backend.
+        BuildError: If the library cannot be built.
+    """
+    global _backend
+    if backend not in ("cpu", "emulated"):
+        raise ValueError(f'backend: expected "cpu" or "emulated", got {backend!r}')
+    if backend == "emulated":
+        EMULATED.load()
+    before = _backend
+    _backend = backend
+    try:
+        yield
+    finally:
+        _backend = before
 
 
 def load(device: Literal["cpu", "cuda"] = "cpu") -> None:
@@ -54,45 +182,41 @@ def load(device: Literal["cpu", "cuda"] = "cpu") -> None:
         BuildError: If it cannot be built; later calls raise the same error without another try.
         ValueError: If ``device`` is neither. RuntimeError: Inside another backend's block.
     """
-    if cpu_refusal is not None:
-        raise RuntimeError(cpu_refusal)
-    if device in _loaded:
-        return
-    if device not in ("cpu", "cuda"):
+    if _backend == "emulated":
+        raise RuntimeError(_REFUSAL)
+    if device not in DEVICES:
         raise ValueError(f'device: expected "cpu" or "cuda", got {device!r}')
-    with _state_lock:
-        if device in _failed:
-            raise _failed[device]
-        if device in _loaded:  # by another thread meanwhile
-            return
-        try:
-            _loaded[device] = _load_cpu() if device == "cpu" else _load_cuda()
-        except BuildError as error:
-            _failed[device] = error
-            raise
+    DEVICES[device].load()
 
 
 # torch.compiler.assume_constant_result without its import of torch._dynamo, more than a second.
 vars(load)["_dynamo_marked_constant"] = True
 
 
-def _load_cpu() -> BuildInfo:
-    info = load_library(LIBRARY, source_dir(), cache_root())
-    while _after_load:
-        _after_load.pop(0)()
-    return info
-
-
-def _load_cuda() -> BuildInfo:
-    recipe = cuda_recipe()
-    load()  # its schemas
-    return load_library(CUDA_LIBRARY, source_dir() / "cuda", cache_root(), recipe)
-
-
 def build_info(device: Literal["cpu", "cuda"] = "cpu") -> BuildInfo:
     """Return how the loaded library of a device type came to be; loads it first if needed."""
     load(device)
-    return _loaded[device]
+    return DEVICES[device].load()
+
+
+def operator(name: str) -> Any:
+    """Return the operator that this backend runs for ``torch.ops.spion_bench.<name>``.
+
+    Raises:
+        RuntimeError: If the backend lacks it.
+    """
+    if _backend == "emulated":
+        if name not in OPERATORS:
+            raise RuntimeError(_REFUSAL)
+        return getattr(torch.ops.spion_bench_emulated, name)
+    load()
+    return getattr(torch.ops.spion_bench, name)
+
+
+def pipeline_dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
+    """Return which types the pipeline's operators take on a device, by this backend."""
+    runs_cuda_kernels = device.type == "cuda" or _backend == "emulated"
+    return CUDA_PIPELINE_DTYPES if runs_cuda_kernels else CPU_PIPELINE_DTYPES
 
 
 def cache_root() -> Path:
@@ -102,7 +226,7 @@ def cache_root() -> Path:
 
 
 def source_dir() -> Path:
-    """Return ``csrc``: inside the package when installed from a wheel, beside it in a checkout."""
+    """Return ``csrc``: inside the package when installed from a wheel, next to it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "csrc", package.parent / "csrc"):
         if (folder / "schema.cpp").is_file():

@@ -1,6 +1,6 @@
 """The operators of SPION: Python faces, checks, fake kernels and gradients of the C++ kernels.
 
-``reference`` and ``reference_pattern`` define every operator in plain PyTorch.
+``reference`` defines every operator in plain PyTorch.
 """
 
 from spion_bench.ops.attention_map import attention_map

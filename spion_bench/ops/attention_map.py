@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
 
@@ -46,7 +46,7 @@ def attention_map(
     checks.check_key_padding_mask(key_padding_mask, q.shape[0], q.shape[2], q)
     scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
     checks.check_scale(scale)
-    average: Tensor = backends.operator("attention_map")(
+    average: Tensor = library.operator("attention_map")(
         q.detach(), k.detach(), key_padding_mask, scale
     )
     return average

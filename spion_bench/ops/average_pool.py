@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.registration import register_operator
 
@@ -22,7 +22,7 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
 
     Returns:
         ``[L / block_size, L / block_size]`` in the map's dtype, without gradient. The result does
-        not depend on the number of threads. Oracle: ``reference_pattern.average_pool``.
+        not depend on the number of threads. Oracle: ``reference.pattern.average_pool``.
 
     Raises:
         ValueError: If the map is not square, not float32 or float64, or not on the CPU, or its
@@ -35,7 +35,7 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
             f"block_size: expected a divisor of the map's length {length}, got {block_size}; "
             "pad the sequence or choose another block size"
         )
-    pooled: Tensor = backends.operator("average_pool")(attention_map.detach(), block_size)
+    pooled: Tensor = library.operator("average_pool")(attention_map.detach(), block_size)
     return pooled
 
 

@@ -9,16 +9,14 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
+from spion_bench.literals import Implementation, Pruned
+from spion_bench.native import library
 from spion_bench.ops import checks
 from spion_bench.ops.block_dropout import block_dropout
 from spion_bench.ops.block_sddmm import block_sddmm
 from spion_bench.ops.block_softmax import block_softmax
 from spion_bench.ops.block_spmm import block_spmm
 from spion_bench.ops.registration import register_operator, with_contiguous_rows
-
-Pruned = Literal["minus_inf", "zero_logit"]
-Implementation = Literal["fused", "pipeline"]
 
 
 @overload
@@ -103,7 +101,7 @@ def block_attention(
     """
     checks.check_choice("implementation", implementation, checks.IMPLEMENTATIONS)
     is_fused = implementation == "fused"
-    dtypes = checks.WITH_HALF if is_fused else backends.pipeline_dtypes(q.device)
+    dtypes = checks.WITH_HALF if is_fused else library.pipeline_dtypes(q.device)
     for name, x in (("q", q), ("k", k), ("v", v)):
         checks.check_heads(name, x, dtypes)
         checks.check_like(name, x, "q", q)
@@ -124,7 +122,7 @@ def block_attention(
             probs = block_dropout(probs, pattern, p=dropout_p, seed=seed)
         out = block_spmm(probs, v, pattern)
     else:
-        out, lse = backends.operator("block_attention_forward")(
+        out, lse = library.operator("block_attention_forward")(
             q,
             k,
             v,

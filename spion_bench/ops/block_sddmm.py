@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
 
@@ -19,7 +19,7 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     ``2 * B * H * nnzb * S * S * D`` FLOPs.
 
     Args:
-        q: ``[B, H, L, D]`` of ``backends.pipeline_dtypes``, any strides with a contiguous last
+        q: ``[B, H, L, D]`` of ``library.pipeline_dtypes``, any strides with a contiguous last
             dimension.
         k: Like ``q``.
         pattern: Kept blocks; ``pattern.length == L``.
@@ -32,13 +32,11 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
         ValueError: If an argument does not fit, naming it.
     """
     for name, x in (("q", q), ("k", k)):
-        checks.check_heads(name, x, backends.pipeline_dtypes(x.device))
+        checks.check_heads(name, x, library.pipeline_dtypes(x.device))
     checks.check_like("k", k, "q", q)
     checks.check_pattern("q", q, pattern)
     checks.check_scale(scale)
-    tiles: Tensor = backends.operator("block_sddmm")(
-        q, k, *pattern.words, pattern.block_size, scale
-    )
+    tiles: Tensor = library.operator("block_sddmm")(q, k, *pattern.words, pattern.block_size, scale)
     return tiles
 
 

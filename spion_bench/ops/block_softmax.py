@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
+from spion_bench.literals import Pruned
+from spion_bench.native import library
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator
 
@@ -17,7 +18,7 @@ def block_softmax(
     scores: Tensor,
     pattern: BlockPattern,
     *,
-    pruned: Literal["minus_inf", "zero_logit"],
+    pruned: Pruned,
     key_padding_mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Turn scaled scores into probabilities, row by row over the kept blocks.
@@ -26,7 +27,7 @@ def block_softmax(
     zero-logit denominator is the one of the SPION code (``scale_softmax_kernel``).
 
     Args:
-        scores: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``backends.pipeline_dtypes``.
+        scores: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``library.pipeline_dtypes``.
         pattern: Which blocks the tiles are.
         pruned: What a pruned score counts as. ``"minus_inf"``: it does not exist.
             ``"zero_logit"``: a score of 0 in the row's denominator, so that rows sum to less
@@ -43,10 +44,10 @@ def block_softmax(
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_tiles("scores", scores, pattern, backends.pipeline_dtypes(scores.device))
+    checks.check_tiles("scores", scores, pattern, library.pipeline_dtypes(scores.device))
     checks.check_choice("pruned", pruned, checks.PRUNED)
     checks.check_key_padding_mask(key_padding_mask, scores.shape[0], pattern.length, scores)
-    probs, lse = backends.operator("block_softmax")(
+    probs, lse = library.operator("block_softmax")(
         scores,
         pattern.crow_indices,
         pattern.col_indices,

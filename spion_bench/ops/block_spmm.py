@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops import checks
 from spion_bench.ops.registration import register_operator, with_contiguous_rows
 
@@ -20,7 +20,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
 
     Args:
         probs: Tiles ``[B, H, nnzb, S, S]`` in the order of ``pattern.col_indices``, contiguous,
-            of ``backends.pipeline_dtypes``.
+            of ``library.pipeline_dtypes``.
         v: ``[B, H, L, D]``, any strides with a contiguous last dimension.
         pattern: Which blocks the tiles are; ``pattern.length == L``.
 
@@ -30,7 +30,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    dtypes = backends.pipeline_dtypes(probs.device)
+    dtypes = library.pipeline_dtypes(probs.device)
     checks.check_tiles("probs", probs, pattern, dtypes)
     checks.check_heads("v", v, dtypes)
     checks.check_pattern("v", v, pattern)
@@ -39,7 +39,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
         raise ValueError(
             f"v: expected [B, H] = {list(probs.shape[:2])} as probs, got {list(v.shape[:2])}"
         )
-    out: Tensor = backends.operator("block_spmm")(probs, v, *pattern.words, pattern.block_size)
+    out: Tensor = library.operator("block_spmm")(probs, v, *pattern.words, pattern.block_size)
     return out
 
 

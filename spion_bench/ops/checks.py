@@ -8,15 +8,17 @@ vanish under ``torch.compile``. The C++ sides check again what would read out of
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import library as kernels
+from spion_bench.literals import Implementation, Pruned
+from spion_bench.native import library
 
-PRUNED = ("minus_inf", "zero_logit")
-IMPLEMENTATIONS = ("fused", "pipeline")
+PRUNED = get_args(Pruned)
+IMPLEMENTATIONS = get_args(Implementation)
 MAX_HEAD_WIDTH = 256
 FULL_PRECISION = (torch.float32, torch.float64)
 WITH_HALF = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -39,7 +41,7 @@ def check_device(name: str, x: Tensor) -> None:
         BuildError: If the CUDA kernels cannot be built here.
     """
     if x.device.type == "cuda":
-        kernels.load("cuda")
+        library.load("cuda")
     elif x.device.type != "cpu":
         raise ValueError(
             f"{name}: expected a CPU or CUDA tensor, got one on {x.device}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spion_bench.native import backends
+from spion_bench.native import library
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.registration import register_operator
 
@@ -25,7 +25,7 @@ def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
 
     Returns:
         ``[L, L]`` in the map's dtype, summed in float64, without gradient. The result does not
-        depend on the number of threads. Oracle: ``reference_pattern.diagonal_conv``.
+        depend on the number of threads. Oracle: ``reference.pattern.diagonal_conv``.
 
     Raises:
         ValueError: If the map is not square, not float32 or float64, or not on the CPU, or
@@ -37,7 +37,7 @@ def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
             f"filter_size: expected a positive odd number, got {filter_size}; "
             "the published value is 31"
         )
-    out: Tensor = backends.operator("diagonal_conv")(attention_map.detach(), filter_size)
+    out: Tensor = library.operator("diagonal_conv")(attention_map.detach(), filter_size)
     return out
 
 

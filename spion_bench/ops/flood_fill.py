@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from spion_bench.native import backends
+from spion_bench.literals import Selection
+from spion_bench.native import library
 from spion_bench.ops.checks import check_choice
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.registration import register_operator
 
 
-def flood_fill(
-    pooled: Tensor, threshold: float, *, selection: Literal["walk", "connected"] = "walk"
-) -> Tensor:
+def flood_fill(pooled: Tensor, threshold: float, *, selection: Selection = "walk") -> Tensor:
     """Return the blocks that are above ``threshold`` and that the selection reaches.
 
     ``"walk"`` is what SPION code calls flood fill. From every cell of the first row and of the
@@ -38,7 +37,7 @@ def flood_fill(
         selection: ``"walk"`` or ``"connected"``.
 
     Returns:
-        bool ``[nb, nb]``. Oracle: ``reference_pattern.flood_fill``.
+        bool ``[nb, nb]``. Oracle: ``reference.pattern.flood_fill``.
 
     Raises:
         ValueError: If ``pooled`` is not square, not float32 or float64, not on the CPU or holds
@@ -47,8 +46,8 @@ def flood_fill(
     check_square("pooled", pooled, "[nb, nb]")
     if math.isnan(threshold):
         raise ValueError("threshold: expected a number, got NaN")
-    check_choice("selection", selection, ("walk", "connected"))
-    kept: Tensor = backends.operator("flood_fill")(pooled.detach(), threshold, selection)
+    check_choice("selection", selection, get_args(Selection))
+    kept: Tensor = library.operator("flood_fill")(pooled.detach(), threshold, selection)
     return kept
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spion_bench.native import backends
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 
 
 def register_operator(
@@ -26,7 +25,7 @@ def register_operator(
 ) -> None:
     """Register the Python half of ``torch.ops.spion_bench.<name>`` once its library is loaded.
 
-    The same half serves the emulated operator, if there is one (``backends.EMULATED_OPERATORS``).
+    The same half serves the emulated operator.
 
     Under ``torch.autocast`` the operator computes in float32, as the published code does (its
     attention runs with autocast off).
@@ -42,17 +41,16 @@ def register_operator(
     def refuse(ops: Any, ctx: Any, *grads: Any) -> None:
         raise RuntimeError(f"{name} is not differentiable")
 
-    def register(library: str) -> None:
-        op = f"{library}::{name}"
-        gradient = partial(backward or refuse, getattr(torch.ops, library))
+    def register(namespace: str) -> None:
+        op = f"{namespace}::{name}"
+        gradient = partial(backward or refuse, getattr(torch.ops, namespace))
         torch.library.register_fake(op, fake)
         torch.library.register_autograd(op, gradient, setup_context=setup_context)
         for device in ("cpu", "cuda"):
             torch.library.register_autocast(op, device, torch.float32)
 
-    kernels.after_load(partial(register, kernels.LIBRARY))
-    if name in backends.EMULATED_OPERATORS:
-        backends.after_load(partial(register, backends.EMULATED))
+    for loaded in (library.CPU, library.EMULATED):
+        loaded.after_load(partial(register, loaded.name))
 
 
 def with_contiguous_rows(x: Tensor) -> Tensor:

@@ -2,77 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
+from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.session import Job, Tell
 from spion_bench.passes.subject import Subject, describe_patterns, prepare_subject
-from spion_bench.records import Metric, TransitionInfo
-from spion_bench.records.artifacts import write_artifact
+from spion_bench.records import ChosenWeights, Measurement, Metric, TransitionInfo
+from spion_bench.records.artifacts import Artifact, Curve, Layer, write_artifact
 from spion_bench.records.statistics import wilson_interval
-from spion_bench.run.messages import Job, Outcome
 from spion_bench.suite.metrics import single
-from spion_bench.suite.plan import Cell
 from spion_bench.tasks import load_config
-from spion_bench.train import (
-    RECIPES,
-    ProgressEvent,
-    TrainResult,
-    TrainSettings,
-    train,
-)
+from spion_bench.train import RECIPES, TrainResult, TrainSettings, train
 
 
-def measure_accuracy(job: Job, progress: Callable[[ProgressEvent], None]) -> Outcome:
-    """Train and test the accuracy cell of ``job``.
+class AccuracySession:
+    """A method on a task, trained with one seed; it continues its parent where it has one."""
 
-    Raises:
-        NonFiniteLossError: If a training loss is NaN or infinite.
-    """
-    cell, out = job.cell, Path(job.out)
-    subject = prepare_subject(job)
-    gate = subject.check() if job.check_first else None
-    if gate is not None and gate.reason is not None:
-        return Outcome(status="gate_failed", reason=gate.reason, gate_errors=gate.errors)
-    settings = subject.settings
-    can_measure = cell.device != "cpu" or clear_refs_problem() is None
-    result = train(
-        subject.task,
-        TrainSettings(settings.model, settings.train, settings.spion, cell.recipe),
-        make_attention=subject.make_dense_attention,
-        method=cell.method,
-        variant=subject.method.variant,
-        seed=cell.seed,
-        device=cell.device,
-        out_dir=out / "checkpoints" / cell.key,
-        prefix_dir=out / "prefixes" / cell.code,
-        progress=progress,
-        peak_meter=peak_meter(cell.device, present_bytes(cell.device)) if can_measure else None,
-    )
-    artifact = out / "artifacts" / f"{cell.key}.npz"
-    digest = write_artifact(artifact, result)
-    patterns = result.patterns
-    return Outcome(
-        status="ok",
-        task=subject.task_info(),
-        method=subject.method_info(),
-        metrics=result_metrics(result, subject),
-        gate_errors=gate.errors if gate else {},
-        pattern=describe_patterns(patterns, "trained in this cell") if patterns else None,
-        transition=result.transition,
-        settings={
-            "recipe": cell.recipe,
-            "steps": settings.train.steps,
-            "batch_size": settings.train.batch_size,
-            "learning_rate": settings.train.learning_rate,
+    def __init__(self, job: Job, tell: Tell) -> None:
+        self._subject = prepare_subject(job)
+        self._tell = tell
+        self._out = Path(job.out)
+        self._trained: TrainResult | None = None
+
+    def check(self) -> GateResult:
+        """Run the gate on the task's shape."""
+        return self._subject.check()
+
+    def describe(self) -> Measurement:
+        """Return what is known before training."""
+        return self._subject.describe().model_copy(update={"pattern": None})
+
+    def measure(self) -> None:
+        """Train and test, or go on where training was interrupted.
+
+        Raises:
+            NonFiniteLossError: If a training loss is NaN or infinite.
+        """
+        subject = self._subject
+        cell, settings = subject.cell, subject.settings
+        can_measure = cell.device != "cpu" or clear_refs_problem() is None
+        self._trained = train(
+            subject.task,
+            TrainSettings(settings.model, settings.train, settings.spion, settings.recipe),
+            make_attention=subject.make_dense_attention,
+            method=cell.method.name,
+            variant=cell.method.variant,
+            seed=cell.seed,
+            device=cell.device,
+            out_dir=self._out / "checkpoints" / cell.key,
+            prefix=None if cell.parent is None else self._out / "artifacts" / cell.parent,
+            progress=self._tell,
+            peak_meter=peak_meter(cell.device, present_bytes(cell.device)) if can_measure else None,
+        )
+
+    def result(self) -> Measurement:
+        """Store curves and patterns, and return what was measured."""
+        if self._trained is None:
+            raise RuntimeError("nothing was trained; call measure() first")
+        subject, trained = self._subject, self._trained
+        path = self._out / "artifacts" / f"{subject.cell.key}.npz"
+        digest = write_artifact(path, make_artifact(trained))
+        patterns = trained.patterns
+        found = {
+            "metrics": result_metrics(trained, subject),
+            "pattern": describe_patterns(patterns, "trained in this cell") if patterns else None,
+            "transition": trained.transition,
+            "tested": ChosenWeights(phase=trained.tested_phase, step=trained.tested_step),
             "memory_method": "peak above what the process held before training",
-            "tested_phase": result.tested_phase,
-            "tested_step": result.tested_step,
-            "forked_from_prefix": result.forked_from_prefix,
-        },
-        deviations=deviations(cell, subject, result.transition),
-        artifacts={artifact.name: digest},
+            "deviations": deviations(subject, trained.transition),
+            "artifacts": {path.name: digest},
+        }
+        return self.describe().model_copy(update=found)
+
+
+def make_artifact(trained: TrainResult) -> Artifact:
+    """Return the curves of a training run, and the patterns of one of SPION."""
+    curve = trained.curve
+    evaluated = [point for point in curve if point.dev_accuracy is not None]
+    lines = Curve(
+        step=np.array([point.step for point in curve], dtype=np.int64),
+        sparse=np.array([point.phase == "sparse" for point in curve], dtype=np.bool_),
+        train_loss=np.array([point.train_loss for point in curve], dtype=np.float64),
+        dev_step=np.array([point.step for point in evaluated], dtype=np.int64),
+        dev_accuracy=np.array([p.dev_accuracy for p in evaluated], dtype=np.float64),
+        dev_loss=np.array([p.dev_loss for p in evaluated], dtype=np.float64),
     )
+    patterns, stages = trained.patterns or [], trained.stages or []
+    layers = [
+        Layer(
+            attention=stage.map.numpy(),
+            pooled=stage.pooled.float().cpu().numpy(),
+            selected=stage.mask.cpu().numpy(),
+            crow_indices=pattern.crow_indices.cpu().numpy(),
+            col_indices=pattern.col_indices.cpu().numpy(),
+        )
+        for pattern, stage in zip(patterns, stages, strict=True)
+    ]
+    return Artifact(lines, tuple(layers), patterns[0].block_size if patterns else None)
 
 
 def result_metrics(result: TrainResult, subject: Subject) -> dict[str, Metric]:
@@ -101,7 +130,7 @@ def result_metrics(result: TrainResult, subject: Subject) -> dict[str, Metric]:
     return {**metrics, **known}
 
 
-def deviations(cell: Cell, subject: Subject, transition: TransitionInfo | None) -> list[str]:
+def deviations(subject: Subject, transition: TransitionInfo | None) -> list[str]:
     """List in sentences how a run differs from the published one: settings, recipe, data."""
     config = load_config(subject.task.name)
     found = []
@@ -113,9 +142,9 @@ def deviations(cell: Cell, subject: Subject, transition: TransitionInfo | None) 
             for name in published
             if used[name] != published[name]
         ]
-    recipe, published_recipe = vars(RECIPES[cell.recipe]), vars(RECIPES["published"])
+    recipe, published_recipe = vars(RECIPES[subject.settings.recipe]), vars(RECIPES["published"])
     found += [
-        f"recipe {cell.recipe}: {name} is {value} instead of {published_recipe[name]}"
+        f"recipe {subject.settings.recipe}: {name} is {value} instead of {published_recipe[name]}"
         for name, value in recipe.items()
         if value != published_recipe[name]
     ]

@@ -14,57 +14,67 @@ from spion_bench.measure.memory import (
     present_bytes,
     release_free_heap,
 )
-from spion_bench.model.attention import UnsupportedError
+from spion_bench.model.attention import UnavailableError
+from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.session import Job, Tell
 from spion_bench.passes.subject import prepare_subject
 from spion_bench.passes.training_step import TrainingStep
-from spion_bench.run.messages import Job, Outcome
+from spion_bench.records import Measurement
 from spion_bench.suite.metrics import sampled, single
 
 FRAMED_STEPS = 3
+METHODS = {
+    "cpu": "VmHWM above the resident size before the step, malloc tuned to free at once",
+    "cuda": "torch CUDA allocator, above the bytes allocated before the step",
+}
 
 
-def measure_memory(job: Job) -> Outcome:
-    """Measure the memory cell of ``job``.
+class MemorySession:
+    """A method made ready on a task.
 
     Raises:
-        UnsupportedError: If this system does not let a process reset its high-water mark.
+        UnavailableError: If this system does not let a process reset its high-water mark.
     """
-    subject = prepare_subject(job)
-    on_cpu = job.cell.device == "cpu"
-    if on_cpu and (problem := clear_refs_problem()):
-        raise UnsupportedError(problem)
-    gate = subject.check() if job.check_first else None
-    if gate is not None and gate.reason is not None:
-        return Outcome(status="gate_failed", reason=gate.reason, gate_errors=gate.errors)
-    step = TrainingStep(subject)
-    step.run()
-    peaks = [_framed_step(step, job.cell.device) for _ in range(FRAMED_STEPS)]
-    return Outcome(
-        status="ok",
-        task=subject.task_info(),
-        method=subject.method_info(),
-        metrics={
-            "train_step_peak_bytes": sampled("train_step_peak_bytes", peaks),
-            "parameters": single("parameters", step.model.parameter_count()),
-            "model_bytes": single("model_bytes", step.model.size_bytes()),
-        },
-        gate_errors=gate.errors if gate else {},
-        pattern=subject.pattern_info(),
-        settings={
-            "batch_size": job.cell.measure.batch_size,
-            "memory_method": (
-                "VmHWM above the resident size before the step, malloc tuned to free at once"
-                if on_cpu
-                else "torch CUDA allocator, above the bytes allocated before the step"
-            ),
-        },
-    )
 
+    def __init__(self, job: Job, tell: Tell) -> None:
+        self._subject = prepare_subject(job)
+        self._device = job.cell.device
+        if self._device == "cpu" and (problem := clear_refs_problem()):
+            raise UnavailableError(problem)
+        self._peaks: list[float] = []
+        self._step: TrainingStep | None = None
 
-def _framed_step(step: TrainingStep, device: str) -> float:
-    step.forget_gradients()
-    release_free_heap()
-    meter = peak_meter(device, present_bytes(device))
-    meter.reset()
-    step.run()
-    return float(meter.peak_bytes())
+    def check(self) -> GateResult:
+        """Run the gate on the task's shape and the cell's patterns."""
+        return self._subject.check()
+
+    def describe(self) -> Measurement:
+        """Return what is known before anything is measured."""
+        return self._subject.describe()
+
+    def measure(self) -> None:
+        """Do a step to warm up, then frame some."""
+        self._step = TrainingStep(self._subject)
+        self._step.run()
+        self._peaks = [self._framed(self._step) for _ in range(FRAMED_STEPS)]
+
+    def result(self) -> Measurement:
+        """Return what was measured."""
+        if self._step is None:
+            raise RuntimeError("nothing was measured; call measure() first")
+        model = self._step.model
+        metrics = {
+            "train_step_peak_bytes": sampled("train_step_peak_bytes", self._peaks),
+            "parameters": single("parameters", model.parameter_count()),
+            "model_bytes": single("model_bytes", model.size_bytes()),
+        }
+        changes = {"metrics": metrics, "memory_method": METHODS[self._device]}
+        return self._subject.describe().model_copy(update=changes)
+
+    def _framed(self, step: TrainingStep) -> float:
+        step.forget_gradients()
+        release_free_heap()
+        meter = peak_meter(self._device, present_bytes(self._device))
+        meter.reset()
+        step.run()
+        return float(meter.peak_bytes())

@@ -39,6 +39,9 @@ class Job(Stored):
 class Session(Protocol):
     """One cell in its worker. Built as ``Session(job, tell)``; ``tell`` shows progress."""
 
+    def describe(self) -> Measurement:
+        """Return what is known before anything is measured: all that a red gate leaves."""
+
     def check(self) -> GateResult:
         """Run the gate."""
 

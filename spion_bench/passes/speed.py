@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from spion_bench.measure.clock import sample_ms, warm_up
 from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.session import Job, Tell
 from spion_bench.passes.subject import prepare_subject
 from spion_bench.passes.training_step import TrainingStep
-from spion_bench.run.messages import Job, Outcome
+from spion_bench.records import Measurement
 from spion_bench.suite.metrics import sampled, single
 
 
 class SpeedSession:
-    """A method made ready on a task; ``measure`` is called once per round."""
+    """A method made ready on a task; ``measure`` takes one round."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, tell: Tell) -> None:
         self._subject = prepare_subject(job)
         self._step = TrainingStep(self._subject)
         self._calls = {
@@ -27,30 +28,26 @@ class SpeedSession:
         """Run the gate on the task's shape and the cell's patterns."""
         return self._subject.check()
 
+    def describe(self) -> Measurement:
+        """Return what is known before anything is measured."""
+        return self._subject.describe()
+
     def measure(self) -> None:
         """Take this round's samples of every timed call."""
-        settings = self._subject.cell.measure
+        settings = self._subject.settings.measure
         for name, call in self._calls.items():
             warm_up(call, seconds=settings.warmup_s)
             self._samples[name] += sample_ms(
                 call, seconds=settings.round_s, min_samples=settings.min_samples
             )
 
-    def outcome(self) -> Outcome:
+    def result(self) -> Measurement:
         """Return what was measured."""
-        subject, step = self._subject, self._step
+        step = self._step
         metrics = {name: sampled(name, samples) for name, samples in self._samples.items()}
         metrics["attention_flops_per_step"] = single(
             "attention_flops_per_step", step.attention_flops()
         )
         metrics["parameters"] = single("parameters", step.model.parameter_count())
         metrics["model_bytes"] = single("model_bytes", step.model.size_bytes())
-        measure = subject.cell.measure
-        return Outcome(
-            status="ok",
-            task=subject.task_info(),
-            method=subject.method_info(),
-            metrics=metrics,
-            pattern=subject.pattern_info(),
-            settings={"batch_size": measure.batch_size, "warmup_s": measure.warmup_s},
-        )
+        return self._subject.describe().model_copy(update={"metrics": metrics})

@@ -9,17 +9,23 @@ from pathlib import Path
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.model.attention import Attention, UnsupportedError
+from spion_bench.model.attention import Attention, UnavailableError, UnsupportedError
+from spion_bench.passes.attention import attention_maker
 from spion_bench.passes.gate.mask import check_own_mask
 from spion_bench.passes.gate.oracle import GateResult, GateShape, check_attention
 from spion_bench.passes.gate.properties import check_properties
-from spion_bench.passes.synthetic import BAND_AND_STRIPES, band_and_stripes, block_budget
-from spion_bench.records import MethodInfo, PatternInfo, TaskInfo
+from spion_bench.passes.session import Job
+from spion_bench.passes.synthetic import BAND_AND_STRIPES, band_and_stripes
+from spion_bench.records import (
+    AttentionInfo,
+    Measurement,
+    PatternInfo,
+    TaskCell,
+    TaskInfo,
+    TaskSettings,
+)
 from spion_bench.records.artifacts import read_patterns
-from spion_bench.run.messages import Job
-from spion_bench.suite.methods import Method, attention_maker, find_method
-from spion_bench.suite.plan import Cell
-from spion_bench.suite.settings import TaskSettings, task_settings
+from spion_bench.suite.budget import block_budget
 from spion_bench.tasks import TaskData, load_task
 
 
@@ -35,16 +41,14 @@ class Subject:
         cell: The cell.
         task: Its data.
         settings: Its model, training and SPION settings.
-        method: Its method.
-        patterns: One pattern per layer for ``spion_*``, else None.
+        patterns: One pattern per layer for methods with a variant, else None.
         pattern_source: Where the patterns came from.
         example: An instance of the method, for its capabilities and caveats.
     """
 
-    cell: Cell
+    cell: TaskCell
     task: TaskData
     settings: TaskSettings
-    method: Method
     patterns: list[BlockPattern] | None
     pattern_source: str
     example: Attention
@@ -52,15 +56,29 @@ class Subject:
     @property
     def make_attention(self) -> Callable[[int], Attention]:
         """Build the method's attention with its patterns, layer by layer."""
-        return attention_maker(self.method, self.settings.spion, self.patterns)
+        return attention_maker(self.cell.method, self.settings.spion, self.patterns)
 
     @property
     def make_dense_attention(self) -> Callable[[int], Attention]:
         """Build the method's attention as training starts it: without patterns."""
-        return attention_maker(self.method, self.settings.spion)
+        return attention_maker(self.cell.method, self.settings.spion)
 
-    def task_info(self) -> TaskInfo:
-        """Describe the data for the record."""
+    def describe(self) -> Measurement:
+        """Return what is known before anything is measured."""
+        return Measurement(
+            status="ok",
+            task=self._task_info(),
+            attention=AttentionInfo(
+                exact=self.example.capabilities.exact,
+                caveats=list(self.example.caveats),
+                chosen=self.example.details(),
+            ),
+            pattern=(
+                describe_patterns(self.patterns, self.pattern_source) if self.patterns else None
+            ),
+        )
+
+    def _task_info(self) -> TaskInfo:
         task, source = self.task, self.task.source
         return TaskInfo(
             name=task.name,
@@ -77,24 +95,6 @@ class Subject:
             majority_share=task.majority_share,
             description=source.description,
         )
-
-    def method_info(self) -> MethodInfo:
-        """Describe the method for the record."""
-        return MethodInfo(
-            name=self.method.name,
-            parameters={
-                **self.method.parameters(self.settings.spion),
-                **self.example.details(),
-            },
-            exact=self.example.capabilities.exact,
-            caveats=list(self.example.caveats),
-        )
-
-    def pattern_info(self) -> PatternInfo | None:
-        """Describe the patterns for the record; None for a method without."""
-        if self.patterns is None:
-            return None
-        return describe_patterns(self.patterns, self.pattern_source)
 
     def check(self) -> GateResult:
         """Run the gate on the cell's shape, with every different pattern of the cell.
@@ -116,11 +116,11 @@ class Subject:
                     device=device,
                     forward_only=forward_only,
                 )
-                for layer in self._distinct_layers()
+                for layer in self._distinct_layers(self.patterns)
             ]
         else:
             check = check_own_mask if self.example.capabilities.exact else check_properties
-            layers = range(model.layers if self.method.takes_layer else 1)
+            layers = range(model.layers if self.cell.method.takes_layer else 1)
             results = [
                 check(self.make_attention(layer), shape, device=device, forward_only=forward_only)
                 for layer in layers
@@ -129,9 +129,9 @@ class Subject:
         worst = max(results, key=lambda result: result.severity)
         return GateResult(worst.errors, "; ".join(reasons) or None)
 
-    def _distinct_layers(self) -> list[int]:
-        assert self.patterns is not None
-        first = {pattern: layer for layer, pattern in reversed(list(enumerate(self.patterns)))}
+    @staticmethod
+    def _distinct_layers(patterns: list[BlockPattern]) -> list[int]:
+        first = {pattern: layer for layer, pattern in reversed(list(enumerate(patterns)))}
         return sorted(first.values())
 
 
@@ -141,28 +141,33 @@ def prepare_subject(job: Job) -> Subject:
     Raises:
         UnsupportedError: If the method cannot run this cell on this machine.
         MissingDataError: If the task's data is not there.
-        UsageError: If a setting is wrong.
+        ValueError: If a setting is wrong, or the cell is not one of a task.
     """
     cell = job.cell
-    method = find_method(cell.method)
-    settings = task_settings(cell)
-    example = attention_maker(method, settings.spion)(0)
-    check_support(cell, method, example, settings.model.max_length)
-    assert cell.task is not None, "a task's cell names its task"
+    if not isinstance(cell, TaskCell):
+        raise ValueError(f"cell {cell.key}: expected a task's cell, got one of a kernel case")
+    settings = cell.resolved()
+    check_device(cell)
+    example = attention_maker(cell.method, settings.spion)(0)
+    check_support(cell, example)
     try:
         data_dir = None if cell.data_dir is None else Path(cell.data_dir)
-        task = load_task(cell.task, data_dir=data_dir, options=cell.options)
+        task = load_task(cell.task, data_dir=data_dir, options=settings.options)
     except FileNotFoundError as error:
         raise MissingDataError(str(error)) from error
-    patterns, source = _patterns(job, method, settings, task.length)
-    return Subject(cell, task, settings, method, patterns, source, example)
+    patterns, source = _patterns(job, cell, settings, task.length)
+    return Subject(cell, task, settings, patterns, source, example)
 
 
-def check_support(cell: Cell, method: Method, example: Attention, length: int) -> None:
-    """Raise UnsupportedError if the method cannot run this cell on this machine."""
-    can = example.capabilities
+def check_device(cell: TaskCell) -> None:
+    """Raise UnavailableError if the cell's device is not there."""
     if cell.device == "cuda" and not torch.cuda.is_available():
-        raise UnsupportedError(f"no CUDA device is available to torch {torch.__version__}")
+        raise UnavailableError(f"no CUDA device is available to torch {torch.__version__}")
+
+
+def check_support(cell: TaskCell, example: Attention) -> None:
+    """Raise UnsupportedError if the method cannot run this cell."""
+    can, method = example.capabilities, cell.method
     if cell.device not in method.devices or cell.device not in can.devices:
         raise UnsupportedError(
             f"{method.name} does not run on {cell.device} in this version; it runs on "
@@ -172,18 +177,18 @@ def check_support(cell: Cell, method: Method, example: Attention, length: int) -
     if torch.float32 not in can.dtypes:
         raise UnsupportedError(f"{method.name} does not accept float32")
     if cell.pass_name not in ("gate", "steps"):  # these check the forward pass first
-        check_training(cell, method, example)
-    if length < can.min_length:
+        check_training(cell, example)
+    if cell.length < can.min_length:
         raise UnsupportedError(
-            f"{method.name} needs sequences of at least {can.min_length} tokens, got {length}"
+            f"{method.name} needs sequences of at least {can.min_length} tokens, got {cell.length}"
         )
 
 
-def check_training(cell: Cell, method: Method, example: Attention) -> None:
+def check_training(cell: TaskCell, example: Attention) -> None:
     """Raise UnsupportedError if the method cannot train on the cell's device."""
     if not example.capabilities.trains_on(cell.device):
         raise UnsupportedError(
-            f"{method.name} has no backward pass on {cell.device} and cannot train there"
+            f"{cell.method.name} has no backward pass on {cell.device} and cannot train there"
         )
 
 
@@ -199,20 +204,21 @@ def describe_patterns(patterns: list[BlockPattern], source: str) -> PatternInfo:
 
 
 def _patterns(
-    job: Job, method: Method, settings: TaskSettings, length: int
+    job: Job, cell: TaskCell, settings: TaskSettings, length: int
 ) -> tuple[list[BlockPattern] | None, str]:
     """Return learned patterns if the job names any, else synthetic ones of the same budget."""
-    if method.variant is None:
+    variant, spion = cell.method.variant, settings.spion
+    if variant is None:
         return None, ""
-    if job.pattern_artifact is not None:
-        patterns = read_patterns(Path(job.pattern_artifact))
+    if job.pattern_artifact is not None and job.pattern_sha256 is not None:
+        stored = read_patterns(Path(job.pattern_artifact), job.pattern_sha256)
+        patterns = [
+            BlockPattern(size, torch.from_numpy(crow), torch.from_numpy(col))
+            for size, crow, col in stored
+        ]
         return patterns, f"accuracy cell {job.pattern_cell}"
-    spion = settings.spion
     budget = block_budget(
-        method.variant,
-        length // spion.block_size,
-        quantile=spion.quantile,
-        density=spion.density,
+        variant, length // spion.block_size, quantile=spion.quantile, density=spion.density
     )
     pattern = band_and_stripes(length, spion.block_size, budget)
     return [pattern] * settings.model.layers, f"synthetic {BAND_AND_STRIPES}"

@@ -38,7 +38,7 @@ class TrainingStep:
         self.model = Classifier(self._settings.model, subject.make_attention).to(self._device)
         self._optimiser = make_optimiser(subject, self.model)
         order = np.random.default_rng(cell.seed).permutation(len(subject.task.train))
-        chosen = np.resize(order, cell.measure.batch_size)
+        chosen = np.resize(order, self._settings.measure.batch_size)
         self._tokens, self._labels = to_batch(subject.task.train, chosen, self._device)
         self.attention_inputs = self._draw_attention_inputs()
         self._subject = subject

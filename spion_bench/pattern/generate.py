@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern, check_block_size
+from spion_bench.literals import Selection, Variant
 from spion_bench.ops.average_pool import average_pool
 from spion_bench.ops.checks_pattern import check_square
 from spion_bench.ops.diagonal_conv import diagonal_conv
 from spion_bench.ops.flood_fill import flood_fill
 
 PUBLISHED_FILTER_SIZE = 31  # the same for every task and variant
-
-VariantName = Literal["C", "F", "CF"]
-Selection = Literal["walk", "connected"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class PatternVariant:
     parameter: Literal["quantile", "density"]
 
 
-VARIANTS: dict[VariantName, PatternVariant] = {
+VARIANTS: dict[Variant, PatternVariant] = {
     "C": PatternVariant(filtered=True, choice="top_k", parameter="density"),
     "F": PatternVariant(filtered=False, choice="fill", parameter="quantile"),
     "CF": PatternVariant(filtered=True, choice="fill", parameter="quantile"),
@@ -66,7 +64,7 @@ class PatternStages:
 def generate_pattern(
     attention_map: Tensor,
     *,
-    variant: VariantName,
+    variant: Variant,
     block_size: int,
     quantile: float | None = None,
     density: float | None = None,
@@ -109,7 +107,7 @@ def generate_pattern(
 def pattern_stages(
     attention_map: Tensor,
     *,
-    variant: VariantName,
+    variant: Variant,
     block_size: int,
     quantile: float | None = None,
     density: float | None = None,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
-TransitionMode = Literal["joint", "per_layer"]
+from spion_bench.literals import TransitionMode
 
 
 class LogEntry(TypedDict):

@@ -1,85 +1,254 @@
-"""The ``.npz`` files of accuracy cells: curves, attention maps, patterns. No pickle."""
+"""The ``.npz`` files of accuracy cells, written and read: curves, attention maps, patterns.
+
+No pickle, no torch. ``results/README.md`` lists the arrays.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
-import torch
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from spion_bench.block_pattern import BlockPattern
-from spion_bench.train import TrainResult
+from spion_bench.records.files import replace_file
 
-PHASE_NUMBERS = {"dense": 0, "sparse": 1}
+MOST_BYTES: Final = 2**30
+"""Unpacked size beyond which a file is no artifact; a real one has a few megabytes."""
+
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(OverflowError, SyntaxError, UnicodeDecodeError),
+)
 
 
-def write_artifact(path: Path, result: TrainResult) -> str:
-    """Store the curves and patterns of a training run; return the file's sha256.
+@dataclass(frozen=True)
+class Curve:
+    """The course of one training run.
 
-    Arrays: ``curve_step curve_phase curve_train_loss`` for every point of the curve,
-    ``curve_dev_step curve_dev_accuracy curve_dev_loss`` for those with an evaluation, and for
-    SPION ``block_size`` and per layer i ``layer{i}_map`` (averaged to at most 256 x 256),
-    ``layer{i}_pooled``, ``layer{i}_mask``, ``layer{i}_crow_indices``, ``layer{i}_col_indices``.
+    Attributes:
+        step: Training step of each point, int64 ``[n]``.
+        sparse: Whether the point belongs to the sparse phase, bool ``[n]``.
+        train_loss: Cross entropy (nat) of the batch, float64 ``[n]``.
+        dev_step: Step of each evaluation, int64 ``[m]``.
+        dev_accuracy: Accuracy on the dev set (0 to 1), float64 ``[m]``.
+        dev_loss: Cross entropy (nat) on the dev set, float64 ``[m]``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {**_curves(result), **_layers(result)}
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, allow_pickle=False, **arrays)
-    temporary.replace(path)
-    return file_sha256(path)
+
+    step: NDArray[Any]
+    sparse: NDArray[Any]
+    train_loss: NDArray[Any]
+    dev_step: NDArray[Any]
+    dev_accuracy: NDArray[Any]
+    dev_loss: NDArray[Any]
 
 
-def read_patterns(path: Path) -> list[BlockPattern]:
-    """Read the patterns of an artifact, first layer first.
+@dataclass(frozen=True)
+class Layer:
+    """How one layer's pattern came about: attention map, pooled map, selection, kept blocks.
+
+    A block that is kept but not selected is there because the diagonal is always kept.
+
+    Attributes:
+        attention: Attention averaged over heads and a batch, ``[k, k]`` with k of at most 256.
+        pooled: The pooled map from which blocks are chosen, ``[nb, nb]``.
+        selected: The chosen blocks, before the diagonal is forced, bool ``[nb, nb]``.
+        crow_indices: The pattern's row pointers, int32 ``[nb + 1]``.
+        col_indices: The pattern's block columns, int32 ``[nnzb]``.
+    """
+
+    attention: NDArray[Any]
+    pooled: NDArray[Any]
+    selected: NDArray[Any]
+    crow_indices: NDArray[Any]
+    col_indices: NDArray[Any]
+
+    @cached_property
+    def kept(self) -> NDArray[np.bool_]:
+        """The pattern as a mask, bool ``[nb, nb]``."""
+        nb = len(self.crow_indices) - 1
+        mask = np.zeros((nb, nb), dtype=bool)
+        mask[np.repeat(np.arange(nb), np.diff(self.crow_indices)), self.col_indices] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What one accuracy cell left next to its record.
+
+    Attributes:
+        curve: The course of training.
+        layers: One per layer; empty unless every layer turned sparse.
+        block_size: Rows and columns of a block in tokens; None without layers.
+    """
+
+    curve: Curve
+    layers: tuple[Layer, ...] = ()
+    block_size: int | None = None
+
+
+def write_artifact(path: Path, artifact: Artifact) -> str:
+    """Store an artifact atomically; return the file's sha256 as hex.
 
     Raises:
-        ValueError: If the file holds none.
+        ValueError: If it could not be read back; nothing is written then.
+        OSError: If it cannot be written.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        if "block_size" not in arrays:
-            raise ValueError(f"{path}: holds no patterns; it is not from a SPION run")
-        n_layers = sum(name.endswith("_crow_indices") for name in arrays.files)
-        return [
-            BlockPattern(
-                int(arrays["block_size"]),
-                torch.from_numpy(arrays[f"layer{i}_crow_indices"]),
-                torch.from_numpy(arrays[f"layer{i}_col_indices"]),
-            )
-            for i in range(n_layers)
-        ]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **_arrays_of(artifact))
+    content = buffer.getvalue()
+    _parse(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_artifact(path: Path, sha256: str) -> Artifact:
+    """Read an artifact.
+
+    Args:
+        path: The file.
+        sha256: What its record says of its content.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If its content is not the recorded one, or is no artifact.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{path}: its sha256 is not the recorded one")
+    try:
+        return _parse(content)
+    except (ValueError, *_DAMAGE) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-def _curves(result: TrainResult) -> dict[str, NDArray[np.generic]]:
-    curve = result.curve
-    evaluated = [point for point in curve if point.dev_accuracy is not None]
-    return {
-        "curve_step": np.array([point.step for point in curve], dtype=np.int64),
-        "curve_phase": np.array([PHASE_NUMBERS[point.phase] for point in curve], dtype=np.int8),
-        "curve_train_loss": np.array([point.train_loss for point in curve], dtype=np.float64),
-        "curve_dev_step": np.array([point.step for point in evaluated], dtype=np.int64),
-        "curve_dev_accuracy": np.array([p.dev_accuracy for p in evaluated], dtype=np.float64),
-        "curve_dev_loss": np.array([p.dev_loss for p in evaluated], dtype=np.float64),
+def read_patterns(path: Path, sha256: str) -> list[tuple[int, NDArray[Any], NDArray[Any]]]:
+    """Read the patterns of an artifact, first layer first.
+
+    Returns:
+        Block size in tokens, ``crow_indices`` int32 ``[nb + 1]`` and ``col_indices`` int32
+        ``[nnzb]`` of every layer.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it holds none, if its content is not the recorded one, or is no artifact.
+    """
+    artifact = read_artifact(path, sha256)
+    if artifact.block_size is None:
+        raise ValueError(f"{path}: holds no patterns; it is not from a SPION run")
+    return [
+        (artifact.block_size, layer.crow_indices, layer.col_indices) for layer in artifact.layers
+    ]
+
+
+def _arrays_of(artifact: Artifact) -> dict[str, NDArray[Any]]:
+    curve = artifact.curve
+    arrays: dict[str, NDArray[Any]] = {
+        "curve_step": np.asarray(curve.step, dtype=np.int64),
+        "curve_phase": np.asarray(curve.sparse, dtype=np.int8),
+        "curve_train_loss": np.asarray(curve.train_loss, dtype=np.float64),
+        "curve_dev_step": np.asarray(curve.dev_step, dtype=np.int64),
+        "curve_dev_accuracy": np.asarray(curve.dev_accuracy, dtype=np.float64),
+        "curve_dev_loss": np.asarray(curve.dev_loss, dtype=np.float64),
     }
-
-
-def _layers(result: TrainResult) -> dict[str, NDArray[np.generic]]:
-    if not result.patterns or not result.stages:
-        return {}
-    arrays: dict[str, NDArray[np.generic]] = {
-        "block_size": np.array(result.patterns[0].block_size, dtype=np.int64)
-    }
-    for i, (pattern, stage) in enumerate(zip(result.patterns, result.stages, strict=True)):
-        arrays[f"layer{i}_map"] = stage.map.numpy()
-        arrays[f"layer{i}_pooled"] = stage.pooled.float().cpu().numpy()
-        arrays[f"layer{i}_mask"] = stage.mask.cpu().numpy()
-        arrays[f"layer{i}_crow_indices"] = pattern.crow_indices.cpu().numpy()
-        arrays[f"layer{i}_col_indices"] = pattern.col_indices.cpu().numpy()
+    if artifact.block_size is not None:
+        arrays["block_size"] = np.array(artifact.block_size, dtype=np.int64)
+    for i, layer in enumerate(artifact.layers):
+        arrays |= {
+            f"layer{i}_map": layer.attention,
+            f"layer{i}_pooled": layer.pooled,
+            f"layer{i}_mask": np.asarray(layer.selected, dtype=bool),
+            f"layer{i}_crow_indices": np.asarray(layer.crow_indices, dtype=np.int32),
+            f"layer{i}_col_indices": np.asarray(layer.col_indices, dtype=np.int32),
+        }
     return arrays
+
+
+def _parse(content: bytes) -> Artifact:
+    arrays = _unpack(content)
+    curve = Curve(
+        step=_take(arrays, "curve_step", "iu", "n"),
+        sparse=_take(arrays, "curve_phase", "iu", "n") == 1,
+        train_loss=_take(arrays, "curve_train_loss", "f", "n"),
+        dev_step=_take(arrays, "curve_dev_step", "iu", "m"),
+        dev_accuracy=_take(arrays, "curve_dev_accuracy", "f", "m"),
+        dev_loss=_take(arrays, "curve_dev_loss", "f", "m"),
+    )
+    _check_equal_lengths("curve", curve.step, curve.sparse, curve.train_loss)
+    _check_equal_lengths("curve_dev", curve.dev_step, curve.dev_accuracy, curve.dev_loss)
+    layers: list[Layer] = []
+    while f"layer{len(layers)}_map" in arrays:
+        layers.append(_layer(arrays, f"layer{len(layers)}"))
+    size = int(_take(arrays, "block_size", "iu", "")) if layers or "block_size" in arrays else None
+    if size is not None and size <= 0:
+        raise ValueError(f"block_size: expected a positive number, got {size}")
+    return Artifact(curve, tuple(layers), size)
+
+
+def _layer(arrays: Mapping[str, NDArray[Any]], name: str) -> Layer:
+    layer = Layer(
+        attention=_take(arrays, f"{name}_map", "f", "kk"),
+        pooled=_take(arrays, f"{name}_pooled", "f", "bb"),
+        selected=_take(arrays, f"{name}_mask", "b", "bb"),
+        crow_indices=_take(arrays, f"{name}_crow_indices", "iu", "b"),
+        col_indices=_take(arrays, f"{name}_col_indices", "iu", "n"),
+    )
+    crow, col, nb = layer.crow_indices, layer.col_indices, len(layer.crow_indices) - 1
+    if nb < 1 or crow[0] != 0 or crow[-1] != len(col) or (np.diff(crow) < 0).any():
+        raise ValueError(f"{name}_crow_indices: no row pointers of {len(col)} blocks")
+    if len(col) and not (col.min() >= 0 and col.max() < nb):
+        raise ValueError(f"{name}_col_indices: a column is not in 0 to {nb - 1}")
+    if layer.pooled.shape != (nb, nb) or layer.selected.shape != (nb, nb):
+        raise ValueError(f"{name}: pooled map and mask are not {nb} x {nb}")
+    return layer
+
+
+def _check_equal_lengths(name: str, *arrays: NDArray[Any]) -> None:
+    if len({len(array) for array in arrays}) > 1:
+        raise ValueError(f"{name}: arrays of unequal length {[len(array) for array in arrays]}")
+
+
+def _take(arrays: Mapping[str, NDArray[Any]], name: str, kinds: str, axes: str) -> NDArray[Any]:
+    """Return an array of one of the dtype ``kinds`` with an axis for each letter of ``axes``."""
+    if name not in arrays:
+        raise ValueError(f"array {name!r} is missing")
+    array = arrays[name]
+    if array.dtype.kind not in kinds or array.ndim != len(axes):
+        raise ValueError(f"array {name!r}: got {array.ndim} axes of {array.dtype}")
+    return array
+
+
+def _unpack(content: bytes) -> dict[str, NDArray[Any]]:
+    """Return all arrays of a ``.npz`` file; what headers promise is held against what is there."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise ValueError(f"expected at most {MOST_BYTES} bytes unpacked, got {size}")
+        return {
+            member.filename.removesuffix(".npy"): _array(archive.read(member))
+            for member in archive.infolist()
+        }
+
+
+def _array(data: bytes) -> NDArray[Any]:
+    stream = io.BytesIO(data)
+    version = npy.read_magic(stream)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(stream)
+    n_bytes = len(data) - stream.tell()
+    if dtype.hasobject or dtype.kind not in "biuf":
+        raise ValueError(f"an array of dtype {dtype}")
+    if math.prod(shape) * dtype.itemsize != n_bytes:
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} in {n_bytes} bytes")
+    flat = np.frombuffer(data, dtype=dtype, offset=stream.tell())
+    return flat.reshape(shape, order="F" if is_fortran else "C")

@@ -1,18 +1,21 @@
-"""Files that others read while they are written: atomic replacement, checksums, locks; once."""
+"""Files that others read while they are written: atomic replacement, checksums, locks."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+_CHUNK_BYTES = 1 << 20
+
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write ``path`` so that it holds either its old or its new content, whatever happens.
+    """Write ``path`` atomically: whatever happens, it holds its old or its new content.
 
     Raises:
         OSError: If it cannot be written; ``path`` is then as it was, and nothing else is left.
@@ -29,10 +32,45 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Make ``path`` an empty folder and remove it, with all that is left in it, at the end.
+
+    What an interrupted process left there is removed first. The caller renames what is finished.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of the folder ``path`` if the block succeeds.
+
+    A block that fails leaves ``path`` as it was.
+    """
+    with scratch_folder(path.with_name(f".{path.name}.writing")) as work:
+        yield work
+        shutil.rmtree(path, ignore_errors=True)
+        work.replace(path)
+
+
+def file_digests(path: Path, *algorithms: str) -> list[str]:
+    """Return the hex digests of a file, in the order of ``algorithms``; the file is read once."""
+    digests = [hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms]
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            for digest in digests:
+                digest.update(chunk)
+    return [digest.hexdigest() for digest in digests]
+
+
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+    return file_digests(path, algorithm)[0]
 
 
 @contextmanager
@@ -45,12 +83,18 @@ def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
             give up instead.
     """
     lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    if not _acquired(lock):
         busy()
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True

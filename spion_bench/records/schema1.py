@@ -22,7 +22,7 @@ _READ = {
     *("rounds", "gate_length", "isolation", "memory_method", "sweeps", "tasks", "products"),
     *("tested_phase", "tested_step", "timer", "l2", "l2_bytes", "flush_bytes", "host_bound"),
     *("sm_clock_mhz_before", "sm_clock_mhz_after", "sm_clock_mhz_lowest", "operator"),
-    *("memory_clock_mhz_after", "throttle_reasons", "clocks_not_read", "sdpa_backend"),
+    *("memory_clock_mhz_after", "throttle_reasons", "clocks_not_read", "sdpa_backend", "window"),
 }
 _BANDS = ("sweep_band_", "band_")
 
@@ -69,6 +69,7 @@ _METHODS: dict[str, tuple[Family, Role]] = {
     "memory_copy": ("limit", "limit"),
 }
 _OTHER: tuple[Family, Role] = ("sparse", "rival")  # a user's own method
+_VARIANTS = {"spion_c": "C", "spion_f": "F", "spion_cf": "CF"}  # a failed cell did not say
 
 
 class Schema1Reader:
@@ -187,13 +188,15 @@ def _kept_blocks(old: dict[str, Any]) -> int | None:
 def _method(old: dict[str, Any]) -> dict[str, Any]:
     name = str(old["method"]["name"])
     family, role = _METHODS.get(name, _OTHER)
-    parameters = old["method"]["parameters"]
+    # The width of a kernel case's token window stood among the settings.
+    window = {name: old["settings"][name] for name in ("window",) if name in old["settings"]}
+    parameters = {**window, **old["method"]["parameters"]}
     return {
         "name": name,
         "family": family,
         "role": role,
         "base": name.partition("@")[0],
-        "variant": parameters.get("variant"),
+        "variant": parameters.get("variant") or _VARIANTS.get(name),
         "arguments": parameters,
     }
 

@@ -1,45 +1,104 @@
-"""Medians, intervals and proportions; numpy only.
+"""Means, medians, ratios and proportions with their 95 % intervals; the only place that has any.
 
-All intervals are 95 % intervals.
+Terminal, records and pages use these functions, so they agree to the last digit. An interval that
+the numbers do not give (of one sample, of equal runs, of NaN) is absent, never of width 0.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
-NORMAL_QUANTILE = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+from spion_bench.records.schema import Metric
 
-# 97.5 % quantiles of Student's t for 1 to 10 degrees of freedom; with more, the expansion in
-# `t_quantile` is exact to three digits.
-T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+RESAMPLES: Final = 10_000
+"""Bootstrap resamples of every interval of a median."""
+
+RESAMPLING_SEED: Final = 0
+"""Seed of the resampling, so a stored interval can be computed again from the stored samples."""
+
+MEANINGFUL_CHANGE: Final = 1.05
+"""A change counts only beyond 5 % and beyond the measured noise."""
+
+_UPPER = 0.975  # the upper end of a two-sided 95 % interval
+_PICKS_AT_ONCE = 1_000_000  # bounds the memory of a bootstrap over many samples
+
+Verdict = Literal["faster", "slower", "same", "unclear"]
+Interval = tuple[float, float | None, float | None]
 
 
-def median_with_interval(
-    samples: Sequence[float], *, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its 95 % interval if it has one, the count behind it, and what it rests on."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 1
+    basis: str = ""
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return the estimate times a positive number that is known exactly."""
+        low = None if self.low is None else self.low * factor
+        high = None if self.high is None else self.high * factor
+        return replace(self, value=self.value * factor, low=low, high=high)
+
+    def within(self, least: float, most: float = math.inf) -> Estimate:
+        """Return the estimate with its interval cut to what can exist, e.g. times from 0."""
+        low = None if self.low is None else max(least, self.low)
+        high = None if self.high is None else min(most, self.high)
+        return replace(self, low=low, high=high)
+
+
+def median_with_interval(samples: Sequence[float], *, seed: int = RESAMPLING_SEED) -> Interval:
     """Return the median of ``samples`` and its percentile-bootstrap interval.
 
     Args:
-        samples: At least one finite number.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling, so that a record's interval can be recomputed.
+        samples: At least one number.
+        seed: Seed of the resampling.
 
     Returns:
-        ``(median, low, high)``; with a single sample all three are that sample.
+        ``(median, low, high)``; the bounds are None for a single sample, and where a sample is NaN
+        or infinite.
 
     Raises:
         ValueError: If ``samples`` is empty.
     """
-    values = np.asarray(samples, dtype=np.float64)
-    if values.size == 0:
-        raise ValueError("samples: expected at least one number, got none")
-    generator = np.random.default_rng(seed)
-    picks = generator.integers(0, values.size, size=(resamples, values.size))
-    low, high = np.quantile(np.median(values[picks], axis=1), [0.025, 0.975])
-    return float(np.median(values)), float(low), float(high)
+    values = _numbers("samples", samples)
+    if not np.isfinite(values).all():
+        is_nan = bool(np.isnan(values).any())
+        return math.nan if is_nan else float(np.sort(values)[len(values) // 2]), None, None
+    median = float(np.median(values))
+    if values.size == 1:
+        return median, None, None
+    return median, *_bounds(_bootstrap_medians(values, seed))
+
+
+def mean_with_interval(values: Sequence[float]) -> Interval:
+    """Return the mean of independent runs and its Student t interval.
+
+    Returns:
+        ``(mean, low, high)``; the bounds are None for a single run and for runs that are all equal,
+        which say nothing about the spread, and where a run is NaN or infinite.
+
+    Raises:
+        ValueError: If ``values`` is empty.
+    """
+    runs = _numbers("values", values)
+    if not np.isfinite(runs).all():
+        return float(np.nan if np.isnan(runs.sum()) else runs.sum()), None, None
+    mean = math.fsum(runs) / runs.size
+    if runs.size == 1 or np.all(runs == runs[0]):
+        return mean, None, None
+    deviation = math.sqrt(math.fsum((run - mean) ** 2 for run in runs) / (runs.size - 1))
+    half = t_quantile(runs.size - 1) * deviation / math.sqrt(runs.size)
+    return mean, mean - half, mean + half
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -53,39 +112,118 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
             "successes, trials: expected 0 <= successes <= trials and trials > 0, "
             f"got {successes} and {trials}"
         )
-    z2 = NORMAL_QUANTILE**2
+    z = float(ndtri(_UPPER))
     share = successes / trials
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    spread = share * (1 - share) / trials + z2 / (4 * trials**2)
-    half = NORMAL_QUANTILE * math.sqrt(spread) / (1 + z2 / trials)
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    spread = share * (1 - share) / trials + z**2 / (4 * trials**2)
+    half = z * math.sqrt(spread) / (1 + z**2 / trials)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def mean_with_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the mean of independent runs and its Student t interval.
-
-    Returns:
-        ``(mean, low, high)``; the bounds are None for a single run, which says nothing about
-        the spread.
-
-    Raises:
-        ValueError: If ``values`` is empty.
-    """
-    runs = np.asarray(values, dtype=np.float64)
-    if runs.size == 0:
-        raise ValueError("values: expected at least one number, got none")
-    mean = float(runs.mean())
-    if runs.size == 1:
-        return mean, None, None
-    half = t_quantile(runs.size - 1) * float(runs.std(ddof=1)) / math.sqrt(runs.size)
-    return mean, mean - half, mean + half
 
 
 def t_quantile(degrees: int) -> float:
     """Return the 97.5 % quantile of Student's t with ``degrees >= 1`` degrees of freedom."""
-    if degrees <= len(T_QUANTILES):
-        return T_QUANTILES[degrees - 1]
-    z = NORMAL_QUANTILE
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    return z + first / degrees + second / degrees**2
+    return float(stdtrit(degrees, _UPPER))
+
+
+def mean_over_seeds(values: Sequence[float], what: str = "seed") -> Estimate:
+    """Return the mean of one value per seed with its t interval; ``what`` is what is counted.
+
+    Raises:
+        ValueError: If ``values`` is empty.
+    """
+    mean, low, high = mean_with_interval(values)
+    n = len(values)
+    if n == 1:
+        return Estimate(mean, basis=f"one {what}, no interval")
+    if not math.isfinite(mean):
+        return Estimate(mean, n=n, basis=f"mean of {n} {what}s, no interval")
+    if low is None:
+        return Estimate(mean, n=n, basis=f"{n} {what}s, all equal")
+    return Estimate(mean, low, high, n, f"mean of {n} {what}s, t interval")
+
+
+def median_of(metric: Metric) -> Estimate:
+    """Return a metric's median and interval, which is bootstrapped if only samples are stored."""
+    low, high, n = metric.low, metric.high, len(metric.samples)
+    if (low is None or high is None) and n > 1:
+        _, low, high = median_with_interval(metric.samples)
+    basis = f"median of {n} samples" if n else "single value"
+    return Estimate(metric.value, low, high, max(n, 1), basis)
+
+
+def ratio_of_medians(numerator: Metric, denominator: Metric) -> Estimate:
+    """Return the ratio of two medians; both must come from one run on one machine.
+
+    The interval is a percentile bootstrap: both sample lists are resampled independently with a
+    fixed seed. Without samples on both sides there is no interval; over 0 the ratio is infinite,
+    or NaN.
+    """
+    value = _quotient(numerator.value, denominator.value)
+    above, below = (np.asarray(m.samples, dtype=np.float64) for m in (numerator, denominator))
+    if above.size < 2 or below.size < 2:
+        return Estimate(value, basis="ratio of single values, no interval")
+    if not np.isfinite(above).all() or not np.isfinite(below).all() or (below <= 0).any():
+        return Estimate(value, basis="no interval: a sample is NaN, infinite or not positive")
+    ratios = _bootstrap_medians(above, RESAMPLING_SEED) / _bootstrap_medians(
+        below, RESAMPLING_SEED, stream=1
+    )
+    n = min(above.size, below.size)
+    return Estimate(
+        value, *_bounds(ratios), n, f"ratio of medians, bootstrap over {n} samples each"
+    )
+
+
+def speedup_verdict(speedup: Estimate) -> Verdict:
+    """Return whether a speed-up is beyond 5 % and beyond its own interval."""
+    if speedup.low is None or speedup.high is None:
+        return "unclear"
+    if speedup.low > MEANINGFUL_CHANGE:
+        return "faster"
+    if speedup.high < 1 / MEANINGFUL_CHANGE:
+        return "slower"
+    if speedup.low >= 1 / MEANINGFUL_CHANGE and speedup.high <= MEANINGFUL_CHANGE:
+        return "same"
+    return "unclear"
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean of positive numbers, the only mean of ratios in use.
+
+    Raises:
+        ValueError: If there are none, or one is not positive.
+    """
+    numbers = _numbers("values", values)
+    if (numbers <= 0).any():
+        raise ValueError(f"values: expected positive numbers, got {min(values)}")
+    return math.exp(math.fsum(math.log(number) for number in numbers) / numbers.size)
+
+
+def _numbers(name: str, values: Sequence[float]) -> NDArray[np.float64]:
+    found = np.asarray(values, dtype=np.float64)
+    if found.size == 0:
+        raise ValueError(f"{name}: expected at least one number, got none")
+    return found
+
+
+def _quotient(numerator: float, denominator: float) -> float:
+    if denominator == 0:
+        return math.nan if numerator == 0 else math.copysign(math.inf, numerator)
+    return numerator / denominator
+
+
+def _bootstrap_medians(
+    values: NDArray[np.float64], seed: int, stream: int = 0
+) -> NDArray[np.float64]:
+    """Return the medians of all resamples; ``stream`` makes two sides of a ratio independent."""
+    generator = np.random.default_rng((seed, stream))
+    rows = max(1, _PICKS_AT_ONCE // values.size)
+    medians = []
+    for start in range(0, RESAMPLES, rows):
+        size = (min(rows, RESAMPLES - start), values.size)
+        medians.append(np.median(values[generator.integers(0, values.size, size=size)], axis=1))
+    return np.concatenate(medians)
+
+
+def _bounds(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(values, [1 - _UPPER, _UPPER])
+    return float(low), float(high)

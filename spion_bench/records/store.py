@@ -158,16 +158,13 @@ class Store:
         """Return where an artifact of that name lies."""
         return self.out / "artifacts" / name
 
-    def checkpoint(self, key: str) -> Path:
-        """Return the folder of a cell's checkpoint."""
-        return self.out / "checkpoints" / key
-
     def is_intact(self, name: str, sha256: str) -> bool:
         """Return whether an artifact is there with the recorded content."""
         path = self.artifact(name)
         return path.is_file() and file_digest(path) == sha256
 
     def forget(self, cells: Iterable[CellBase]) -> None:
-        """Delete the checkpoints that ``cells`` would resume from."""
+        """Delete the checkpoints that ``cells`` would resume from, or others continue."""
         for cell in cells:
-            shutil.rmtree(self.checkpoint(cell.key), ignore_errors=True)
+            for folder in ("checkpoints", "artifacts"):
+                shutil.rmtree(self.out / folder / cell.key, ignore_errors=True)

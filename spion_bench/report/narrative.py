@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from spion_bench.report.cells import Group, MethodCells, chance_note, groups, method_rank
-from spion_bench.report.kernel_points import is_sweep
-from spion_bench.report.kernel_tables import KernelCase, kernel_cases
-from spion_bench.report.load import BASELINE, RecordSet
-from spion_bench.report.quantities import format_percent, format_quantity, join_words, plural
-from spion_bench.report.rival_tables import ATTENTION, CHAMPION, STEP, fastest, find_rivals
-from spion_bench.report.sparsity import density_entry, sparse_share_entry
-from spion_bench.report.statistics import Estimate, geometric_mean, mean_over_seeds
-from spion_bench.report.table import Entry, Headline, estimate
-from spion_bench.report.tables import (
+import math
+
+from spion_bench.records.statistics import Estimate, geometric_mean, mean_over_seeds
+from spion_bench.report.entries import (
+    ATTENTION,
+    PEAK,
+    STEP,
     SUMMARY_PASSES,
     accuracy_entry,
-    memory_ratio_entry,
-    speedup_entry,
+    density_entry,
+    sparse_share_entry,
 )
-
-# The variant the publication recommends speaks for SPION where several were run.
-_MAIN_METHODS = ("spion_cf", "spion_f", "spion_c")
-_MAIN_KERNEL = "block_attention"
-_KERNEL_METRIC = "forward_backward_ms"
+from spion_bench.report.groups import Group, MethodCells, chance_note, groups
+from spion_bench.report.kernels.cases import KernelCase, kernel_cases
+from spion_bench.report.kernels.points import BOTH, FUSED, is_sweep
+from spion_bench.report.load import RecordSet
+from spion_bench.report.methods import BASELINE, ordered
+from spion_bench.report.parts import Entry, Headline, estimate
+from spion_bench.report.tables.rivals import Rival, fastest, find_rivals
+from spion_bench.report.words import format_percent, format_quantity, join_words, plural
 
 
 def lede(run: RecordSet) -> list[str]:
@@ -31,19 +31,18 @@ def lede(run: RecordSet) -> list[str]:
 
 
 def _what_was_run(run: RecordSet) -> str:
-    methods = {o.record.method.name for o in run.outcomes if o.record.pass_name != "kernel"}
+    names = ordered(o.method for o in run.outcomes if o.pass_name != "kernel")
     cases = kernel_cases(run)
     subjects = []
-    if methods:
-        names = sorted(methods, key=method_rank)
+    if names:
         subjects.append(f"{plural(len(names), 'attention method')} ({join_words(names)})")
         subjects[0] += f" on {_tasks(run)}"
     if cases:
         subjects.append(plural(len(cases), "kernel case"))
-    n_swept = len({(o.file, o.label) for o in run.outcomes if is_sweep(o)})
+    n_swept = len({(o.file, o.cell.label) for o in run.outcomes if is_sweep(o)})
     if n_swept:
         subjects.append(plural(n_swept, "case") + " of kernel sweeps")
-    profiles = join_words(sorted({o.record.profile for o in run.outcomes}))
+    profiles = join_words(sorted({o.cell.profile for o in run.outcomes}))
     return f"Profile {profiles} ran {join_words(subjects)}, on {_machines(run)}."
 
 
@@ -63,7 +62,7 @@ def _tasks(run: RecordSet) -> str:
 
 def _machines(run: RecordSet) -> str:
     # A cell that was left out ran on no number of threads.
-    ran = [o for o in run.outcomes if o.record.status == "ok"] or list(run.outcomes)
+    ran = [o for o in run.outcomes if o.is_ok] or list(run.outcomes)
     found: dict[tuple[str, str], set[int]] = {}
     for outcome in ran:
         environment = outcome.record.environment
@@ -80,18 +79,12 @@ def _machines(run: RecordSet) -> str:
 def _what_came_out(run: RecordSet) -> str:
     sentences = []
     for group in groups(run, SUMMARY_PASSES):
-        cells = _main_spion(group)
-        if cells is not None and group.baseline is not None:
-            sentences += _accuracy_sentence(group, group.baseline, cells)
-            sentences += _cost_sentence(group, cells)
+        if group.spion and group.baseline is not None:
+            sentences += _accuracy_sentence(group, group.baseline, group.spion[-1])
+            sentences += _cost_sentence(group, group.spion[-1])
     for case in kernel_cases(run):
         sentences += _kernel_sentence(case)
     return " ".join(sentences)
-
-
-def _main_spion(group: Group) -> MethodCells | None:
-    names = [name for name in _MAIN_METHODS if name in group.methods]
-    return group.methods[names[0]] if names else None
 
 
 def accuracy_difference(baseline: MethodCells, cells: MethodCells) -> Estimate | None:
@@ -101,9 +94,9 @@ def accuracy_difference(baseline: MethodCells, cells: MethodCells) -> Estimate |
     """
     pairs = [
         {
-            outcome.record.seed: outcome.record.metrics["test_accuracy"].value
+            outcome.cell.seed: outcome.measured.metrics["test_accuracy"].value
             for outcome in side.proven()
-            if "test_accuracy" in outcome.record.metrics
+            if "test_accuracy" in outcome.measured.metrics
         }
         for side in (baseline, cells)
     ]
@@ -130,7 +123,7 @@ def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) 
 
 
 def _cost_sentence(group: Group, cells: MethodCells) -> list[str]:
-    speedup, saving = speedup_entry(group, cells), memory_ratio_entry(group, cells)
+    speedup, saving = STEP.ratio(group, cells), PEAK.ratio(group, cells, verdict=False)
     parts = []
     if speedup.value is not None:
         parts.append(
@@ -146,7 +139,7 @@ def _kernel_sentence(case: KernelCase) -> list[str]:
     method = main_kernel(case)
     if method is None:
         return []
-    speedup = case.speedup(method, _KERNEL_METRIC)
+    speedup = case.speedup(method, BOTH)
     if speedup.value is None:
         return []
     return [
@@ -163,29 +156,30 @@ def main_kernel(case: KernelCase) -> str | None:
     if not case.is_attention:
         return None
     names = [name for name in case.methods if name != BASELINE]
-    ordered = sorted(names, key=lambda name: name != _MAIN_KERNEL)
-    with_number = [name for name in ordered if case.speedup(name, _KERNEL_METRIC).value is not None]
+    ordered = sorted(names, key=lambda name: name != FUSED)
+    with_number = [name for name in ordered if case.speedup(name, BOTH).value is not None]
     return with_number[0] if with_number else None
 
 
 def _density_words(case: KernelCase, method: str) -> str:
     for outcome in case.methods[method].ok("kernel"):
-        if outcome.record.pattern is not None:
-            return f", with {format_percent(outcome.record.pattern.density[0])} of the blocks kept"
+        pattern = outcome.measured.pattern
+        if pattern is not None:
+            return f", with {format_percent(pattern.density[0])} of the blocks kept"
     return ""
 
 
 def _what_is_missing(run: RecordSet) -> str:
     total = len(run.outcomes)
-    ok = sum(outcome.record.status == "ok" for outcome in run.outcomes)
+    ok = sum(outcome.is_ok for outcome in run.outcomes)
     sentences = [f"Of {plural(total, 'cell')}, {ok} gave numbers."]
     if total > ok:
         sentences.append(f"{plural(total - ok, 'cell')} gave none; Statuses lists the reasons.")
     if run.problems:
         sentences.append(f"{plural(len(run.problems), 'stored item')} could not be read.")
-    if any(o.record.task and o.record.task.stand_in for o in run.outcomes):
+    if any(o.measured.task and o.measured.task.stand_in for o in run.outcomes):
         sentences.append("Accuracies on stand-in data say nothing about the published accuracies.")
-    if all(outcome.record.device == "cpu" for outcome in run.outcomes):
+    if all(outcome.cell.device == "cpu" for outcome in run.outcomes):
         sentences.append("CPU times neither confirm nor refute the published GPU times.")
     return " ".join(sentences)
 
@@ -193,24 +187,24 @@ def _what_is_missing(run: RecordSet) -> str:
 def headlines(run: RecordSet) -> list[Headline]:
     """Return the few numbers that a reader looks for first."""
     found: list[Headline] = []
-    compared = [(group, _main_spion(group)) for group in groups(run, SUMMARY_PASSES)]
-    pairs = [(group, cells) for group, cells in compared if cells is not None]
+    compared = [group for group in groups(run, SUMMARY_PASSES) if group.spion]
+    pairs = [(group, group.spion[-1]) for group in compared]
     for group, cells in pairs:
         found += _accuracy_headline(group, cells)
     for group, cells in pairs:
         label = f"Training step, {cells.method} against {BASELINE}"
-        found += _headline(label, speedup_entry(group, cells), group.label)
+        found += _headline(label, STEP.ratio(group, cells), group.label)
     found += _rival_headlines(run)
     for case in kernel_cases(run):
         method = main_kernel(case)
         if method is not None:
-            entry = case.speedup(method, _KERNEL_METRIC)
+            entry = case.speedup(method, BOTH)
             label = f"Attention kernel, forward + backward, {method} against {BASELINE}"
             found += _headline(label, entry, f"{case.name}{_density_words(case, method)}")
     for group, cells in pairs:
         label = f"Peak memory of a step, {BASELINE} against {cells.method}"
-        found += _headline(label, memory_ratio_entry(group, cells), group.label)
-    ok = sum(outcome.record.status == "ok" for outcome in run.outcomes)
+        found += _headline(label, PEAK.ratio(group, cells), group.label)
+    ok = sum(outcome.is_ok for outcome in run.outcomes)
     total = len(run.outcomes)
     basis = "all" if ok == total else "reasons under Statuses"
     found.append(Headline("Cells with numbers", f"{ok} of {total}", "", basis))
@@ -218,13 +212,15 @@ def headlines(run: RecordSet) -> list[Headline]:
 
 
 def _rival_headlines(run: RecordSet) -> list[Headline]:
-    found, rivals = [], find_rivals(run)
-    for label in dict.fromkeys(rival.group.label for rival in rivals):
-        here = [rival for rival in rivals if rival.group.label == label]
-        for metric, what in ((STEP, "Training step"), (ATTENTION, "Attention alone")):
-            best = fastest(here, metric)
+    found = []
+    by_group: dict[str, list[Rival]] = {}
+    for rival in find_rivals(run):
+        by_group.setdefault(rival.group.label, []).append(rival)
+    for label, here in by_group.items():
+        for measure in (STEP, ATTENTION):
+            best = fastest(here, measure)
             if best is not None:
-                name = f"{what}, {CHAMPION} against the fastest sparse rival"
+                name = f"{measure.label}, {best[0].champion.method} against the fastest rival"
                 basis = f"{label}; {best[0].cells.method}"
                 found += _headline(name, estimate(best[1], "times"), basis)
     return found
@@ -245,19 +241,22 @@ def _headline(label: str, entry: Entry, basis: str) -> list[Headline]:
 
 def overview_items(run: RecordSet) -> list[str]:
     """Return the geometric mean of each method's step speed-up where several settings have one."""
-    speedups: dict[str, list[float]] = {}
-    for group in groups(run, SUMMARY_PASSES):
-        for name, cells in group.methods.items():
-            value = speedup_entry(group, cells).value
-            if isinstance(value, float):
-                speedups.setdefault(name, []).append(value)
-    return [
-        f"{name}: {format_quantity(geometric_mean(found), 'times')[0]} geometric mean of the "
-        f"training-step speed-up over {len(found)} settings, from "
-        f"{format_quantity(min(found), 'times')[0]} to {format_quantity(max(found), 'times')[0]}."
-        for name, found in sorted(speedups.items(), key=lambda item: method_rank(item[0]))
-        if len(found) > 1
-    ]
+    compared = groups(run, SUMMARY_PASSES)
+    infos = [cells.info for group in compared for cells in group.methods.values()]
+    items = []
+    for name in ordered(infos):
+        entries = [STEP.ratio(g, g.methods[name]) for g in compared if name in g.methods]
+        found = [e.value for e in entries if isinstance(e.value, float) and 0 < e.value < math.inf]
+        if len(found) > 1:
+            mean, low, high = (
+                format_quantity(value, "times")[0]
+                for value in (geometric_mean(found), min(found), max(found))
+            )
+            items.append(
+                f"{name}: {mean} geometric mean of the training-step speed-up over {len(found)} "
+                f"settings, from {low} to {high}."
+            )
+    return items
 
 
 def _shown(entry: Entry) -> str:

@@ -1,43 +1,43 @@
-"""Puts tables, figures and words in the order in which a researcher wants to read them."""
+"""Puts tables, figures and text in the order in which a researcher wants to read them."""
 
 from __future__ import annotations
 
 from spion_bench import __version__
-from spion_bench.report.accuracy_tables import block_tables, phase_tables, seed_tables
-from spion_bench.report.figures import comparison_figures, curve_figures
-from spion_bench.report.growth import growth_blocks
-from spion_bench.report.kernel_page import KERNEL_PAGE
-from spion_bench.report.kernel_points import is_sweep
-from spion_bench.report.kernel_tables import kernel_tables
-from spion_bench.report.load import BASELINE, RecordSet
-from spion_bench.report.matrix_table import matrix_table
+from spion_bench.report.figures.comparison import comparison_figures
+from spion_bench.report.figures.curves import curve_figures
+from spion_bench.report.figures.growth import growth_blocks
+from spion_bench.report.figures.patterns import pattern_figures
+from spion_bench.report.kernels.cases import kernel_tables
+from spion_bench.report.kernels.page import KERNEL_PAGE
+from spion_bench.report.kernels.points import is_sweep
+from spion_bench.report.load import RecordSet
+from spion_bench.report.methods import BASELINE
 from spion_bench.report.narrative import headlines, lede, overview_items
-from spion_bench.report.pattern_figures import pattern_figures
-from spion_bench.report.provenance_tables import (
+from spion_bench.report.parts import Link, Page, Section
+from spion_bench.report.tables.matrix import matrix_table
+from spion_bench.report.tables.origins import (
     data_table,
     deviation_table,
     environment_table,
     method_table,
     settings_table,
 )
-from spion_bench.report.published_tables import published_tables
-from spion_bench.report.quantities import join_words, plural
-from spion_bench.report.rival_tables import rival_tables
-from spion_bench.report.status_tables import (
+from spion_bench.report.tables.published import published_tables
+from spion_bench.report.tables.rivals import rival_tables
+from spion_bench.report.tables.status import (
     failure_table,
     gate_table,
     numbers_table,
     status_table,
 )
-from spion_bench.report.table import Link, Page, Section
-from spion_bench.report.tables import detail_tables, energy_note, summary_tables
-
-_NO_ACCURACY = "not measured: no accuracy cell in this run"
+from spion_bench.report.tables.summary import detail_tables, energy_note, summary_tables
+from spion_bench.report.tables.training import block_tables, phase_tables, seed_tables
+from spion_bench.report.words import join_words, plural
 
 
 def build_page(run: RecordSet) -> Page:
     """Return the whole report of ``run``."""
-    profiles = join_words(sorted({outcome.record.profile for outcome in run.outcomes}))
+    profiles = join_words(sorted({outcome.cell.profile for outcome in run.outcomes}))
     sections = (
         *_result_sections(run),
         *_comparison_sections(run),
@@ -66,7 +66,7 @@ def stamp(run: RecordSet) -> str:
 
 
 def _result_sections(run: RecordSet) -> list[Section]:
-    summaries = summary_tables(run)
+    summaries, phases = summary_tables(run), phase_tables(run)
     return [
         Section(
             "summary",
@@ -84,8 +84,8 @@ def _result_sections(run: RecordSet) -> list[Section]:
         Section(
             "accuracy",
             "Training phases",
-            () if phase_tables(run) else (f"Training: {_NO_ACCURACY}.",),
-            (*phase_tables(run), *seed_tables(run)),
+            () if phases else ("Training was not measured: this run has no accuracy cell.",),
+            (*phases, *seed_tables(run)),
         ),
         _kernel_section(run),
         Section(
@@ -112,11 +112,13 @@ def _kernel_section(run: RecordSet) -> Section:
     tables = kernel_tables(run)
     swept = sum(is_sweep(outcome) for outcome in run.outcomes)
     if swept:
-        words = [f"{plural(swept, 'cell')} of kernel sweeps have a page of their own."]
+        sentences = [f"{plural(swept, 'cell')} of kernel sweeps have a page of their own."]
+    elif tables:
+        sentences = []
     else:
-        words = [] if tables else ["Kernels: not measured: no kernel cell in this run."]
+        sentences = ["Kernels were not measured: this run has no kernel cell."]
     links = (Link(KERNEL_PAGE, "Kernel sweeps: goals, roofline and scaling"),) if swept else ()
-    return Section("kernels", "Kernels", tuple(words), tuple(tables), links=links)
+    return Section("kernels", "Kernels", tuple(sentences), tuple(tables), links=links)
 
 
 def _training_sections(run: RecordSet) -> list[Section]:
@@ -147,7 +149,7 @@ def _training_sections(run: RecordSet) -> list[Section]:
 def _check_sections(run: RecordSet) -> list[Section]:
     gate = gate_table(run)
     failures = failure_table(run)
-    ok = sum(outcome.record.status == "ok" for outcome in run.outcomes)
+    ok = sum(outcome.is_ok for outcome in run.outcomes)
     paragraphs = [
         f"{plural(len(run.outcomes), 'cell')} in all: {ok} ok, {len(run.outcomes) - ok} not."
     ]
@@ -162,7 +164,7 @@ def _check_sections(run: RecordSet) -> list[Section]:
         Section(
             "gate",
             "Correctness gate",
-            () if gate else ("not measured: no gate cell in this run.",),
+            () if gate else ("No errors were measured: this run has no gate cell.",),
             (gate,) if gate else (),
         ),
         Section(
@@ -213,6 +215,6 @@ def _reproduce_words(run: RecordSet) -> tuple[str, ...]:
 
 
 def _commands(run: RecordSet) -> str:
-    profiles = sorted({outcome.record.profile for outcome in run.outcomes})
+    profiles = sorted({outcome.cell.profile for outcome in run.outcomes})
     lines = [f"spion-bench run --profile {name} --out {run.source}" for name in profiles]
     return "\n".join([*lines, f"spion-bench report {run.source}"])

@@ -1,7 +1,7 @@
 """Numbers that others published: ``results/published/*.csv``, never measured here.
 
 One line per cell of a published table, in the form in which it was printed. A cell that was not
-printed, or that nobody here could read, is a line without a value and with the reason.
+printed, or that could not be read, is a line without a value and with the reason.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def published_folder() -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"published numbers: neither in {package} nor in a checkout beside it; "
+        f"published numbers: neither in {package} nor in a checkout next to it; "
         "reinstall spion_bench"
     )
 

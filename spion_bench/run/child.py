@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -12,10 +11,21 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
-from spion_bench.records import Status
-from spion_bench.run.messages import Job, Outcome
+from spion_bench.passes.session import Job
+from spion_bench.records import Measurement, Status
+from spion_bench.records.schema import Stored
+from spion_bench.run.messages import (
+    EVENTS,
+    EndRequest,
+    JobRequest,
+    Measured,
+    Progress,
+    Ready,
+    Result,
+)
+
+AnyEvent = Ready | Measured | Progress | Result
 
 WORKER = (sys.executable, "-m", "spion_bench.run.worker")
 SHOWN_LOG_LINES = 3
@@ -61,25 +71,25 @@ class Child:
                 start_new_session=True,  # its own group: Ctrl-C reaches the runner alone
             )
         self._pipe = os.fdopen(events_in, encoding="utf-8")
-        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._events: queue.Queue[AnyEvent | None] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self.serve(job)
 
     def serve(self, job: Job) -> None:
-        """Give the worker a job and the time for it: its first one, or one after an outcome."""
+        """Give the worker a job and the time for it: its first one, or one after a result."""
         self._timeout_s = job.cell.timeout_s
         self.busy_s = 0.0
-        self.send({"job": job.model_dump(mode="json")})
+        self.send(JobRequest(job=job))
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, request: Stored) -> None:
         """Send one request; a worker that is gone is noticed at the next ``receive``."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.write(request.model_dump_json().encode() + b"\n")
             self._process.stdin.flush()
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self) -> AnyEvent:
         """Wait for the worker's next event.
 
         Raises:
@@ -103,8 +113,8 @@ class Child:
         return self._process.poll() is None
 
     def finish(self) -> None:
-        """Let a worker that gave its outcome end by itself, then see that it is gone."""
-        self.send({"request": "end"})
+        """Let a worker that gave its result end by itself, then see that it is gone."""
+        self.send(EndRequest())
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_GRACE_S)
         self.stop()
@@ -120,20 +130,20 @@ class Child:
         with contextlib.suppress(BrokenPipeError):  # a request that was never read
             self._process.stdin.close()
 
-    def failure(self) -> Outcome:
-        """Wait for a worker that sent no outcome and say how it ended."""
+    def failure(self) -> Measurement:
+        """Wait for a worker that sent no result and say how it ended."""
         try:
             code = self._process.wait(END_GRACE_S)
         except subprocess.TimeoutExpired:
-            return Outcome(status="crash", reason="fell silent but did not end")
+            return Measurement(status="crash", reason="fell silent but did not end")
         finally:
             self.stop()
         status, reason = classify_exit(code, self._last_words())
-        return Outcome(status=status, reason=reason)
+        return Measurement(status=status, reason=reason)
 
     def _listen(self) -> None:
         for line in self._pipe:
-            self._events.put(json.loads(line))
+            self._events.put(EVENTS.validate_json(line))
         self._events.put(None)
 
     def _last_words(self) -> str:
@@ -142,7 +152,7 @@ class Child:
 
 
 def classify_exit(code: int, last_words: str) -> tuple[Status, str]:
-    """Return the status and reason of a worker that ended without an outcome.
+    """Return the status and reason of a worker that ended without a result.
 
     Args:
         code: Its exit code; negative for a signal, as ``subprocess`` has it.

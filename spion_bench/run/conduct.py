@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from spion_bench.measure.clock import round_orders
 from spion_bench.measure.memory import MALLOC_ENVIRONMENT
+from spion_bench.passes.session import Job
+from spion_bench.records import CellBase, KernelCell, Measurement, TaskCell
 from spion_bench.run.child import Child, ChildEndedError
 from spion_bench.run.interrupts import deferred_interrupts
-from spion_bench.run.messages import Job, Outcome
-from spion_bench.suite.plan import INTERLEAVED, Cell
+from spion_bench.run.messages import (
+    FinishRequest,
+    Measured,
+    Progress,
+    Ready,
+    Result,
+    RoundRequest,
+    RoundStarted,
+)
+from spion_bench.suite.passes import PASSES
 
-# Threads that wait sleep instead of spinning. With spinning, one busy program beside the
+# Threads that wait sleep instead of spinning. With spinning, one busy program next to the
 # measurement made training steps six times slower, and not every method alike.
 OMP_WAIT_POLICY = "PASSIVE"
 
-Tell = Callable[[Cell, dict[str, Any]], None]
+Tell = Callable[[CellBase, Progress | RoundStarted], None]
 StartChild = Callable[[Job], Child]
-
-
-@dataclass(frozen=True)
-class Conducted:
-    """What became of one cell.
-
-    Attributes:
-        outcome: What it gave.
-        busy_s: Seconds during which its worker had work to do.
-    """
-
-    outcome: Outcome
-    busy_s: float
+Found = dict[str, Measurement]
 
 
 def start_child(job: Job) -> Child:
@@ -44,15 +40,20 @@ def start_child(job: Job) -> Child:
         "OMP_WAIT_POLICY": OMP_WAIT_POLICY,
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it torch trains on no GPU reproducibly
     }
-    if cell.measures_memory:
+    if measures_memory(cell):
         environment |= MALLOC_ENVIRONMENT
     return Child(job, Path(job.out) / "logs" / f"{cell.key}.log", environment)
 
 
-def conduct(
-    jobs: Sequence[Job], tell: Tell, start: StartChild = start_child
-) -> dict[str, Conducted]:
-    """Run the cells of one turn and return what became of each, by cell key.
+def measures_memory(cell: TaskCell | KernelCell) -> bool:
+    """Return whether the worker must start with a malloc that hands memory back at once."""
+    if isinstance(cell, KernelCell):
+        return cell.measures == "memory"
+    return cell.pass_name == "memory"
+
+
+def conduct(jobs: Sequence[Job], tell: Tell, start: StartChild = start_child) -> Found:
+    """Run the cells of one turn and return what came of each, by cell key.
 
     All workers of an interleaved pass are prepared before the first one measures; then they take
     their rounds one at a time in a random order that is drawn with the first cell's seed.
@@ -63,26 +64,26 @@ def conduct(
         start: Starts a worker; tests replace it.
     """
     children: dict[str, Child] = {}
-    outcomes: dict[str, Outcome] = {}
+    found: Found = {}
     try:
         for job in jobs:
-            with deferred_interrupts():  # a worker that nobody knows could not be stopped
+            with deferred_interrupts():  # a worker without a name here could not be stopped
                 children[job.cell.key] = start(job)
-        if jobs[0].cell.pass_name in INTERLEAVED:
-            _take_rounds(jobs, children, outcomes, tell)
+        if PASSES[jobs[0].cell.pass_name].interleaved:
+            _take_rounds(jobs, children, found, tell)
         for job in jobs:
-            _await(job.cell, children, outcomes, "outcome", tell)
+            _await(job.cell, children, found, Result, tell)
     finally:
         for child in children.values():
             child.stop()
-    return {key: Conducted(outcomes[key], children[key].busy_s) for key in children}
+    return {key: _timed(found[key], child) for key, child in children.items()}
 
 
 class WarmConductor:
-    """Conducts as ``conduct`` does, but lets a method's cells of the steps pass share a worker.
+    """Conducts as ``conduct`` does, but lets a method's cells of a warm pass share a worker.
 
-    Starting a worker takes longer than two training steps. Such cells are not timed, so that what
-    an earlier one left warm cannot flatter a number. Use it in a ``with`` statement.
+    Starting a worker takes longer than two training steps. Such cells are not timed: what an
+    earlier one left warm cannot flatter a number. Use it in a ``with`` statement.
 
     Args:
         start: Starts a worker; tests replace it.
@@ -99,28 +100,26 @@ class WarmConductor:
     def __exit__(self, *_: object) -> None:
         self._release()
 
-    def __call__(self, jobs: Sequence[Job], tell: Tell) -> dict[str, Conducted]:
-        """Run the cells of one turn and return what became of each, by cell key."""
+    def __call__(self, jobs: Sequence[Job], tell: Tell) -> Found:
+        """Run the cells of one turn and return what came of each, by cell key."""
         cell = jobs[0].cell
-        if cell.pass_name != "steps" or cell.method != self._method:
+        is_warm = PASSES[cell.pass_name].isolation == "warm"
+        if not is_warm or cell.method.name != self._method:
             self._release()
-        return (
-            self._serve(jobs[0], tell)
-            if cell.pass_name == "steps"
-            else conduct(jobs, tell, self._start)
-        )
+        return self._serve(jobs[0], tell) if is_warm else conduct(jobs, tell, self._start)
 
-    def _serve(self, job: Job, tell: Tell) -> dict[str, Conducted]:
+    def _serve(self, job: Job, tell: Tell) -> Found:
         if self._child is None:
             with deferred_interrupts():
-                self._child, self._method = self._start(job), job.cell.method
+                self._child, self._method = self._start(job), job.cell.method.name
         else:
             self._child.serve(job)
-        child, outcomes = self._child, dict[str, Outcome]()
-        _await(job.cell, {job.cell.key: child}, outcomes, "outcome", tell, stays=True)
+        child, key = self._child, job.cell.key
+        found: Found = {}
+        _await(job.cell, {key: child}, found, Result, tell, stays=True)
         if not child.is_running:
             self._release()
-        return {job.cell.key: Conducted(outcomes[job.cell.key], child.busy_s)}
+        return {key: _timed(found[key], child)}
 
     def _release(self) -> None:
         if self._child is not None:
@@ -128,54 +127,64 @@ class WarmConductor:
         self._child = None
 
 
-def _take_rounds(
-    jobs: Sequence[Job], children: dict[str, Child], outcomes: dict[str, Outcome], tell: Tell
-) -> None:
+def _timed(measurement: Measurement, child: Child) -> Measurement:
+    return measurement.model_copy(update={"busy_s": round(child.busy_s, 3)})
+
+
+def _take_rounds(jobs: Sequence[Job], children: dict[str, Child], found: Found, tell: Tell) -> None:
     cells = {job.cell.key: job.cell for job in jobs}
     for cell in cells.values():
-        _await(cell, children, outcomes, "ready", tell)
+        _await(cell, children, found, Ready, tell)
     first = jobs[0].cell
-    rounds = first.measure.rounds
+    rounds = rounds_of(first)
     orders = round_orders(cells, rounds=rounds, seed=first.seed)
     for number, order in enumerate(orders, start=1):
         for key in order:
-            if key in outcomes:
+            if key in found:
                 continue
-            tell(cells[key], {"event": "round", "round": number, "rounds": rounds})
-            children[key].send({"request": "round"})
-            _await(cells[key], children, outcomes, "measured", tell)
-    for key in cells.keys() - outcomes.keys():
-        children[key].send({"request": "finish"})
+            tell(cells[key], RoundStarted(number=number, rounds=rounds))
+            children[key].send(RoundRequest())
+            _await(cells[key], children, found, Measured, tell)
+    for key in cells.keys() - found.keys():
+        children[key].send(FinishRequest())
+
+
+def rounds_of(cell: TaskCell | KernelCell) -> int:
+    """Return in how many rounds the cells of a turn are measured."""
+    measure = cell.measure if isinstance(cell, KernelCell) else cell.resolved().measure
+    if measure is None:
+        raise ValueError(f"cell {cell.key}: a record of schema 1 does not keep its settings")
+    return measure.rounds
 
 
 def _await(
-    cell: Cell,
+    cell: CellBase,
     children: dict[str, Child],
-    outcomes: dict[str, Outcome],
-    wanted: str,
+    found: Found,
+    wanted: type[Ready | Measured | Result],
     tell: Tell,
     *,
     stays: bool = False,
 ) -> None:
-    """Pass events on until ``wanted`` comes; note the outcome if the worker gives one or ends.
+    """Pass events on until ``wanted`` comes; note the result if the worker gives one or ends.
 
-    After its outcome a worker ends, unless it ``stays`` for another job.
+    After its result a worker ends, unless it ``stays`` for another job.
     """
     child = children[cell.key]
-    while cell.key not in outcomes:
+    while cell.key not in found:
         try:
             event = child.receive()
         except TimeoutError as error:
             child.stop()
-            outcomes[cell.key] = Outcome(status="timeout", reason=str(error))
+            found[cell.key] = Measurement(status="timeout", reason=str(error))
         except ChildEndedError:
-            outcomes[cell.key] = child.failure()
+            found[cell.key] = child.failure()
         else:
-            if event["event"] == "outcome":
-                outcomes[cell.key] = Outcome.model_validate(event["outcome"])
+            if isinstance(event, Result):
+                found[cell.key] = event.measurement
                 if not stays:
                     child.finish()
-            elif event["event"] == wanted:
+            elif isinstance(event, wanted):
                 return
-            else:
+            elif isinstance(event, Progress):
                 tell(cell, event)

@@ -1,50 +1,86 @@
-"""What travels between the runner and a worker: a job one way, an outcome the other."""
+"""What travels between the runner and a worker, typed at both ends; one JSON line per message."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
 
-from spion_bench.records import (
-    MethodInfo,
-    Metric,
-    PatternInfo,
-    Status,
-    TaskInfo,
-    TransitionInfo,
-)
-from spion_bench.suite.plan import Cell
-from spion_bench.suite.profile import Frozen
+from pydantic import Field, TypeAdapter
+
+from spion_bench.passes.session import Job
+from spion_bench.records import Measurement
+from spion_bench.records.schema import Stored
 
 
-class Job(Frozen):
-    """What a worker is asked to do.
+class JobRequest(Stored):
+    """Measure this cell."""
 
-    Attributes:
-        cell: The cell to measure.
-        out: Folder of the run's results.
-        check_first: Whether no gate cell vouches for the method, so that the worker checks it.
-        pattern_artifact: Artifact of an accuracy cell whose patterns to use, or None.
-        pattern_cell: Key of that accuracy cell.
-    """
-
-    cell: Cell
-    out: str
-    check_first: bool = False
-    pattern_artifact: str | None = None
-    pattern_cell: str | None = None
+    kind: Literal["job"] = "job"
+    job: Job
 
 
-class Outcome(Frozen):
-    """What a cell gave; the runner turns it into a record. See ``records.Record``."""
+class RoundRequest(Stored):
+    """Measure one round."""
 
-    status: Status
-    reason: str | None = None
-    task: TaskInfo | None = None
-    method: MethodInfo | None = None
-    metrics: dict[str, Metric] = Field(default_factory=dict)
-    gate_errors: dict[str, float] = Field(default_factory=dict)
-    pattern: PatternInfo | None = None
-    transition: TransitionInfo | None = None
-    settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
-    deviations: list[str] = Field(default_factory=list)
-    artifacts: dict[str, str] = Field(default_factory=dict)
+    kind: Literal["round"] = "round"
+
+
+class FinishRequest(Stored):
+    """There is no other round: return what was measured."""
+
+    kind: Literal["finish"] = "finish"
+
+
+class EndRequest(Stored):
+    """There is no other cell: end."""
+
+    kind: Literal["end"] = "end"
+
+
+Request = Annotated[
+    JobRequest | RoundRequest | FinishRequest | EndRequest, Field(discriminator="kind")
+]
+
+
+class Ready(Stored):
+    """The worker of an interleaved pass is prepared and waits for a round."""
+
+    kind: Literal["ready"] = "ready"
+
+
+class Measured(Stored):
+    """A round is over."""
+
+    kind: Literal["measured"] = "measured"
+
+
+class Progress(Stored):
+    """How far training is; see ``train.ProgressEvent``."""
+
+    kind: Literal["progress"] = "progress"
+    phase: str
+    step: int
+    total_steps: int
+    loss: float | None = None
+    dev_accuracy: float | None = None
+    message: str | None = None
+
+
+class Result(Stored):
+    """The cell is over."""
+
+    kind: Literal["result"] = "result"
+    measurement: Measurement
+
+
+Event = Annotated[Ready | Measured | Progress | Result, Field(discriminator="kind")]
+
+
+class RoundStarted(Stored):
+    """A worker takes its turn; the runner says so to the display."""
+
+    number: int
+    rounds: int
+
+
+REQUESTS: TypeAdapter[JobRequest | RoundRequest | FinishRequest | EndRequest] = TypeAdapter(Request)
+EVENTS: TypeAdapter[Ready | Measured | Progress | Result] = TypeAdapter(Event)

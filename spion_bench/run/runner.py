@@ -1,25 +1,36 @@
-"""Runs a plan: resume, gate before clock, one worker per cell, one record per cell."""
+"""Runs a plan: resume, gate before clock, parent before fork, one record per cell."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from spion_bench.measure.machine import available_cores, load_average
-from spion_bench.records import Environment, MethodInfo, Record, now
+from spion_bench.passes.session import Job
+from spion_bench.records import (
+    CellBase,
+    Environment,
+    KernelCell,
+    Measurement,
+    Record,
+    TaskCell,
+    Turn,
+    now,
+)
 from spion_bench.records.store import Store
-from spion_bench.run.conduct import OMP_WAIT_POLICY, Conducted, Tell, conduct
-from spion_bench.run.messages import Job, Outcome
+from spion_bench.run.conduct import OMP_WAIT_POLICY, Tell, conduct, rounds_of
+from spion_bench.run.interrupts import deferred_interrupts
+from spion_bench.run.messages import Progress, RoundStarted
 from spion_bench.suite.cases import find_case
-from spion_bench.suite.cases.case import subject_dtype
 from spion_bench.suite.cases.limits import refusal
-from spion_bench.suite.methods import METHODS
-from spion_bench.suite.plan import Cell, gate_cell, turns
-from spion_bench.suite.settings import task_settings
+from spion_bench.suite.implementations import find_implementation
+from spion_bench.suite.passes import PASSES
+from spion_bench.suite.plan import turns
 
-Conduct = Callable[[Sequence[Job], Tell], dict[str, Conducted]]
+Conduct = Callable[[Sequence[Job], Tell], dict[str, Measurement]]
+Planned = TaskCell | KernelCell
 
 
 class Display(Protocol):
@@ -28,13 +39,13 @@ class Display(Protocol):
     def begin(self, total: int, done: int) -> None:
         """A run of ``total`` cells begins, of which ``done`` need no new run."""
 
-    def start(self, cells: Sequence[Cell]) -> None:
+    def start(self, cells: Sequence[Planned]) -> None:
         """These cells are now being measured."""
 
-    def event(self, cell: Cell, event: dict[str, Any]) -> None:
-        """A worker reports something."""
+    def event(self, cell: CellBase, event: Progress | RoundStarted) -> None:
+        """A worker reports something, or takes its turn."""
 
-    def finish(self, cell: Cell, record: Record) -> None:
+    def finish(self, cell: CellBase, record: Record) -> None:
         """A cell has its record."""
 
 
@@ -56,125 +67,135 @@ class Runner:
     fresh: bool = False
     conduct: Conduct = conduct
 
-    def run(self, cells: Sequence[Cell]) -> list[Record]:
+    def run(self, cells: Sequence[Planned]) -> list[Record]:
         """Run what is to be run and return the last record of every cell, in plan order.
 
         An interleaved turn is measured again as a whole if one of its cells is missing: ratios
-        are only fair between methods that took turns.
+        are only fair between methods that took turns. A shared prefix is trained again only if a
+        cell that continues it is to be run.
         """
         if self.fresh:
             self.store.forget(cells)
-        groups = list(turns(cells))
-        pending = [
-            group
-            for group in groups
-            if self.fresh or not all(self.store.is_done(cell) for cell in group)
-        ]
+        pending = pending_turns(cells, self.store, fresh=self.fresh)
         self.display.begin(len(cells), len(cells) - sum(len(group) for group in pending))
         for group in pending:
             self._run_turn(group)
         records = [self.store.latest(cell.key) for cell in cells]
         return [record for record in records if record is not None]
 
-    def _run_turn(self, cells: Sequence[Cell]) -> None:
+    def _run_turn(self, cells: Sequence[Planned]) -> None:
         started = now()
-        barred = {cell.key: outcome for cell in cells if (outcome := self._barred(cell))}
+        barred = {cell.key: reason for cell in cells if (reason := self._barred(cell))}
         open_cells = [cell for cell in cells if cell.key not in barred]
         self.display.start(open_cells or cells)
         jobs = [self._job(cell) for cell in open_cells]
-        conducted = self.conduct(jobs, self.display.event) if jobs else {}
+        found = {**barred, **(self.conduct(jobs, self.display.event) if jobs else {})}
+        company = [cell.method.name for cell in open_cells]
         for cell in cells:
-            done = conducted.get(cell.key) or Conducted(barred[cell.key], 0.0)
-            company = ", ".join(other.method for other in open_cells) if len(cells) > 1 else None
-            self._store(cell, done, started, company)
+            measurement = found[cell.key]
+            if len(cells) > 1:
+                turn = Turn(methods=company, rounds=rounds_of(cell))
+                measurement = measurement.model_copy(update={"turn": turn})
+            self._store(cell, measurement, started)
 
-    def _barred(self, cell: Cell) -> Outcome | None:
-        """Return the outcome of a cell that is left out or whose gate does not open, or None."""
-        if cell.case is not None:
-            case = find_case(cell.case)
-            gpu = self.environment.gpu
+    def _barred(self, cell: Planned) -> Measurement | None:
+        """Return why a cell is left out, or None: its limits, its gate, or what it continues."""
+        if isinstance(cell, KernelCell):
             refused = refusal(
-                case, cell.method, cores=available_cores(), device=cell.device, gpu=gpu
+                find_case(cell.case),
+                find_implementation(cell.method.name),
+                cores=available_cores(),
+                device=cell.device,
+                gpu=self.environment.gpu,
             )
-            if refused is None:
-                return None
-            return Outcome(status="unsupported", reason=refused, settings=case.settings())
-        gate = gate_cell(cell)
-        record = self.store.latest(gate.key) if gate else None
-        if record is None or record.status == "ok":
-            return None
-        reason = f"gate cell {record.cell_key}: {record.reason}"
-        if record.status in ("gate_failed", "unsupported"):
-            return Outcome(status=record.status, reason=reason)
-        return Outcome(status="skipped", reason=f"{record.status} of the {reason}")
+            return (
+                None if refused is None else Measurement(status="unsupported", **refused._asdict())
+            )
+        for what, key in (("gate", cell.gate), ("dense prefix", cell.parent)):
+            record = None if key is None else self.store.latest(key)
+            if record is not None and not record.is_ok:
+                return _barred_by(what, record)
+        return None
 
-    def _job(self, cell: Cell) -> Job:
-        gate = gate_cell(cell)
-        job = Job(
-            cell=cell,
-            out=str(self.store.out.resolve()),
-            check_first=gate is not None and self.store.latest(gate.key) is None,
-        )
-        if cell.pass_name not in ("speed", "memory") or METHODS[cell.method].variant is None:
+    def _job(self, cell: Planned) -> Job:
+        job = Job(cell=cell, out=str(self.store.out.resolve()))
+        if isinstance(cell, KernelCell):
             return job
-        settings = task_settings(cell)
-        block_size, length = settings.spion.block_size, settings.model.max_length
-        learned = self.store.learned_patterns(cell, length, block_size)
+        if cell.gate is not None and self.store.latest(cell.gate) is None:
+            job = job.model_copy(update={"check_first": True})
+        learned = self._learned_patterns(cell)
         if learned is None:
             return job
+        (name, sha256), *_ = learned.measurement.artifacts.items()
         # The gate cell checked a synthetic pattern; a learned one is checked where it is used.
         return job.model_copy(
             update={
                 "check_first": True,
-                "pattern_artifact": str(self.store.artifact(learned).resolve()),
-                "pattern_cell": learned.cell_key,
+                "pattern_artifact": str(self.store.artifact(name).resolve()),
+                "pattern_sha256": sha256,
+                "pattern_cell": learned.key,
             }
         )
 
-    def _store(self, cell: Cell, done: Conducted, started: datetime, company: str | None) -> None:
-        outcome = done.outcome
-        settings = {
-            "label": cell.label,
-            **outcome.settings,
-            "busy_s": round(done.busy_s, 3),
-            "code": cell.code,
+    def _learned_patterns(self, cell: TaskCell) -> Record | None:
+        """Return the accuracy record whose patterns fit ``cell``: same task, seed and method."""
+        if not PASSES[cell.pass_name].uses_pattern or cell.method.variant is None:
+            return None
+        block_size = cell.resolved().spion.block_size
+        wanted = ("accuracy", cell.method.name, cell.seed, cell.label, block_size)
+        for record in reversed(self.store.records):
+            asked, pattern = record.cell, record.measurement.pattern
+            if not record.is_ok or pattern is None:
+                continue
+            learned = (
+                asked.pass_name,
+                asked.method.name,
+                asked.seed,
+                asked.label,
+                pattern.block_size,
+            )
+            left = record.measurement.artifacts.items()
+            if learned == wanted and left and all(self.store.is_intact(*item) for item in left):
+                return record
+        return None
+
+    def _store(self, cell: Planned, measurement: Measurement, started: datetime) -> None:
+        here = {
+            "load_average": load_average(),
+            "threads": cell.threads,
             "omp_wait_policy": OMP_WAIT_POLICY,
         }
-        if company:
-            settings |= {"measured_in_turns_with": company, "rounds": cell.measure.rounds}
-        slowed = outcome.settings.get("throttle_reasons")  # absent where nobody looked
         record = Record(
-            cell_key=cell.key,
-            pass_name=cell.pass_name,
-            profile=cell.profile,
-            task=outcome.task,
-            method=outcome.method or MethodInfo(name=cell.method),
-            seed=cell.seed,
-            device=cell.device,
-            dtype=subject_dtype(find_case(cell.case), cell.method) if cell.case else "float32",
+            cell=cell,
+            measurement=measurement,
+            environment=self.environment.model_copy(update=here),
             started_at=started,
             ended_at=now(),
-            environment=self.environment.model_copy(
-                update={
-                    "load_average": load_average(),
-                    "threads": cell.threads,
-                    "gpu_throttle_reasons": None if slowed is None else str(slowed).split(),
-                }
-            ),
-            **{
-                name: getattr(outcome, name)
-                for name in (
-                    "status",
-                    "reason",
-                    "metrics",
-                    "gate_errors",
-                    "pattern",
-                    "transition",
-                    "deviations",
-                    "artifacts",
-                )
-            },
-            settings=settings,
         )
-        self.store.append(record)
+        with deferred_interrupts():  # a Ctrl-C during the write takes effect after it
+            self.store.append(record)
         self.display.finish(cell, record)
+
+
+def pending_turns(cells: Sequence[Planned], store: Store, *, fresh: bool) -> list[list[Planned]]:
+    """Return the turns that are to be run, in plan order."""
+    if fresh:
+        return list(turns(cells))
+    undone = {cell.key for cell in cells if not store.is_done(cell)}
+    continued = {c.parent for c in cells if isinstance(c, TaskCell) and c.key in undone}
+    idle = {c.key for c in cells if c.pass_name == "prefix" and _is_idle(c, store, continued)}
+    return [group for group in turns(cells) if any(c.key in undone - idle for c in group)]
+
+
+def _is_idle(cell: Planned, store: Store, continued: set[str | None]) -> bool:
+    """Return whether a prefix was trained once and nothing is left that continues it."""
+    record = store.latest(cell.key)
+    return record is not None and record.is_ok and cell.key not in continued
+
+
+def _barred_by(what: str, record: Record) -> Measurement:
+    found = record.measurement
+    reason = f"{what} cell {record.key}: {found.reason}"
+    if found.status in ("gate_failed", "unsupported"):
+        return Measurement(status=found.status, reason=reason, is_final=found.is_final)
+    return Measurement(status="skipped", reason=f"{found.status} of the {reason}")

@@ -1,62 +1,50 @@
 """The child process of a cell: ``python -m spion_bench.run.worker EVENTS``.
 
-Requests come as JSON lines on stdin; events leave as JSON lines on the file descriptor EVENTS, so
-that nothing a library prints can end up among them. A worker of an
-interleaved pass says ``ready``, measures one round per ``round`` request and gives its outcome at
-``finish``; the others give their outcome right away. After an outcome comes another job, or
-``end``. A worker whose runner is gone ends.
+Requests come as JSON lines on stdin; events leave as JSON lines on the file descriptor EVENTS, and
+nothing that a library prints can end up among them. A worker of an interleaved pass says ``ready``,
+measures one round per ``round`` request and gives its result at ``finish``; the others give their
+result right away. After a result comes another job, or ``end``. A worker whose runner is gone ends.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, Protocol, TextIO
+from collections.abc import Iterable
+from typing import Any, TextIO
 
 import torch
 
-from spion_bench.model.attention import UnsupportedError
-from spion_bench.passes.accuracy import measure_accuracy
-from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.gate.session import run_gate
-from spion_bench.passes.kernel.memory import KernelMemorySession
-from spion_bench.passes.kernel.session import KernelSession
-from spion_bench.passes.memory import measure_memory
-from spion_bench.passes.speed import SpeedSession
-from spion_bench.passes.steps import run_steps
+from spion_bench.model.attention import UnavailableError, UnsupportedError
+from spion_bench.passes.session import Job, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
-from spion_bench.records import Status
-from spion_bench.run.messages import Job, Outcome
+from spion_bench.records import Measurement, Status
+from spion_bench.records.schema import Stored
+from spion_bench.run.messages import (
+    REQUESTS,
+    JobRequest,
+    Measured,
+    Progress,
+    Ready,
+    Result,
+    RoundRequest,
+)
+from spion_bench.suite.method import load_object
+from spion_bench.suite.passes import PASSES, Pass
 from spion_bench.train import NonFiniteLossError, ProgressEvent
 
 OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "out of memory")
 
-
-class Session(Protocol):
-    """An interleaved measurement."""
-
-    def check(self) -> GateResult:
-        """Run the gate."""
-
-    def measure(self) -> None:
-        """Take one round of samples."""
-
-    def outcome(self) -> Outcome:
-        """Return what was measured."""
-
-
-def kernel_session(job: Job) -> Session:
-    """Return the session of a kernel cell, which measures time or memory."""
-    return KernelMemorySession(job) if job.cell.measures_memory else KernelSession(job)
-
-
-SESSIONS: dict[str, Callable[[Job], Session]] = {"speed": SpeedSession, "kernel": kernel_session}
+NAMED_FAILURES: dict[type[Exception], Status] = {
+    UnavailableError: "unsupported",
+    UnsupportedError: "unsupported",
+    MissingDataError: "skipped",
+    NonFiniteLossError: "nan",
+    NonFiniteStepError: "nan",
+}
 
 
 class Channel:
@@ -64,52 +52,45 @@ class Channel:
 
     def __init__(self, requests: Iterable[bytes], events: TextIO) -> None:
         self._events = events
-        self._requests: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._requests: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._listen, args=(requests,), daemon=True).start()
 
-    def receive(self) -> dict[str, Any]:
-        """Wait for the next request."""
+    def receive(self) -> Any:
+        """Wait for the next request, one of ``messages.Request``."""
         return self._requests.get()
 
-    def send(self, event: str, **content: object) -> None:
+    def send(self, event: Stored) -> None:
         """Send one event."""
-        self._events.write(json.dumps({"event": event, **content}) + "\n")
+        self._events.write(event.model_dump_json() + "\n")
         self._events.flush()
 
     def _listen(self, requests: Iterable[bytes]) -> None:
         for line in requests:
-            self._requests.put(json.loads(line))
+            self._requests.put(REQUESTS.validate_json(line))
         os._exit(1)  # the runner is gone: stop in the middle of whatever runs
 
 
-def run_job(job: Job, channel: Channel) -> Outcome:
-    """Measure one cell; a failure that has a name becomes an outcome with that status."""
+def run_job(job: Job, channel: Channel) -> Measurement:
+    """Measure one cell; a failure that has a name becomes a measurement with that status."""
     torch.set_num_threads(job.cell.threads)
+    entry = PASSES[job.cell.pass_name]
+
+    def tell(event: ProgressEvent) -> None:
+        channel.send(Progress(**vars(event)))
+
     try:
-        if job.cell.pass_name in SESSIONS:
-            return _run_session(SESSIONS[job.cell.pass_name](job), job, channel)
-        if job.cell.pass_name == "gate":
-            return run_gate(job)
-        if job.cell.pass_name == "steps":
-            return run_steps(job)
-        if job.cell.pass_name == "memory":
-            return measure_memory(job)
-        return measure_accuracy(job, partial(_tell, channel))
-    except (UnsupportedError, MissingDataError, NonFiniteLossError, NonFiniteStepError) as error:
-        return Outcome(status=NAMED_FAILURES[type(error)], reason=str(error))
+        return _run(load_object(entry.session)(job, tell), entry, job, channel)
+    except tuple(NAMED_FAILURES) as error:
+        return Measurement(
+            status=NAMED_FAILURES[type(error)],
+            reason=str(error),
+            is_final=not isinstance(error, UnavailableError),
+        )
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             first_line = str(error).partition("\n")[0]
-            return Outcome(status="oom", reason=first_line or "out of memory")
+            return Measurement(status="oom", reason=first_line or "out of memory")
         raise
-
-
-NAMED_FAILURES: dict[type[Exception], Status] = {
-    UnsupportedError: "unsupported",
-    MissingDataError: "skipped",
-    NonFiniteLossError: "nan",
-    NonFiniteStepError: "nan",
-}
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -120,22 +101,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _tell(channel: Channel, event: ProgressEvent) -> None:
-    channel.send("progress", **vars(event))
-
-
-def _run_session(session: Session, job: Job, channel: Channel) -> Outcome:
-    gate: GateResult | None = None
-    if job.check_first or job.cell.pass_name == "kernel":
-        gate = session.check()
-        if gate.reason is not None:
-            return Outcome(status="gate_failed", reason=gate.reason, gate_errors=gate.errors)
-    channel.send("ready")
-    while channel.receive()["request"] == "round":
+def _run(session: Session, entry: Pass, job: Job, channel: Channel) -> Measurement:
+    gate = session.check() if job.check_first or entry.checks_itself else None
+    if gate is not None and gate.reason is not None:
+        red = {"status": "gate_failed", "reason": gate.reason, "gate": gate.errors}
+        return session.describe().model_copy(update=red)
+    if entry.interleaved:
+        channel.send(Ready())
+        while isinstance(channel.receive(), RoundRequest):
+            session.measure()
+            channel.send(Measured())
+    else:
         session.measure()
-        channel.send("measured")
-    outcome = session.outcome()
-    return outcome.model_copy(update={"gate_errors": gate.errors if gate else {}})
+    found = session.result()
+    return found if gate is None else found.model_copy(update={"gate": gate.errors})
 
 
 def main() -> None:
@@ -146,9 +125,8 @@ def main() -> None:
         os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as events,
     ):
         channel = Channel(requests, events)
-        while "job" in (message := channel.receive()):
-            outcome = run_job(Job.model_validate(message["job"]), channel)
-            channel.send("outcome", outcome=outcome.model_dump(mode="json"))
+        while isinstance(request := channel.receive(), JobRequest):
+            channel.send(Result(measurement=run_job(request.job, channel)))
 
 
 if __name__ == "__main__":

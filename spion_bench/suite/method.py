@@ -7,7 +7,7 @@ torch: the factory is named, and loaded in the worker that builds it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from spion_bench.records.settings import SpionConfig
 from spion_bench.suite.budget import matched_window
 
 # Name of a fact about SPION on a task -> how it is computed from its settings and the length.
-SPION_FACTS = {
+SPION_FACTS: dict[str, Callable[[SpionConfig, int], int]] = {
     "block_size": lambda spion, length: spion.block_size,
     "matched_window": lambda spion, length: matched_window(
         length, spion.block_size, spion.quantile
@@ -58,6 +58,8 @@ class Method:
             seed each layer's random blocks.
         shares_prefix: Whether it has no parameters and trains densely exactly as SPION's dense
             phase does, bit for bit, so its runs may continue a shared dense prefix.
+        requires: Packages beyond the suite's own dependencies that it runs; their versions are
+            part of a cell's key.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Method:
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     takes_layer: bool = False
     shares_prefix: bool = False
+    requires: tuple[str, ...] = ()
 
     @property
     def base(self) -> str:

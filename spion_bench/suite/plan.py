@@ -1,7 +1,9 @@
 """From a profile to an ordered list of cells, without running anything.
 
-A cell's key is a readable prefix and a hash of everything that can change its numbers, the source
-text of the suite included: after an edit, or with another torch, a cell is measured again.
+Everything that a cell is measured with is resolved here, once: its task's settings with the
+profile's replacements, its method's arguments, its gate, and the cell that it continues. A cell's
+key is a readable prefix and a hash of all that can change its numbers (``influence`` for the
+sources): after an edit, or with another torch, a cell is measured again.
 """
 
 from __future__ import annotations
@@ -12,82 +14,33 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
-from spion_bench.records import Record
+from spion_bench.records import KernelCell, MethodInfo, PassName, Record, TaskCell, TaskSettings
 from spion_bench.records.names import check_name
-from spion_bench.suite.cases import CASES, find_case
+from spion_bench.records.settings import MeasureSettings
+from spion_bench.suite.cases import find_case
+from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
+from spion_bench.suite.influence import code_hash
 from spion_bench.suite.methods import METHODS
-from spion_bench.suite.profile import (
-    PASSES,
-    CellGroup,
-    Frozen,
-    MeasureSettings,
-    Profile,
-    RunnablePass,
-    Value,
-)
-from spion_bench.suite.settings import task_length
-from spion_bench.tasks import task_names
+from spion_bench.suite.passes import PASSES, find_pass, place
+from spion_bench.suite.profile import CellGroup, Profile
+from spion_bench.suite.settings import resolve
+from spion_bench.tasks import load_config, task_names
 
-PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+PREFIX_METHOD = "dense_sdpa"
+"""Trains the shared dense phase: it is SPION's dense attention, bit for bit."""
 
-# What is shown, stored or listed cannot change a number.
-UNHASHED = ("report", "asv_suite", "profiles", "cli.py", "doctor.py")
+# Facts about a method that tables show and no number depends on.
+_SHOWN = {"family", "role", "base", "summary", "native", "devices", "origins"}
+_UNHASHED = {
+    *("key", "profile", "label", "method", "timeout_s", "turn", "gate"),
+    *("sweeps", "tasks", "precision"),
+}
 
-INTERLEAVED: frozenset[RunnablePass] = frozenset({"speed", "kernel"})
-
-# These check themselves, before they measure or run.
-SELF_CHECKING: frozenset[RunnablePass] = frozenset({"gate", "steps", "kernel"})
-
-
-class Cell(Frozen):
-    """One line of the plan: what one child process measures.
-
-    Attributes:
-        key: Readable prefix and hash; names the cell's record and files.
-        pass_name: Which pass.
-        profile: Name of the profile.
-        label: Task and length, or kernel case.
-        method: Method, or subject of a kernel case.
-        seed: Seed of everything random.
-        device: ``"cpu"`` or ``"cuda"``.
-        threads: CPU threads of the child process.
-        task, options, case, model, train, spion, recipe, measure, timeout_s: See ``CellGroup``.
-        data_dir: Folder with downloaded data sets, or None.
-        code: Hash of the suite's source text.
-        turn: Cells of an interleaved pass with the same turn are measured together.
-    """
-
-    key: str
-    pass_name: RunnablePass
-    profile: str
-    label: str
-    method: str
-    seed: int
-    device: str
-    threads: int
-    task: str | None
-    options: dict[str, Value]
-    case: str | None
-    model: dict[str, Value]
-    train: dict[str, Value]
-    spion: dict[str, Value]
-    recipe: Literal["published", "corrected"]
-    measure: MeasureSettings
-    timeout_s: float
-    data_dir: str | None
-    code: str
-    turn: str
-
-    @property
-    def measures_memory(self) -> bool:
-        """Whether the worker must start with a malloc that hands memory back at once."""
-        if self.case is not None:
-            return find_case(self.case).measures == "memory"
-        return self.pass_name == "memory"
+_CellT = TypeVar("_CellT", TaskCell, KernelCell)
 
 
 @dataclass(frozen=True)
@@ -116,144 +69,265 @@ class Filters:
 
     def check(self) -> None:
         """Raise UsageError, with the nearest known name, if a name is unknown."""
-        subjects = {subject for case in CASES.values() for subject in case.subjects}
         for name in self.tasks:
             check_name("task", name, task_names())
         for name in self.methods:
-            check_name("method", name, METHODS.keys() | subjects)
+            check_name("method", name, METHODS.keys() | IMPLEMENTATIONS.keys())
         for name in self.passes:
-            check_name("pass", name, PASSES)
+            find_pass(name)
 
-    def keeps(self, cell: Cell) -> bool:
+    def keeps(self, cell: TaskCell | KernelCell) -> bool:
         """Return whether ``cell`` passes every filter."""
         return (
-            (not self.tasks or cell.task in self.tasks)
-            and (not self.methods or cell.method in self.methods)
+            (not self.tasks or (isinstance(cell, TaskCell) and cell.task in self.tasks))
+            and (not self.methods or cell.method.name in self.methods)
             and (not self.seeds or cell.seed in self.seeds)
             and (not self.passes or cell.pass_name in self.passes)
         )
 
 
-def expand(profile: Profile, machine: Machine, filters: Filters | None = None) -> list[Cell]:
+def expand(
+    profile: Profile, machine: Machine, filters: Filters | None = None
+) -> list[TaskCell | KernelCell]:
     """Return the cells of ``profile`` in the order in which they run.
 
-    Every measured method gets a gate cell of its shape, whether or not the profile lists one.
+    Every measured method gets a gate cell of its shape, whether or not the profile lists one, and
+    training that continues a shared dense prefix gets the cell that trains it.
 
     Raises:
-        UsageError: If a filter names something unknown.
+        UsageError: If a filter names something unknown, or a setting is wrong.
     """
     filters = filters or Filters()
     filters.check()
-    cells: dict[str, Cell] = {}
+    cells: dict[str, TaskCell | KernelCell] = {}
     for number, group in enumerate(profile.cells):
-        for cell in _group_cells(profile.name, number, group, machine):
-            gate = gate_cell(cell)
-            for planned in (gate, cell) if gate else (cell,):
-                cells.setdefault(planned.key, planned)
-    kept = [cell for cell in cells.values() if filters.keeps(cell)]
-    return sorted(kept, key=_place)
+        for *needed, asked in _group_cells(profile.name, number, group, machine):
+            is_kept = filters.keeps(asked)
+            # A gate that is left out is run by the cell itself; a prefix is needed all the same.
+            before = [
+                c for c in needed if filters.keeps(c) or (is_kept and c.pass_name == "prefix")
+            ]
+            for cell in [*before, asked] if is_kept else before:
+                cells.setdefault(cell.key, cell)
+    return sorted(cells.values(), key=_place)
 
 
-def _place(cell: Cell) -> tuple[int, int]:
-    """Sort by pass; the steps pass by method as well, because a method's cells share a worker."""
-    method = list(METHODS).index(cell.method) if cell.pass_name == "steps" else 0
-    return list(PASSES).index(cell.pass_name), method
-
-
-def gate_cell(cell: Cell) -> Cell | None:
-    """Return the gate cell that must be ok before ``cell`` may be measured.
-
-    None for cells that check themselves.
-    """
-    if cell.pass_name in SELF_CHECKING:
-        return None
-    neutral = {"train": {}, "measure": MeasureSettings(), "seed": 0, "turn": ""}
-    changes = {**neutral, "pass_name": "gate", "recipe": "corrected"}
-    return _with_key(cell.model_copy(update=changes))
-
-
-def turns(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
+def turns(cells: Sequence[TaskCell | KernelCell]) -> Iterator[list[TaskCell | KernelCell]]:
     """Yield the cells one by one, those of an interleaved pass by groups of the same turn."""
     done: set[str] = set()
     for cell in cells:
-        if cell.pass_name not in INTERLEAVED:
+        if not PASSES[cell.pass_name].interleaved:
             yield [cell]
         elif cell.turn not in done:
             done.add(cell.turn)
             yield [other for other in cells if other.turn == cell.turn]
 
 
-def estimate_seconds(cell: Cell, records: Iterable[Record]) -> float | None:
+def estimate_seconds(cell: TaskCell | KernelCell, records: Iterable[Record]) -> float | None:
     """Return how long such a cell took in earlier runs (median), or None if there was none."""
-    kind = (cell.pass_name, cell.label, cell.method, cell.profile)
+    kind = (cell.pass_name, cell.label, cell.method.name, cell.profile)
     busy = [
-        float(record.settings["busy_s"] or 0)
+        record.measurement.busy_s
         for record in records
-        if record.status == "ok"
-        and "busy_s" in record.settings
+        if record.is_ok
         and kind
-        == (record.pass_name, record.settings.get("label"), record.method.name, record.profile)
+        == (
+            record.cell.pass_name,
+            record.cell.label,
+            record.cell.method.name,
+            record.cell.profile,
+        )
     ]
     return statistics.median(busy) if busy else None
 
 
-@cache
-def code_hash() -> str:
-    """Return a hash of the source text that can change a number: package, kernels, baselines."""
-    roots = [PACKAGE_ROOT, PACKAGE_ROOT.parent / "csrc", PACKAGE_ROOT.parent / "baselines"]
-    digest = hashlib.sha256()
-    for root in roots:
-        for path in sorted(root.rglob("*")):
-            relative = path.relative_to(root)
-            if path.suffix not in (".py", ".toml", ".cpp", ".h", ".cu", ".cuh"):
-                continue
-            if not set(UNHASHED).isdisjoint(relative.parts):
-                continue
-            digest.update(f"{root.name}/{relative.as_posix()}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def _place(cell: TaskCell | KernelCell) -> tuple[int, int]:
+    """Sort by pass; a pass with warm workers by method as well, because its cells share one."""
+    is_warm = PASSES[cell.pass_name].isolation == "warm"
+    method = list(METHODS).index(cell.method.name) if is_warm else 0
+    return place(cell.pass_name), method
 
 
-def _group_cells(profile: str, number: int, group: CellGroup, machine: Machine) -> Iterator[Cell]:
+def _group_cells(
+    profile: str, number: int, group: CellGroup, machine: Machine
+) -> Iterator[list[TaskCell | KernelCell]]:
+    """Yield each cell that a group asks for, after the cells that it needs."""
+    if group.task is None:
+        for kernel_cell in _kernel_cells(profile, number, group, machine):
+            yield [kernel_cell]
+        return
+    settings = resolve(group)
+    methods = [METHODS[n].info(settings.spion, settings.model.max_length) for n in group.methods]
     for pass_name in group.passes:
         for seed in group.seeds:
-            for case, label, method in _subjects(group, machine.device):
-                threads = find_case(case).threads if case else None
-                cell = Cell(
-                    key="",
-                    pass_name=pass_name,
-                    profile=profile,
-                    label=label,
-                    method=method,
-                    seed=seed,
-                    device=machine.device,
-                    threads=threads or machine.threads,
-                    data_dir=str(machine.data_dir.resolve()) if machine.data_dir else None,
-                    case=case,
-                    code=code_hash(),
-                    turn=f"{pass_name}/{number}/{label}/{seed}",
-                    **{name: getattr(group, name) for name in _COPIED},
+            for method in methods:
+                cell = _task_cell(
+                    profile, group.task, pass_name, method, settings, seed, group, machine
                 )
-                yield _with_key(cell)
+                turn = f"{pass_name}/{number}/{cell.label}/{seed}"
+                yield _family(cell.model_copy(update={"turn": turn}))
 
 
-_COPIED = ("task", "options", "model", "train", "spion", "recipe", "measure", "timeout_s")
+def _family(cell: TaskCell) -> list[TaskCell | KernelCell]:
+    """Return a cell after its gate cell and the cell that it continues, naming both."""
+    if PASSES[cell.pass_name].checks_itself:
+        return [_with_key(cell)]
+    gate = _gate_cell(cell)
+    before: list[TaskCell | KernelCell] = [gate]
+    named = {"gate": gate.key}
+    if (prefix := _prefix_cell(cell)) is not None:
+        gate_of_prefix = _gate_cell(prefix)
+        prefix = _with_key(prefix.model_copy(update={"gate": gate_of_prefix.key}))
+        before += [gate_of_prefix, prefix]
+        named["parent"] = prefix.key
+    return [*before, _with_key(cell.model_copy(update=named))]
 
 
-def _subjects(group: CellGroup, device: str) -> Iterator[tuple[str | None, str, str]]:
-    """Yield case, label and method; cases for another device are left to runs on that one."""
+def _gate_cell(cell: TaskCell) -> TaskCell:
+    """Return the gate cell that must be ok before ``cell`` may be measured."""
+    published = load_config(cell.task)
+    neutral = {"train": published.train, "measure": MeasureSettings(), "recipe": "corrected"}
+    if cell.method.variant is None:  # what it takes of SPION's settings is in its arguments
+        neutral["spion"] = published.spion
+    changes = {
+        "pass_name": "gate",
+        "settings": cell.resolved().model_copy(update=neutral),
+        "seed": 0,
+        "turn": "",
+        "batch_size": None,
+        "gate": None,
+        "parent": None,
+    }
+    return _with_key(_with_code(cell.model_copy(update=changes)))
+
+
+def _prefix_cell(cell: TaskCell) -> TaskCell | None:
+    """Return the cell that trains the dense phase which ``cell`` continues, or None.
+
+    In the joint mode all layers turn sparse at one step, and until then a SPION run is a dense one.
+    The published recipe gives variant F a schedule of its own, and so a prefix of its own.
+    """
+    settings, method = cell.resolved(), cell.method
+    is_joint = settings.spion.transition_mode == "joint"
+    if cell.pass_name != "accuracy" or not method.shares_prefix or not is_joint:
+        return None
+    has_own_schedule = settings.recipe == "published" and method.variant == "F"
+    trained_by = method
+    if not has_own_schedule:
+        trained_by = METHODS[PREFIX_METHOD].info(settings.spion, cell.length)
+    # Of SPION's settings, the dense phase depends on the criterion alone.
+    published, spion = load_config(cell.task).spion, settings.spion
+    watched = {
+        "transition_threshold_percent": spion.transition_threshold_percent,
+        "transition_mode": spion.transition_mode,
+    }
+    changes = {"spion": published.model_copy(update=watched)}
+    return _with_code(
+        cell.model_copy(
+            update={
+                "pass_name": "prefix",
+                "method": trained_by,
+                "settings": settings.model_copy(update=changes),
+                "turn": "",
+            }
+        )
+    )
+
+
+def _task_cell(
+    profile: str,
+    task: str,
+    pass_name: PassName,
+    method: MethodInfo,
+    settings: TaskSettings,
+    seed: int,
+    group: CellGroup,
+    machine: Machine,
+) -> TaskCell:
+    trains = pass_name == "accuracy"
+    if trains:
+        settings = settings.model_copy(update={"measure": MeasureSettings()})
+    length = settings.model.max_length
+    return _with_code(
+        TaskCell(
+            key="",
+            pass_name=pass_name,
+            profile=profile,
+            label=f"{task}{length}",
+            method=method,
+            seed=seed,
+            device=machine.device,
+            dtype="float32",
+            threads=machine.threads,
+            timeout_s=group.timeout_s,
+            code="",
+            task=task,
+            length=length,
+            batch_size=settings.train.batch_size if trains else settings.measure.batch_size,
+            settings=settings,
+            data_dir=str(machine.data_dir.resolve()) if machine.data_dir else None,
+        )
+    )
+
+
+def _kernel_cells(
+    profile: str, number: int, group: CellGroup, machine: Machine
+) -> Iterator[KernelCell]:
+    """Yield the cells of kernel cases; cases for another device are left to runs on that one."""
     for name in group.cases:
         case = find_case(name)
-        if case.device in (None, device):
-            for subject in case.subjects:
-                yield name, name, subject
-    for method in group.methods:
-        yield None, f"{group.task}{task_length(group)}", method
+        if case.device not in (None, machine.device):
+            continue
+        for seed in group.seeds:
+            for implementation in map(find_implementation, case.implementations):
+                cell = KernelCell(
+                    key="",
+                    pass_name="kernel",
+                    profile=profile,
+                    label=name,
+                    method=implementation.info(case),
+                    seed=seed,
+                    device=machine.device,
+                    dtype=implementation.computes_in(case),
+                    threads=case.threads or machine.threads,
+                    timeout_s=group.timeout_s,
+                    code="",
+                    turn=f"kernel/{number}/{name}/{seed}",
+                    measure=group.measure,
+                    **case.cell_fields(),
+                )
+                yield _with_key(_with_code(cell))
 
 
-def _with_key(cell: Cell) -> Cell:
-    what = cell.model_dump(mode="json", exclude={"key", "timeout_s", "turn"})
-    what["versions"] = [version("torch"), version("numpy")]
+def _with_code(cell: _CellT) -> _CellT:
+    """Return the cell with the hash of the sources that can change its numbers."""
+    modules = (PASSES[cell.pass_name].session, cell.method.factory)
+    roots = tuple(name.partition(":")[0] for name in modules if name)
+    task = cell.task if isinstance(cell, TaskCell) else None
+    return cell.model_copy(update={"code": code_hash(roots, task, cell.device)})
+
+
+def _with_key(cell: _CellT) -> _CellT:
+    """Return the cell with its key: what it asks, its sources, and the versions of libraries."""
+    what = cell.model_dump(mode="json", exclude=_UNHASHED)
+    what["method"] = cell.method.model_dump(mode="json", exclude=_SHOWN)
+    what["versions"] = _versions(METHODS[cell.method.name].requires if _is_method(cell) else ())
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
-    prefix = f"{cell.pass_name}-{cell.label}-{cell.method}-s{cell.seed}"
+    prefix = f"{cell.pass_name}-{cell.label}-{cell.method.name}-s{cell.seed}"
     return cell.model_copy(update={"key": f"{prefix}-{digest}"})
+
+
+def _is_method(cell: TaskCell | KernelCell) -> bool:
+    return cell.method.name in METHODS
+
+
+@cache
+def _versions(packages: tuple[str, ...]) -> list[str | None]:
+    return [_version(package) for package in ("torch", "numpy", *packages)]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

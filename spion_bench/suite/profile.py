@@ -15,7 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from spion_bench.literals import RecipeName
 from spion_bench.records.names import UsageError, check_name
+from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.methods import METHODS
 from spion_bench.tasks import task_names
@@ -28,40 +30,11 @@ ALL = "*"
 Value = bool | int | float | str
 RunnablePass = Literal["gate", "steps", "accuracy", "speed", "memory", "kernel"]
 
-# In the order in which they run: the gate opens the clock, and the accuracy pass learns the
-# patterns that the later passes measure with.
-PASSES: dict[RunnablePass, str] = {
-    "gate": "output and gradients against a float64 oracle; planned for every measured method",
-    "steps": "gate, then two training steps: that it runs; one worker per method, nothing timed",
-    "accuracy": "train, generate the pattern, train on, test; one cell per seed",
-    "speed": "time of one training step; methods take turns in random order",
-    "memory": "peak memory of one training step in a fresh process",
-    "kernel": "operators alone, from the cases that `spion-bench list` shows",
-}
-
 
 class Frozen(BaseModel):
     """An immutable pydantic model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MeasureSettings(Frozen):
-    """How the speed, memory and kernel passes measure.
-
-    Attributes:
-        batch_size: Sequences per training step.
-        rounds: How often each method gets its turn.
-        warmup_s: Unrecorded repetitions at the start of each turn, in seconds.
-        round_s: Recorded repetitions of each timed quantity in a turn, in seconds.
-        min_samples: Fewest samples of each timed quantity in a turn.
-    """
-
-    batch_size: int = Field(8, ge=1)
-    rounds: int = Field(5, ge=1)
-    warmup_s: float = Field(0.3, ge=0)
-    round_s: float = Field(0.5, ge=0)
-    min_samples: int = Field(2, ge=1)
 
 
 class CellGroup(Frozen):
@@ -92,7 +65,7 @@ class CellGroup(Frozen):
     model: dict[str, Value] = Field(default_factory=dict)
     train: dict[str, Value] = Field(default_factory=dict)
     spion: dict[str, Value] = Field(default_factory=dict)
-    recipe: Literal["published", "corrected"] = "corrected"
+    recipe: RecipeName = "corrected"
     measure: MeasureSettings = MeasureSettings()
     timeout_s: float = Field(600.0, gt=0)
 

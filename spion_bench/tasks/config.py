@@ -1,19 +1,19 @@
-"""A task's hyper-parameters, each with its origin, read from ``configs/<name>.toml``.
+"""A task's published settings, each with its origin, read from its folder's ``config.toml``.
 
 Every value in such a file is written ``{ value = ..., origin = "key" }``, and the file's
 ``[origins]`` table says in one sentence what each key stands for. A value without a stated origin
-is refused, so that a reader can always tell a published number from a choice made here.
+is refused, so published numbers and choices made here are never mixed up.
 """
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, PlainSerializer, ValidationError
 
 from spion_bench.records.settings import (
     ModelConfig,
@@ -25,12 +25,17 @@ from spion_bench.records.settings import (
 
 _SECTIONS = ("model", "train", "spion")
 
+FrozenMapping = Annotated[
+    Mapping[str, str], AfterValidator(MappingProxyType), PlainSerializer(dict)
+]
+"""A mapping that cannot be changed: a configuration is read once and shared."""
+
 
 class TaskConfig(Settings):
     """Everything that a task's TOML file says.
 
     Attributes:
-        name: The task's name, also the file's.
+        name: The task's name, also its folder's.
         version: Raised whenever the task's examples or published settings change.
         model: The encoder and its classifier.
         train: The training loop.
@@ -43,7 +48,7 @@ class TaskConfig(Settings):
     model: ModelConfig
     train: TrainConfig
     spion: SpionConfig
-    origins: dict[str, str]
+    origins: FrozenMapping
 
 
 def read_config(path: Path) -> TaskConfig:
@@ -88,9 +93,3 @@ def _origin_key(entry: Any, sentences: Mapping[str, str], where: str) -> str:
             "value comes from"
         )
     return origin
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known word, or an empty string."""
-    nearest = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -2,19 +2,16 @@
 
 ``<data folder>/prepared/<task>-<fingerprint>/`` holds six arrays and ``manifest.json``. The
 fingerprint is that of the request: task, version of the task, and all options. Prepared data is
-used if it was made of the very files that are in the data folder now; files that it was made of
-may be gone, a file that it was not made of makes it stale. Files are compared by name and size.
+used if it was made from the files that are in the data folder now: files that it was made from may
+be gone, but a file that it was not made from makes it stale. Files are compared by name and size.
 Nothing is pickled.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -23,52 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from spion_bench.datasets.verify import Finding
+from spion_bench.records.files import file_digest, replaced_folder
 from spion_bench.records.settings import Settings, describe_problems
-from spion_bench.tasks.image_sources import (
-    CIFAR10_ARCHIVE,
-    FASHION_MNIST_FILES,
-    FASHION_MNIST_SYSTEM_FOLDER,
-)
-from spion_bench.tasks.listops import RELEASE_FILES, RELEASE_FOLDERS
-from spion_bench.tasks.sources import file_digest
-from spion_bench.tasks.task import (
-    PREPARED_FOLDER,
-    DataSource,
-    Split,
-    TaskSplits,
-    parse_options,
-)
+from spion_bench.tasks.registry import load_spec
+from spion_bench.tasks.task import DataSource, Split, TaskSplits
 
+PREPARED_FOLDER = "prepared"  # in the data folder
 MANIFEST_FILE = "manifest.json"
 _SPLITS = ("train", "dev", "test")
 _FINGERPRINT_DIGITS = 12
-
-_OPTION_KINDS = {
-    "image": "spion_bench.tasks.image:ImageOptions",
-    "listops": "spion_bench.tasks.listops:ListOpsOptions",
-    "pathfinder": "spion_bench.tasks.pathfinder:PathfinderOptions",
-    "retrieval": "spion_bench.tasks.retrieval:RetrievalOptions",
-    "text": "spion_bench.tasks.text:TextOptions",
-}
-_LRA_FOLDERS = ("", "lra_release/", "lra_release/lra_release/")  # where its release may lie
-# What each task may read, relative to the data folder (an absolute path stays what it is).
-_RAW_PATHS = {
-    "image": (
-        CIFAR10_ARCHIVE,
-        *(f"fashion-mnist/{name}" for name in FASHION_MNIST_FILES),
-        *(str(FASHION_MNIST_SYSTEM_FOLDER / name) for name in FASHION_MNIST_FILES),
-    ),
-    "listops": tuple(f"{folder}/{name}" for folder in RELEASE_FOLDERS for name in RELEASE_FILES),
-    "pathfinder": tuple(
-        f"{folder}pathfinder{side}" for folder in _LRA_FOLDERS for side in (32, 64, 128, 256)
-    ),
-    "retrieval": tuple(
-        f"{folder}tsv_data/new_aan_pairs.{split}.tsv"
-        for folder in _LRA_FOLDERS
-        for split in ("train", "eval", "test")
-    ),
-    "text": ("aclImdb_v1.tar.gz", "aclImdb"),
-}
 
 
 class ArrayEntry(Settings):
@@ -90,7 +51,7 @@ class SourceEntry(Settings):
 
 
 class Manifest(Settings):
-    """What a folder of prepared data holds and what it was made of.
+    """What a folder of prepared data holds and what it was made from.
 
     Attributes:
         format: Version of this layout.
@@ -147,30 +108,26 @@ def write_prepared(
 ) -> None:
     """Write a task's examples to ``folder``, in place of what was prepared there before."""
     data_dir = folder.parent.parent
-    work = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    arrays = {}
-    for name, split in zip(_SPLITS, (splits.train, splits.dev, splits.test), strict=True):
-        for part, array in (("inputs", split.inputs), ("labels", split.labels)):
-            path = work / f"{name}_{part}.npy"
-            np.save(path, array, allow_pickle=False)
-            arrays[path.stem] = ArrayEntry(
-                dtype=array.dtype.str, shape=array.shape, sha256=file_digest(path, "sha256")
-            )
-    manifest = Manifest(
-        format=1,
-        task=task,
-        task_version=version,
-        options=_all_options(task, options),
-        raw_files=raw_files(task, data_dir),
-        source=SourceEntry(**asdict(splits.source)),
-        arrays=arrays,
-    )
-    text = manifest.model_dump_json(indent=1)
-    (work / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(work, folder)
+    with replaced_folder(folder) as work:
+        arrays = {}
+        for name, split in zip(_SPLITS, (splits.train, splits.dev, splits.test), strict=True):
+            for part, array in (("inputs", split.inputs), ("labels", split.labels)):
+                path = work / f"{name}_{part}.npy"
+                np.save(path, array, allow_pickle=False)
+                arrays[path.stem] = ArrayEntry(
+                    dtype=array.dtype.str, shape=array.shape, sha256=file_digest(path)
+                )
+        manifest = Manifest(
+            format=1,
+            task=task,
+            task_version=version,
+            options=_all_options(task, options),
+            raw_files=raw_files(task, data_dir),
+            source=SourceEntry(**asdict(splits.source)),
+            arrays=arrays,
+        )
+        text = manifest.model_dump_json(indent=1)
+        (work / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def find_manifests(data_dir: Path) -> list[Path]:
@@ -187,17 +144,29 @@ def verify_prepared(folder: Path) -> None:
     """
     for name, entry in _read_manifest(folder).arrays.items():
         path = folder / f"{name}.npy"
-        if (sha256 := file_digest(path, "sha256")) != entry.sha256:
+        if (sha256 := file_digest(path)) != entry.sha256:
             raise ValueError(f"{path}: expected sha256 {entry.sha256}, got {sha256}; {_REMEDY}")
 
 
+def verify_all_prepared(data_dir: Path) -> Iterator[Finding]:
+    """Read every array that ``data prepare`` wrote and compare it with its manifest."""
+    for folder in find_manifests(data_dir):
+        path = folder.relative_to(data_dir).as_posix()
+        try:
+            verify_prepared(folder)
+        except (OSError, ValueError) as error:
+            yield Finding(path, "damaged", str(error))
+        else:
+            yield Finding(path, "ok", "every array matches its manifest")
+
+
 def raw_files(task: str, data_dir: Path) -> dict[str, int]:
-    """Return the files that the task may read and that are there, with their bytes.
+    """Return the files that the task may read and that are there, with their sizes in bytes.
 
     A folder of many files counts as there, with 0 bytes.
     """
     found = {}
-    for name in _RAW_PATHS[task]:
+    for name in load_spec(task).raw_files:
         path = data_dir / name
         if path.exists():
             found[name] = 0 if path.is_dir() else path.stat().st_size
@@ -209,9 +178,8 @@ _REMEDY = "delete the folder, or run `spion-bench data prepare` again"
 
 def _all_options(task: str, options: Mapping[str, object]) -> dict[str, Any]:
     """Return all options of a task with their values, as JSON has them."""
-    module_name, _, kind_name = _OPTION_KINDS[task].partition(":")
-    kind: type[Settings] = getattr(importlib.import_module(module_name), kind_name)
-    return parse_options(kind, task, options).model_dump(mode="json")
+    parsed: Settings = load_spec(task).parse(options)
+    return parsed.model_dump(mode="json")
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -219,7 +187,9 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path}: no manifest: {describe_problems(error)}; {_REMEDY}") from error
+        raise ValueError(
+            f"{path}: not a manifest: {describe_problems(error)}; {_REMEDY}"
+        ) from error
 
 
 def _map_array(folder: Path, manifest: Manifest, name: str) -> NDArray[Any]:

@@ -1,36 +1,26 @@
-"""Tasks: labelled token sequences, where they came from, and how to get them by name.
+"""What a task is: labelled token sequences, where they came from, and how they are loaded.
 
-A task is a module that provides ``load(data_dir, options) -> TaskSplits`` and a file
-``configs/<name>.toml``. Tasks know no torch, so listing them or preparing data loads none.
+A task is a folder next to this file. Its ``__init__.py`` declares ``SPEC``, a ``TaskSpec``; its
+``config.toml`` holds the published settings. Tasks import no torch.
 """
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from spion_bench.datasets.data_set import DataSet
+from spion_bench.records.names import UsageError, check_name
 from spion_bench.records.settings import Settings, describe_problems
-from spion_bench.tasks.config import TaskConfig, read_config, suggest
 
-# Tasks are imported when they are loaded, so that one task's needs are not every task's.
-_LOADERS = {
-    "image": "spion_bench.tasks.image:load",
-    "listops": "spion_bench.tasks.listops:load",
-    "pathfinder": "spion_bench.tasks.pathfinder:load",
-    "retrieval": "spion_bench.tasks.retrieval:load",
-    "text": "spion_bench.tasks.text:load",
-}
-
-PREPARED_FOLDER = "prepared"  # in the data folder; see ``spion_bench.tasks.prepared``
-
-_Options = TypeVar("_Options", bound=Settings)
+OptionsT = TypeVar("OptionsT", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,16 @@ class Split:
     def first(self, count: int | None) -> Split:
         """Return the first ``count`` examples; None, or more than there are, means all."""
         return Split(self.inputs[:count], self.labels[:count])
+
+
+def splits_sha256(*splits: Split) -> str:
+    """Return one sha256 (hex) over the type, shape and values of all inputs and labels."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for array in (split.inputs, split.labels):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -118,121 +118,78 @@ class TaskData:
     majority_share: float
 
 
-def task_names() -> list[str]:
-    """Return the names of all tasks, sorted."""
-    return sorted(_LOADERS)
+@dataclass(frozen=True)
+class SourceSpec:
+    """One place that a task's examples can come from.
 
-
-def load_config(name: str) -> TaskConfig:
-    """Return the published settings of task ``name``, each with its origin.
-
-    Raises:
-        ValueError: If there is no such task.
+    Attributes:
+        name: As in the task's option ``source`` and in ``DataSource``.
+        stand_in: Whether it is other data than the published task's, with the default options.
+        find: Maps the data folder, or None, to what is there: a path, or a sentence for a source
+            that needs no file; None if it is not there. Raises ValueError if what is there cannot
+            be used.
+        how_to_get: How to get it; empty for a source that is always there. ``{folder}`` stands for
+            the data folder.
+        raw_files: Files and folders it may be read from, relative to the data folder (an absolute
+            path stays what it is), in all layouts that are looked for.
+        data_sets: What ``spion-bench data fetch`` can get of it.
     """
-    _check_name(name)
-    return read_config(Path(__file__).parent / "configs" / f"{name}.toml")
+
+    name: str
+    stand_in: bool
+    find: Callable[[Path | None], Path | str | None]
+    how_to_get: str = ""
+    raw_files: tuple[str, ...] = ()
+    data_sets: tuple[DataSet, ...] = ()
 
 
-def load_task(
-    name: str,
-    *,
-    data_dir: Path | None = None,
-    options: Mapping[str, object] | None = None,
-    use_prepared: bool = True,
-) -> TaskData:
-    """Load, or generate, the examples of task ``name``.
+@dataclass(frozen=True)
+class TaskSpec(Generic[OptionsT]):
+    """A task: everything the suite needs to know of it besides its published settings.
 
-    What ``spion-bench data prepare`` wrote for the same options, and of the same files, is mapped
-    into memory instead; the source's description says so.
-
-    Args:
-        name: One of ``task_names()``.
-        data_dir: Folder that holds downloaded data sets. Without it, only what is generated,
-            bundled or installed system-wide can be used.
-        options: The task's own options, see ``ListOpsOptions``, ``ImageOptions`` and so on.
-        use_prepared: Whether prepared data may be used.
-
-    Raises:
-        ValueError: If there is no such task, an option is unknown or not allowed, or a data file
-            is damaged.
-        FileNotFoundError: If the source asked for is not there; it says which file to put where.
+    Attributes:
+        name: The task's name, also its folder's.
+        options: The model of its options; every field has a default.
+        read: Reads or generates the examples, given the data folder (or None) and the options.
+        sources: Where the examples can come from; the first that is there is used, unless the
+            options ask for another.
     """
-    config = load_config(name)
-    splits = _load_splits(name, config.version, data_dir, options or {}, use_prepared)
-    for split in (splits.train, splits.dev, splits.test):
-        _check_range(f"task {name}: token id", split.inputs, config.model.vocab_size)
-        _check_range(f"task {name}: label", split.labels, config.model.n_classes)
-    return TaskData(
-        name=name,
-        version=config.version,
-        train=splits.train,
-        dev=splits.dev,
-        test=splits.test,
-        source=splits.source,
-        vocab_size=config.model.vocab_size,
-        n_classes=config.model.n_classes,
-        length=splits.train.inputs.shape[-1],
-        majority_share=float(np.bincount(splits.test.labels).max() / len(splits.test)),
-    )
 
+    name: str
+    options: type[OptionsT]
+    read: Callable[[Path | None, OptionsT], TaskSplits]
+    sources: tuple[SourceSpec, ...]
 
-def _load_splits(
-    name: str,
-    version: str,
-    data_dir: Path | None,
-    options: Mapping[str, object],
-    use_prepared: bool,
-) -> TaskSplits:
-    module_name, _, function_name = _LOADERS[name].partition(":")
-    load: Callable[[Path | None, Mapping[str, object]], TaskSplits] = getattr(
-        importlib.import_module(module_name), function_name
-    )
-    if data_dir is None or not use_prepared or not (data_dir / PREPARED_FOLDER).exists():
-        return load(data_dir, options)
-    from spion_bench.tasks import prepared
+    @property
+    def raw_files(self) -> tuple[str, ...]:
+        """Files and folders that the task may read, see ``SourceSpec``."""
+        return tuple(path for source in self.sources for path in source.raw_files)
 
-    folder = prepared.prepared_folder(name, version, options, data_dir)
-    if not folder.exists():
-        return load(data_dir, options)
-    place = f"{PREPARED_FOLDER}/{folder.name}"
-    if prepared.is_current(folder, data_dir):
-        return _with_note(prepared.read_prepared(folder), f"mapped from {place}")
-    return _with_note(load(data_dir, options), f"not from {place}, which was made of other files")
+    @property
+    def data_sets(self) -> tuple[DataSet, ...]:
+        """What ``spion-bench data fetch`` can get for the task."""
+        return tuple(data_set for source in self.sources for data_set in source.data_sets)
 
+    def parse(self, options: Mapping[str, object]) -> OptionsT:
+        """Check the task's options; those left out have their defaults.
 
-def _with_note(splits: TaskSplits, note: str) -> TaskSplits:
-    source = splits.source
-    return replace(splits, source=replace(source, description=f"{source.description}; {note}"))
+        Raises:
+            UsageError: If an option is unknown or its value is not allowed; it names the option.
+        """
+        for key in options:
+            check_name(f"{self.name} option", key, self.options.model_fields)
+        try:
+            return self.options.model_validate(dict(options))
+        except ValidationError as error:
+            raise UsageError(f"task {self.name}: option {describe_problems(error)}") from error
 
+    def load(self, data_dir: Path | None, options: Mapping[str, object]) -> TaskSplits:
+        """Read or generate the examples; ``options`` as ``parse`` takes them.
 
-def parse_options(kind: type[_Options], task: str, options: Mapping[str, object]) -> _Options:
-    """Check a task's options.
-
-    Raises:
-        ValueError: If an option is unknown or its value is not allowed; it names the option.
-    """
-    known = list(kind.model_fields)
-    for key in options:
-        if key not in known:
-            raise ValueError(
-                f"task {task}: there is no option {key!r}{suggest(key, known)}; "
-                f"options are {', '.join(known)}"
-            )
-    try:
-        return kind.model_validate(dict(options))
-    except ValidationError as error:
-        raise ValueError(f"task {task}: option {describe_problems(error)}") from error
-
-
-def _check_name(name: str) -> None:
-    if name not in _LOADERS:
-        raise ValueError(
-            f"there is no task {name!r}{suggest(name, _LOADERS)}; "
-            f"tasks are {', '.join(task_names())}"
-        )
-
-
-def _check_range(what: str, values: NDArray[np.signedinteger[Any]], end: int) -> None:
-    if values.size == 0 or values.min() < 0 or values.max() >= end:
-        found = f"{values.min()}..{values.max()}" if values.size else "no examples"
-        raise ValueError(f"{what}: expected values from 0 to {end - 1}, got {found}")
+        Raises:
+            UsageError: If an option is unknown or its value is not allowed.
+            ValueError: If a data file is damaged.
+            FileNotFoundError: If the source asked for is not there; it says which file to put
+                where.
+        """
+        return self.read(data_dir, self.parse(options))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
+
+from spion_bench.records.files import replace_file
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -144,16 +145,9 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write ``path`` so that it holds either its old or its new content, whatever happens."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path}: could not store the checkpoint ({error.strerror}); free some space and run "
             "the same command again, the previous checkpoint is kept"

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spion_bench.literals import Variant
 from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
 from spion_bench.model.encoder import MakeAttention
@@ -24,10 +24,9 @@ from spion_bench.tasks.task import TaskData
 from spion_bench.train.checkpoint import CheckpointStore, Tree
 from spion_bench.train.data import EpochOrder, data_digest
 from spion_bench.train.phases import Run, dense_phase, make_patterns, sparse_phase
-from spion_bench.train.prefix import can_share_prefix, prefix_identity, take_prefix
+from spion_bench.train.prefix import is_complete, prefix_identity, read_prefix
 from spion_bench.train.progress import Progress, Reporter
 from spion_bench.train.result import TrainResult, conclude
-from spion_bench.train.schedule import Variant
 from spion_bench.train.settings import TrainSettings, check_fit
 from spion_bench.train.state import TrainState
 from spion_bench.train.usage import PeakMeter, PhaseUsage, UsageClock
@@ -45,7 +44,7 @@ def train(
     seed: int,
     device: torch.device | str,
     out_dir: Path,
-    prefix_dir: Path | None = None,
+    prefix: Path | None = None,
     progress: Progress | None = None,
     resume: bool = True,
     peak_meter: PeakMeter | None = None,
@@ -66,9 +65,8 @@ def train(
         seed: Of the weights, dropout and the order of the data.
         device: Where to train.
         out_dir: The folder of this run's checkpoint.
-        prefix_dir: Where shared dense prefixes are kept (see ``prefix``); None trains the dense
-            phase here. Methods that cannot share a prefix ignore it, as
-            ``TrainResult.forked_from_prefix`` tells.
+        prefix: The folder of a finished dense prefix to continue (see ``train_prefix``); None
+            trains the dense phase here.
         progress: Called about ten times a second and at every evaluation.
         resume: Whether to continue from the checkpoint in ``out_dir``; False deletes it.
         peak_meter: Measures peak memory by phase.
@@ -81,29 +79,87 @@ def train(
     """
     device = torch.device(device)
     check_fit(task, settings, variant)
-    reporter = Reporter(progress, settings.train.steps)
-    store = CheckpointStore(
-        out_dir, _identity(task, settings, method, variant, seed, device), checkpoint_every_s
-    )
-    make_run = partial(_make_run, task, settings, variant, seed, device, reporter, peak_meter)
+    identity = _identity(task, settings, method, variant, seed, device)
+    store = CheckpointStore(out_dir, identity, checkpoint_every_s)
     if not resume:
         store.clear()
     with _deterministic(device):
-        run = make_run(store, make_attention, seeks_transition=variant is not None)
+        run = _make_run(
+            task,
+            settings,
+            variant,
+            seed,
+            device,
+            Reporter(progress, settings.train.steps),
+            peak_meter,
+            store,
+            make_attention,
+            seeks_transition=variant is not None,
+        )
         checkpoint = store.load()
         if checkpoint is not None:
             run.restore(checkpoint)
-        elif prefix_dir is not None and can_share_prefix(run):
-            prefix = take_prefix(
-                prefix_dir,
-                prefix_identity(task, settings, variant, seed, device),
-                lambda kept: make_run(kept, _watched_dense, seeks_transition=True),
-                reporter,
-                checkpoint_every_s,
-            )
-            _fork(run, prefix)
+        elif prefix is not None:
+            identity = prefix_identity(task, settings, variant, seed, device)
+            _fork(run, read_prefix(prefix, identity))
         _run_phases(run)
         return conclude(run)
+
+
+def train_prefix(
+    task: TaskData,
+    settings: TrainSettings,
+    *,
+    variant: Variant | None,
+    seed: int,
+    device: torch.device | str,
+    out_dir: Path,
+    progress: Progress | None = None,
+    peak_meter: PeakMeter | None = None,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+) -> TrainState:
+    """Train the dense phase that runs continue with ``prefix=out_dir``, or what is left of it.
+
+    Args:
+        task: The data.
+        settings: Model, training and recipe; of the patterns, the criterion alone.
+        variant: ``"F"`` for its own schedule in the published recipe; None for all others.
+        seed: Of the weights, dropout and the order of the data.
+        device: Where to train.
+        out_dir: The folder of the prefix.
+        progress: See ``train``, as for the rest.
+        peak_meter: Measures peak memory.
+        checkpoint_every_s: Seconds between checkpoints.
+
+    Returns:
+        The state at the transition, or after the last step if there was none.
+
+    Raises:
+        ValueError, NonFiniteLossError, CheckpointError: See ``train``.
+    """
+    device = torch.device(device)
+    check_fit(task, settings, None)
+    identity = prefix_identity(task, settings, variant, seed, device)
+    store = CheckpointStore(out_dir, identity, checkpoint_every_s)
+    with _deterministic(device):
+        run = _make_run(
+            task,
+            settings,
+            variant,
+            seed,
+            device,
+            Reporter(progress, settings.train.steps),
+            peak_meter,
+            store,
+            _watched_dense,
+            seeks_transition=True,
+        )
+        tree = store.load()
+        if tree is not None:
+            run.restore(tree)
+        if tree is None or not is_complete(tree, identity):
+            dense_phase(run)
+        return run.state
 
 
 def _run_phases(run: Run) -> None:

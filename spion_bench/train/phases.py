@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Variant
 from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
 from spion_bench.pattern.generate import pattern_stages
@@ -21,7 +22,7 @@ from spion_bench.tasks.task import Split, TaskData
 from spion_bench.train.checkpoint import CheckpointStore, Tree
 from spion_bench.train.data import EpochOrder, to_batch
 from spion_bench.train.progress import Reporter
-from spion_bench.train.schedule import Variant, rate_and_beta1
+from spion_bench.train.schedule import rate_and_beta1
 from spion_bench.train.settings import TrainSettings
 from spion_bench.train.state import BestWeights, DevPoint, LayerStages, TrainState
 from spion_bench.train.usage import UsageClock

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
+from spion_bench.literals import RecipeName, Variant
 from spion_bench.records.settings import TrainConfig
-
-RecipeName = Literal["published", "corrected"]
-Variant = Literal["CF", "C", "F"]
 
 START_DIVISOR = 25.0
 END_DIVISOR = 25.0e4

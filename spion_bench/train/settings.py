@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spion_bench.literals import RecipeName, Variant
 from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import TaskData
-from spion_bench.train.schedule import RECIPES, Recipe, RecipeName, Variant
+from spion_bench.train.schedule import RECIPES, Recipe
 
 
 @dataclass(frozen=True)

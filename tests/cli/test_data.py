@@ -6,20 +6,22 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spion_bench.cli import main
-from spion_bench.datasets.catalogue import DATA_SETS
+from spion_bench.tasks import data_sets
 from tests.datasets.conftest import server
 from tests.datasets.server import Server
 from tests.datasets.test_fetch import LAYOUT
-from tests.tasks.test_sources import write_tar
+from tests.tasks.test_formats import write_tar
 
 __all__ = ["server"]
+
+DATA_SETS = data_sets()
 
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["data", *map(str, arguments)])
 
 
-def test_list_tells_all_a_user_needs_to_know(tmp_path: Path) -> None:
+def test_list_shows_all_a_user_needs_to_know(tmp_path: Path) -> None:
     result = invoke("list", "--data-dir", tmp_path)
     assert result.exit_code == 0
     for data_set in DATA_SETS.values():
@@ -110,11 +112,13 @@ def test_prepare_takes_all_that_a_profile_asks_for(tmp_path: Path) -> None:
         (["prepare", "--profile", "smok"], 2, "did you mean 'smoke'"),
         (["prepare", "listop"], 2, "'listop' is not one of"),
         (["prepare", "listops", "-o", "length"], 2, "expected NAME=VALUE, got 'length'"),
-        (["prepare", "listops", "-o", "lenght=64"], 1, "did you mean 'length'"),
+        (["prepare", "listops", "-o", "lenght=64"], 2, "did you mean 'length'"),
         (["prepare", "image", "-o", "source=cifar10"], 1, "needs cifar-10-binary.tar.gz"),
     ],
 )
-def test_wrong_usage_is_told(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+def test_wrong_usage_is_explained(
+    arguments: list[str], code: int, message: str, tmp_path: Path
+) -> None:
     result = invoke(*arguments, "--data-dir", tmp_path)
     assert result.exit_code == code
     assert message in " ".join(result.output.split())

@@ -7,7 +7,8 @@ from spion_bench.cli import examine as doctor
 from spion_bench.cli.examine import examine
 from spion_bench.measure.environment import Gpu
 from spion_bench.native.library import BuildError
-from spion_bench.tasks.image_sources import CIFAR10_ARCHIVE, CIFAR10_PICKLES
+from spion_bench.tasks import load_spec, task_names
+from spion_bench.tasks.image.cifar10 import ARCHIVE, PICKLES
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_kernels_are_only_built_when_asked(findings, monkeypatch, tmp_path):
     def fail(device):
         raise BuildError("it did not compile")
 
-    monkeypatch.setattr(doctor.kernels, "build_info", fail)
+    monkeypatch.setattr(doctor.library, "build_info", fail)
     finding = findings(build=True)["CPU kernels"]
     assert (finding.verdict, finding.detail) == ("missing", "it did not compile")
 
@@ -120,22 +121,30 @@ def test_little_memory_is_pointed_out(findings, monkeypatch):
     assert findings()["memory"].verdict == "limited"
 
 
+def test_every_source_of_every_task_is_looked_for(findings):
+    found = findings()
+    for name in task_names():
+        for source in load_spec(name).sources:
+            finding = found[f"data: {name}, {source.name}"]
+            assert ("stand-in" in finding.detail) == source.stand_in
+
+
 def test_data_that_is_there_is_found(findings, tmp_path):
-    (tmp_path / CIFAR10_ARCHIVE).write_bytes(b"")
+    (tmp_path / ARCHIVE).write_bytes(b"")
     folder = tmp_path / "listops-1000"
     folder.mkdir()
     (folder / "basic_train.tsv").write_bytes(b"")
     found = findings()
-    assert found["data: image, CIFAR-10"].detail == str(tmp_path / CIFAR10_ARCHIVE)
-    assert found["data: listops, released"].detail == str(folder)
+    assert found["data: image, cifar10"].detail == str(tmp_path / ARCHIVE)
+    assert found["data: listops, release"].detail == str(folder)
 
 
 def test_pickled_data_is_refused_with_the_reason(findings, tmp_path):
-    (tmp_path / CIFAR10_PICKLES).write_bytes(b"")
-    finding = findings()["data: image, CIFAR-10"]
+    (tmp_path / PICKLES).write_bytes(b"")
+    finding = findings()["data: image, cifar10"]
     assert finding.verdict == "limited"
     assert "holds pickles" in finding.detail
 
 
 def test_without_a_data_folder_the_remedies_name_the_option(findings):
-    assert "--data-dir" in findings(data_dir=None)["data: listops, released"].remedy
+    assert "--data-dir" in findings(data_dir=None)["data: listops, release"].remedy

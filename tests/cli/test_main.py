@@ -35,10 +35,11 @@ class TestEndToEnd:
         assert result.exit_code == 0, result.output
         statuses = {}
         for record in Store(folder / "out").records:
-            statuses.setdefault(record.pass_name, []).append(record.status)
+            statuses.setdefault(record.cell.pass_name, []).append(record.measurement.status)
         memory = "ok" if clear_refs_problem() is None else "unsupported"
         assert statuses == {
             "gate": ["ok"] * 2,
+            "prefix": ["ok"],
             "accuracy": ["ok"] * 2,
             "speed": ["ok"] * 2,
             "memory": [memory] * 2,
@@ -50,24 +51,32 @@ class TestEndToEnd:
         for record in Store(folder / "out").records:
             assert record.environment.torch == torch.__version__
             assert record.environment.threads == 2
-            assert record.settings["label"]
-            if record.pass_name != "kernel":
-                assert record.task.source == "digits"
-                assert record.task.stand_in
+            assert record.cell.label
+            if record.cell.pass_name != "kernel":
+                assert record.measurement.task.source == "digits"
+                assert record.measurement.task.stand_in
 
     def test_speed_uses_the_learned_pattern_and_gates_it(self, tiny_run):
         folder, _, _ = tiny_run
         records = Store(folder / "out").records
-        by_name = {(r.pass_name, r.method.name): r for r in records}
+        by_name = {(r.cell.pass_name, r.cell.method.name): r for r in records}
         accuracy, speed = by_name["accuracy", "spion_cf"], by_name["speed", "spion_cf"]
-        assert speed.pattern.source == f"accuracy cell {accuracy.cell_key}"
-        assert speed.pattern.nnzb == accuracy.pattern.nnzb
-        assert speed.gate_errors["dq"] <= speed.gate_errors["dq_budget"]
-        assert by_name["gate", "spion_cf"].pattern.source == "synthetic band+stripes"
+        assert speed.measurement.pattern.source == f"accuracy cell {accuracy.key}"
+        assert speed.measurement.pattern.nnzb == accuracy.measurement.pattern.nnzb
+        assert all(error.is_within for error in speed.measurement.gate)
+        assert speed.measurement.gate
+        gate = by_name["gate", "spion_cf"].measurement
+        assert gate.pattern.source == "synthetic band+stripes"
+
+    def test_forks_name_their_parent(self, tiny_run):
+        folder, _, _ = tiny_run
+        records = {r.key: r for r in Store(folder / "out").records}
+        forks = [r for r in records.values() if r.cell.pass_name == "accuracy"]
+        assert {records[fork.cell.parent].cell.pass_name for fork in forks} == {"prefix"}
 
     def test_summary_and_report(self, tiny_run):
         folder, _, result = tiny_run
-        assert "14 cells: 14 ok" in result.output
+        assert "15 cells: 15 ok" in result.output
         assert str(folder / "report" / "index.html") in result.output
         assert "spion_cf" in (folder / "report" / "index.html").read_text()
 
@@ -76,17 +85,17 @@ class TestEndToEnd:
         before = (folder / "out" / "records.jsonl").read_bytes()
         result = invoke("run", *options, "--no-report")
         assert result.exit_code == 0
-        assert "14 cells, 14 of them measured before" in result.output
+        assert "15 cells, 15 of them measured before" in result.output
         assert "Report:" not in result.output
         assert (folder / "out" / "records.jsonl").read_bytes() == before
 
     def test_plan_knows_what_is_measured_and_how_long_the_rest_takes(self, tiny_run):
         _, options, _ = tiny_run
         result = invoke("plan", *options)
-        assert result.output.count("measured") == 14
+        assert result.output.count("measured") == 15
         assert "Estimated time to go: 0 s" in result.output
         again = invoke("plan", *options[:2], "--threads", 1, *options[4:])
-        assert again.output.count("to do") == 14
+        assert again.output.count("to do") == 15
         assert "unknown" not in again.output
 
     def test_report_alone(self, tiny_run, tmp_path):
@@ -119,8 +128,9 @@ class TestEndToEnd:
         result = invoke("run", *options, "--device", "cuda", "--out", tmp_path, "--no-report")
         assert result.exit_code == 0
         (record,) = Store(tmp_path).records
-        assert record.status == "unsupported"
-        assert "no CUDA device" in record.reason
+        assert record.measurement.status == "unsupported"
+        assert not record.measurement.is_final
+        assert "no CUDA device" in record.measurement.reason
 
     def test_missing_data_is_skipped_with_the_way_to_get_it(self, tmp_path):
         profile = tmp_path / "mine.toml"
@@ -131,8 +141,8 @@ class TestEndToEnd:
         result = invoke("run", "--profile", profile, "--out", tmp_path / "out", "--no-report")
         assert result.exit_code == 1
         (record,) = Store(tmp_path / "out").records
-        assert record.status == "skipped"
-        assert "cifar-10-binary.tar.gz" in record.reason
+        assert record.measurement.status == "skipped"
+        assert "cifar-10-binary.tar.gz" in record.measurement.reason
 
 
 def children_of(pid):
@@ -179,8 +189,8 @@ def test_seeds_are_lists_and_ranges(text, seeds, tmp_path):
 def test_plan_of_a_new_folder_measures_nothing(tmp_path):
     result = invoke("plan", "--profile", "tiny", "--out", tmp_path / "out")
     assert result.exit_code == 0
-    assert result.output.count("to do") == 14
-    assert "14 cells of unknown duration" in result.output
+    assert result.output.count("to do") == 15
+    assert "15 cells of unknown duration" in result.output
     assert not (tmp_path / "out").exists()
 
 
@@ -209,9 +219,12 @@ def test_doctor_ends_with_code_1_if_run_could_not_work(monkeypatch):
     assert invoke("doctor").exit_code == 1
 
 
-@pytest.mark.parametrize("command", [[], ["list"], ["plan"], ["run"], ["report"], ["doctor"]])
+COMMANDS = ("", "list", "plan", "run", "report", "doctor", "export", "migrate")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
-    result = invoke(*command, "--help")
+    result = invoke(*command.split(), "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
 

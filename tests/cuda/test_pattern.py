@@ -1,3 +1,3 @@
-"""The pattern operators' emulated tests, on a GPU."""
+"""The emulated tests from map to pattern, on a GPU."""
 
 from tests.emulation.test_pattern import *  # noqa: F403

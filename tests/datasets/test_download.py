@@ -121,7 +121,7 @@ def test_damaged_notes_mean_a_fresh_start(server: Server, tmp_path: Path) -> Non
         (Fault(status=404), "the server answered 404"),
         (Fault(status=403), "the server answered 403"),
         (Fault(headers={"Content-Type": "text/html; charset=utf-8"}), "sent a web page"),
-        (Fault(headers={"Content-Length": None}), "does not tell the file's length"),
+        (Fault(headers={"Content-Length": None}), "does not state the file's length"),
     ],
 )
 def test_what_cannot_get_better_is_not_tried_again(

@@ -7,19 +7,15 @@ from pathlib import Path
 import filelock
 import pytest
 
-from spion_bench.datasets.catalogue import (
-    DATA_SETS,
-    DataFile,
-    DataSet,
-    choose_parts,
-)
+from spion_bench.datasets.data_set import DataFile, DataSet, choose_parts
 from spion_bench.datasets.download import DownloadError, Patience
 from spion_bench.datasets.fetch import ChecksumError, Fetcher
 from spion_bench.datasets.ledger import LEDGER_FILE, read_ledger
 from spion_bench.datasets.unpack import UnsafeArchiveError
 from spion_bench.datasets.verify import Finding, state, verify
+from spion_bench.tasks.shared.long_range_arena import RELEASE
 from tests.datasets.server import Fault, Server
-from tests.tasks.test_sources import write_tar
+from tests.tasks.test_formats import write_tar
 
 CONTENT = b"0123456789" * 10_000
 MD5 = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
@@ -46,7 +42,7 @@ class Heard:
 
 def one_file(checksum: str | None = None, size: int | None = None) -> DataSet:
     file = DataFile("folder/file.bin", "http://127.0.0.1:9/original", size, checksum)
-    return DataSet("one", ("image",), (file,), page="https://example.org", licence="none")
+    return DataSet("one", (file,), page="https://example.org", licence="none")
 
 
 def fetcher(server: Server, data_dir: Path) -> Fetcher:
@@ -63,7 +59,7 @@ def heard(fetch: Fetcher) -> str:
 def release(server: Server, tmp_path: Path) -> DataSet:
     archive = write_tar(tmp_path / "release.tar.gz", LAYOUT)
     server.files["lra_release.gz"] = archive.read_bytes()
-    return DATA_SETS["lra-release"]
+    return RELEASE
 
 
 class TestFiles:
@@ -130,7 +126,7 @@ class TestFiles:
         fetch = fetcher(server, tmp_path)
         fetch.fetch(one_file(MD5), {})
         assert server.ranges == ["bytes=5000-", None]
-        assert "once more from the start" in heard(fetch)
+        assert "downloading it again from the start" in heard(fetch)
         assert (tmp_path / "folder/file.bin").read_bytes() == CONTENT
 
     def test_what_is_there_is_not_fetched(self, server: Server, tmp_path: Path) -> None:
@@ -174,7 +170,7 @@ class TestArchives:
         assert (inner / "tsv_data/new_aan_pairs.test.tsv").exists()
         assert not (data_dir / "lra_release/pathfinder128").exists()
         assert server.ranges == [None, f"bytes={half}-", f"bytes={half + 10}-"]
-        assert "delete it if you like" in heard(fetch)
+        assert "you may delete it" in heard(fetch)
         told = state(data_set, data_dir, read_ledger(data_dir))
         assert told == "here, as first recorded; unpacked: listops, retrieval"
 
@@ -197,7 +193,7 @@ class TestArchives:
     def test_a_hostile_archive_is_refused(self, server: Server, tmp_path: Path) -> None:
         archive = write_tar(tmp_path / "bad.tar.gz", {**LAYOUT, "../escaped": b"x"})
         server.files["lra_release.gz"] = archive.read_bytes()
-        data_set, data_dir = DATA_SETS["lra-release"], tmp_path / "data"
+        data_set, data_dir = RELEASE, tmp_path / "data"
         with pytest.raises(UnsafeArchiveError, match=r"'\.\./escaped' leads out"):
             fetcher(server, data_dir).fetch(data_set, choose_parts(data_set, ("listops",)))
         assert not (tmp_path / "escaped").exists()

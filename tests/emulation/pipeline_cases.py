@@ -3,7 +3,8 @@
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
+from spion_bench.native import library
+from tests.budgets import assert_within_budget
 from tests.ops.cases import Case, as_expanded, as_packed_slice, as_strided_views, holes
 from tests.ops.cases import random_pattern as random
 
@@ -30,7 +31,7 @@ CASES = {
 
 def emulated(function, *args, **options):
     """Run a Python face on the emulator."""
-    with backends.use_backend("emulated"):
+    with library.use_backend("emulated"):
         return function(*args, **options)
 
 
@@ -38,3 +39,24 @@ def random_tiles(case, dtype, scale=1.0):
     size = case.pattern.block_size
     shape = (case.batch, case.heads, case.pattern.nnzb, size, size)
     return (scale * torch.randn(shape)).to(dtype)
+
+
+def shifted(x):
+    """Return the same values one element further on in memory."""
+    return torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape)
+
+
+def operators():
+    """Return the emulated operators without their Python faces."""
+    library.EMULATED.load()
+    return torch.ops.spion_bench_emulated
+
+
+def check(name, got, op, *args, **options):
+    """Compare ``got`` with an operator of ``reference``, run in its own dtype and in float64."""
+    dtype = got.dtype
+    low, exact = (
+        op(*[x.to(d) if x.is_floating_point() else x for x in args], **options)
+        for d in (args[0].dtype, torch.float64)
+    )
+    assert_within_budget(name, got, low.to(dtype), exact)

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "../../csrc/cuda/prim.cuh"
+#include "../../csrc/cuda/common/prim.cuh"
 
 namespace spion_bench {
 namespace {

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import backends
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import block_attention, block_softmax, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import PRUNED, Case, as_expanded, as_packed_slice, as_strided_views, holes
@@ -206,7 +205,7 @@ def test_what_the_kernels_lack_is_refused(shape, dtype, block_size, message):
 
 
 def test_operators_that_the_backend_lacks_are_refused(monkeypatch):
-    monkeypatch.setattr(backends, "EMULATED_OPERATORS", ())
+    monkeypatch.setattr(library, "OPERATORS", ())
     pattern = BlockPattern.full(32, 16)
     with pytest.raises(RuntimeError, match='backend "emulated": only block_attention'):
         block_softmax(torch.zeros(1, 1, 4, 16, 16), pattern, pruned="minus_inf")
@@ -215,22 +214,23 @@ def test_operators_that_the_backend_lacks_are_refused(monkeypatch):
 def test_unknown_backends_are_refused():
     with (
         pytest.raises(ValueError, match='backend: expected "cpu" or "emulated", got \'gpu\''),
-        backends.use_backend("gpu"),
+        library.use_backend("gpu"),
     ):
         pass
 
 
 def test_the_backend_ends_with_its_block():
-    with backends.use_backend("cpu"):
-        assert backends.operator("block_spmm") is torch.ops.spion_bench.block_spmm
-    assert backends.operator("block_spmm") is torch.ops.spion_bench_emulated.block_spmm
-    for name in backends.EMULATED_OPERATORS:
+    with library.use_backend("cpu"):
+        assert library.operator("block_spmm") is torch.ops.spion_bench.block_spmm
+    assert library.operator("block_spmm") is torch.ops.spion_bench_emulated.block_spmm
+    for name in library.OPERATORS:
         schemas = [
             str(getattr(ops, name).default._schema).partition("::")[2]
             for ops in (torch.ops.spion_bench, torch.ops.spion_bench_emulated)
         ]
         assert schemas[0] == schemas[1]
-    assert kernels.cpu_refusal is not None
+    with pytest.raises(RuntimeError, match='backend "emulated": only block_attention'):
+        library.load()
 
 
 def test_opcheck():

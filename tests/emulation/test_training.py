@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spion_bench.native import backends
+from spion_bench.native import library
 from tests.emulation.pipeline_cases import CASES, emulated
 from tests.ops.cases import IMPLEMENTATIONS
 from tests.ops.oracle import check_compiled
@@ -22,9 +22,9 @@ def test_losses_follow_those_of_the_cpu_kernels(tmp_path, monkeypatch, method, p
     settings, task = tiny_settings(pruned=pruned, **SETTINGS), tiny_task(length=LENGTH)
     expected = run(method, tmp_path / "cpu", settings, task)
     used = set()
-    operator = backends.operator
-    monkeypatch.setattr(backends, "operator", lambda name: (used.add(name), operator(name))[1])
-    with backends.use_backend("emulated"):
+    operator = library.operator
+    monkeypatch.setattr(library, "operator", lambda name: (used.add(name), operator(name))[1])
+    with library.use_backend("emulated"):
         found = run(method, tmp_path / "emulated", settings, task)
 
     assert found.transition == expected.transition
@@ -34,7 +34,7 @@ def test_losses_follow_those_of_the_cpu_kernels(tmp_path, monkeypatch, method, p
     assert losses(found)[:dense] == losses(expected)[:dense]  # dense attention is torch's own
     np.testing.assert_allclose(losses(found), losses(expected), rtol=1e-4)
     assert used >= {"attention_map", "average_pool", "block_attention_forward"}
-    assert used <= set(backends.EMULATED_OPERATORS)
+    assert used <= set(library.OPERATORS)
     assert found.test_count == expected.test_count
 
 

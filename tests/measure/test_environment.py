@@ -9,8 +9,7 @@ import torch
 from spion_bench.measure import environment
 from spion_bench.measure.environment import capture, git_state, probe_gpu
 from spion_bench.measure.machine import cpu_model
-from spion_bench.native import build
-from spion_bench.native import library as kernels
+from spion_bench.native import build, library
 
 
 def git(folder, *arguments):
@@ -58,7 +57,7 @@ def test_capture_names_machine_and_software_but_no_host():
     assert captured.machine == f"{cpu_model()} x {captured.cores}"
     assert captured.torch == torch.__version__
     assert captured.kernel_path in ("avx512", "avx2", "portable")
-    assert captured.compiler == kernels.build_info().compiler
+    assert captured.compiler == library.build_info().compiler
     assert captured.compiler_flags == list(build.CXX_FLAGS)
     assert captured.gpu is None
 
@@ -75,10 +74,10 @@ def test_capture_describes_the_gpu_for_cuda_only(monkeypatch):
 
 
 def test_on_a_gpu_the_compiler_is_that_of_the_cuda_kernels(monkeypatch):
-    build_info = kernels.build_info
+    build_info = library.build_info
     cuda = dataclasses.replace(build_info(), compiler="nvcc of a test", flags=("-lineinfo",))
     monkeypatch.setattr(
-        kernels, "build_info", lambda device="cpu": cuda if device == "cuda" else build_info()
+        library, "build_info", lambda device="cpu": cuda if device == "cuda" else build_info()
     )
     captured = capture(threads=1, device="cuda")
     assert (captured.compiler, captured.compiler_flags) == ("nvcc of a test", ["-lineinfo"])
@@ -86,14 +85,14 @@ def test_on_a_gpu_the_compiler_is_that_of_the_cuda_kernels(monkeypatch):
 
 
 def test_without_cuda_kernels_no_compiler_is_told(monkeypatch):
-    build_info = kernels.build_info
+    build_info = library.build_info
 
     def fail_for_cuda(device="cpu"):
         if device == "cuda":
-            raise kernels.BuildError("no nvcc")
+            raise library.BuildError("no nvcc")
         return build_info()
 
-    monkeypatch.setattr(kernels, "build_info", fail_for_cuda)
+    monkeypatch.setattr(library, "build_info", fail_for_cuda)
     captured = capture(threads=1, device="cuda")
     assert (captured.compiler, captured.compiler_flags) == (None, [])
 

@@ -25,7 +25,7 @@ from tests.native.cuda_resources import ARCHITECTURES, CUDA, TABLE, Table, kerne
 from tests.native.cuda_sass import parse
 
 FLAGS = ("-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v")
-DISASSEMBLED = "attention_forward_*", "attention_backward_*"
+DISASSEMBLED = "block_attention_*"
 PACKAGE = "nvidia-cuda-nvdisasm"
 
 
@@ -59,7 +59,7 @@ def compile_all(nvcc: str, nvdisasm: str, architectures: tuple[str, ...]) -> tup
         source, arch = job
         cubin = f"{folder}/{source.stem}.{arch}.cubin"
         answer = run(nvcc, *FLAGS, f"-arch={arch}", "-cubin", str(source), "-o", cubin)
-        is_read = any(source.match(f"{pattern}.cu") for pattern in DISASSEMBLED)
+        is_read = source.match(f"{DISASSEMBLED}.cu")
         code = run(nvdisasm, "-c", cubin).stdout if is_read else ""
         print(f"compiled {source.name} for {arch}", flush=True)
         return arch, cuda_resources.parse(answer.stdout + answer.stderr), code

@@ -102,10 +102,10 @@ def check() -> int:
     """Load the libraries from the cache and look at them; 0 if all is well."""
     import torch
 
-    from spion_bench.native import library as kernels
+    from spion_bench.native import library
 
     started = time.perf_counter()
-    infos = [kernels.build_info("cpu"), kernels.build_info("cuda")]
+    infos = [library.build_info("cpu"), library.build_info("cuda")]
     seconds = time.perf_counter() - started
     print(f"torch {torch.__version__}, CUDA {torch.version.cuda}")
     print(

@@ -39,7 +39,7 @@ ENTRY = re.compile(
     r"(?:.*\n)*?.*?Used (?P<registers>\d+) registers"
 )
 NAME = re.compile(
-    r"4cuda\d+(?:attention_|pipeline_)?(?P<kind>[a-z]\w*?)_kernelI"
+    r"4cuda\d+(?:block_attention_|block_|attention_)?(?P<kind>[a-z]\w*?)_kernelI"
     r"(?:NS0_\d(?P<family>Half|Single)ILb(?P<flag>[01])EEE|(?P<plain>[fd]))"
     r"(?:Li(?P<width>\d+)E)?(?:Li(?P<rows>\d+)E)?"
     r"(?:Lb(?P<padded>[01])E(?=Lb))?(?:Lb(?P<dropout>[01])E)?"

@@ -45,7 +45,7 @@ def build(folder: Path, flags: Sequence[str] = ()) -> Path:
         _run([*command, "-c", str(source), "-o", str(target)])
         return str(target)
 
-    sources = sorted([*CSRC.glob("driver/*.cpp"), *CSRC.glob("cpu/isa_*.cpp")])
+    sources = sorted([*CSRC.glob("driver/*.cpp"), *CSRC.glob("cpu/common/isa_*.cpp")])
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         objects = list(workers.map(compile_one, sources))
     program = folder / "driver"

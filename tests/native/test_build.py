@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from spion_bench.native import build
 
@@ -89,11 +90,11 @@ def test_any_changed_source_is_another_library(changed, name, sources, cache):
 
 def test_another_recipe_is_another_library(sources):
     recipes = [
-        build.CPU,
-        replace(build.CPU, cxx_flags=(*build.CXX_FLAGS, "-DNDEBUG")),
-        replace(build.CPU, cuda_flags=("-O3",)),
-        replace(build.CPU, cuda_version="13.0"),
-        replace(build.CPU, compiled=("*.cpp",)),
+        build.CPU_RECIPE,
+        replace(build.CPU_RECIPE, cxx_flags=(*build.CXX_FLAGS, "-DNDEBUG")),
+        replace(build.CPU_RECIPE, cuda_flags=("-O3",)),
+        replace(build.CPU_RECIPE, cuda_version="13.0"),
+        replace(build.CPU_RECIPE, compiled=("*.cpp",)),
     ]
     keys = {build._build_key(sources, "a compiler", recipe) for recipe in recipes}
     assert len(keys) == len(recipes)
@@ -134,7 +135,7 @@ def test_of_two_processes_one_builds_and_one_waits(name, sources, cache):
 def test_a_waiting_process_says_so(name, sources, cache):
     folder = f"{name}-{build._build_key(sources, build._compiler_version())}"
     cache.mkdir()
-    with build.FileLock(cache / f"{folder}.lock"):
+    with FileLock(cache / f"{folder}.lock"):
         process = run_build(name, sources, cache)
         assert "another process is building" in process.stderr.readline()
     out, _ = process.communicate()
@@ -149,7 +150,7 @@ def test_a_killed_build_is_done_again(name, sources, cache):
     for leftover in ("lock", f"{name}.so", "build.ninja"):
         (half_built / leftover).write_bytes(b"")
     (folder / "lock").write_bytes(b"")
-    (folder / "complete.json.part").write_text("{", encoding="utf-8")
+    (folder / "complete.json.4711.tmp").write_text("{", encoding="utf-8")
     folder.with_name(f"{folder.name}.lock").write_bytes(b"")
     info = build.load_library(name, sources, cache)
     assert info.status == "built"
@@ -223,7 +224,7 @@ def test_source_that_does_not_compile(name, sources, cache):
 
 def test_a_failed_build_gives_its_recipes_hint(name, sources, cache):
     (sources / "schema.cpp").write_text("#error\n", encoding="utf-8")
-    recipe = replace(build.CPU, kernels="CUDA kernels", hint="CUDA_HOME is /usr")
+    recipe = replace(build.CPU_RECIPE, kernels="CUDA kernels", hint="CUDA_HOME is /usr")
     with pytest.raises(build.BuildError, match="could not be built; CUDA_HOME is /usr; full log"):
         build.load_library(name, sources, cache, recipe)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spion_bench.native import cuda as cuda_kernels
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.native.build import BuildError
 
 VERSION = "nvcc: NVIDIA (R) Cuda compiler driver\nCuda compilation tools, release {}, V{}.88\n"
@@ -42,11 +42,11 @@ def test_everything_that_changes_the_library_is_in_the_recipe(toolkit):
     assert "release 13.0" in recipe.cuda_version
     assert "-gencode=arch=compute_90,code=sm_90" in recipe.flags
     assert str(toolkit) in recipe.hint
-    sources = kernels.source_dir() / "cuda"
+    sources = library.source_dir() / "cuda"
     compiled = {file for pattern in recipe.compiled for file in sources.glob(pattern)}
     included = {file.resolve() for pattern in recipe.included for file in sources.glob(pattern)}
     assert {file.suffix for file in compiled} == {".cpp", ".cu"}
-    assert kernels.source_dir() / "checks.h" in included
+    assert library.source_dir() / "checks.h" in included
     everything = {file for file in sources.rglob("*") if file.is_file()}
     assert {file.name for file in everything - compiled - included} == {"resources.toml"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from tests.native import cuda_link
 
 DRY_RUN = """\
@@ -39,7 +39,7 @@ def test_operators_are_those_that_take_a_tensor():
 
 
 def test_missing_kernels_are_named():
-    kernels.load()
+    library.load()
     missing = cuda_link.missing_kernels(["block_sddmm", "cpu_capability"])
     assert "cpu_capability: no CPU kernel is registered" in missing  # it is for no device
     assert "block_sddmm: no CPU kernel is registered" not in missing

@@ -23,11 +23,11 @@ FORWARD = Kernel("forward", "F16", 32, 64, dropout=False)
 WIDE = Kernel("backward", "TF32x3", 128, 64, dropout=True)
 LOG = """\
 ptxas info    : 0 bytes gmem
-ptxas info    : Compiling entry function '_ZN11spion_bench4cuda24attention_forward_kernelINS0_4HalfILb0EEELi32ELi64ELb0ELb0EEEvNS0_13AttentionArgsE' for 'sm_80'
-ptxas info    : Function properties for _ZN11spion_bench4cuda24attention_forward_kernel
+ptxas info    : Compiling entry function '_ZN11spion_bench4cuda30block_attention_forward_kernelINS0_4HalfILb0EEELi32ELi64ELb0ELb0EEEvNS0_18BlockAttentionArgsE' for 'sm_80'
+ptxas info    : Function properties for _ZN11spion_bench4cuda30block_attention_forward_kernel
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 96 registers, used 1 barriers, 728 bytes cmem[0]
-ptxas info    : Compiling entry function '_ZN11spion_bench4cuda25attention_backward_kernelINS0_6SingleILb1EEELi128ELi64ELb1EEEvNS0_13AttentionArgsE' for 'sm_100'
+ptxas info    : Compiling entry function '_ZN11spion_bench4cuda25attention_backward_kernelINS0_6SingleILb1EEELi128ELi64ELb1EEEvNS0_18BlockAttentionArgsE' for 'sm_100'
 ptxas info    : Function properties for _ZN11spion_bench4cuda25attention_backward_kernel
     40 bytes stack frame, 52 bytes spill stores, 60 bytes spill loads
 ptxas info    : Used 255 registers, used 1 barriers, 40 bytes cumulative stack size
@@ -42,15 +42,15 @@ def test_reads_the_report_of_ptxas():
     ("symbol", "kernel"),
     [
         (
-            "_ZN11spion_bench4cuda24attention_forward_kernelINS0_4HalfILb1EEELi64ELi16ELb1ELb0EEEvNS0_13AttentionArgsE",
+            "_ZN11spion_bench4cuda30block_attention_forward_kernelINS0_4HalfILb1EEELi64ELi16ELb1ELb0EEEvNS0_18BlockAttentionArgsE",
             Kernel("forward", "BF16", 64, 16, dropout=False, padded=True),
         ),
         (
-            "_ZN11spion_bench4cuda31pipeline_spmm_transposed_kernelINS0_4HalfILb0EEELi64ELi64EEEvNS0_8SpmmArgsE",
+            "_ZN11spion_bench4cuda28block_spmm_transposed_kernelINS0_4HalfILb0EEELi64ELi64EEEvNS0_13BlockSpmmArgsE",
             Kernel("spmm_transposed", "F16", 64, 64, dropout=False),
         ),
         (
-            "_ZN11spion_bench4cuda32pipeline_softmax_backward_kernelINS0_6SingleILb0EEELi64EEEvNS0_19SoftmaxBackwardArgsE",
+            "_ZN11spion_bench4cuda29block_softmax_backward_kernelINS0_6SingleILb0EEELi64EEEvNS0_24BlockSoftmaxBackwardArgsE",
             Kernel("softmax_backward", "TF32", 0, 64, dropout=False),
         ),
         (

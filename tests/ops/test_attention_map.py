@@ -4,7 +4,7 @@ import re
 import pytest
 import torch
 
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import attention_map, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import as_expanded, as_packed_slice, golden
@@ -100,7 +100,7 @@ def test_autocast_computes_in_float32():
 
 
 def test_opcheck():
-    kernels.load()
+    library.load()
     q, k = operands((2, 2, 24, 8), torch.float32)
     mask = torch.ones(2, 24, dtype=torch.bool)
     for padding in (None, mask):

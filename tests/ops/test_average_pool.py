@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops.average_pool import average_pool
 from spion_bench.ops.reference import pattern as reference_pattern
 from tests.ops.cases import golden
@@ -88,7 +88,7 @@ def test_records_no_gradient():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_opcheck(dtype):
-    kernels.load()
+    library.load()
     op = torch.ops.spion_bench.average_pool.default
     torch.library.opcheck(op, (random_map(32, dtype), 8))
     torch.library.opcheck(op, (random_map(32, dtype).T, 16))
@@ -110,7 +110,7 @@ def test_errors_name_the_argument(attention_map, block_size, message):
 
 
 def test_kernel_refuses_wrong_arguments_of_direct_calls():
-    kernels.load()
+    library.load()
     with pytest.raises(RuntimeError, match="block_size: expected a divisor"):
         torch.ops.spion_bench.average_pool(torch.zeros(8, 8), 3)
     with pytest.raises(RuntimeError, match="attention_map: expected a square"):

@@ -3,7 +3,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import block_attention, reference
 from tests.ops.cases import CASES, IMPLEMENTATIONS, PRUNED, Case, golden
 from tests.ops.oracle import check_compiled, compare_attention
@@ -145,7 +145,7 @@ def test_the_backward_pass_is_one_operator():
 @pytest.mark.parametrize("pruned", PRUNED)
 @pytest.mark.parametrize("name", ["block_8", "no_batch"])
 def test_opcheck(name, pruned):
-    kernels.load()
+    library.load()
     case = CASES[name]
     pattern, mask = case.pattern, case.key_padding_mask()
     q, k, v = case.inputs(torch.float32)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import block_dropout, reference
 from tests.ops.cases import CASES
 
@@ -57,7 +57,7 @@ def test_gradient_is_the_same_mask():
 
 @pytest.mark.parametrize("name", ["holes", "no_batch"])
 def test_opcheck(name):
-    kernels.load()
+    library.load()
     case = CASES[name]
     words = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
     torch.library.opcheck(

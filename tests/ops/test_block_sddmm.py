@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import block_sddmm, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import CASES, Case
@@ -66,7 +66,7 @@ def test_gradient_of_one_operand_only():
 
 @pytest.mark.parametrize("name", ["block_8", "no_batch"])
 def test_opcheck(name):
-    kernels.load()
+    library.load()
     pattern = CASES[name].pattern
     q, k, _ = (x.requires_grad_() for x in CASES[name].inputs(torch.float32))
     torch.library.opcheck(
@@ -111,7 +111,7 @@ def test_wrong_arguments_are_named(change, message):
     ],
 )
 def test_direct_calls_cannot_read_out_of_bounds(position, value, message):
-    kernels.load()
+    library.load()
     arguments = [GOOD, GOOD, *BLOCKS.words, 64, 1.0]
     arguments[position] = value
     with pytest.raises(RuntimeError, match=message):

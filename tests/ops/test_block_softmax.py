@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import block_softmax, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import CASES, PRUNED, Case, golden
@@ -64,7 +64,7 @@ def test_gradient_of_either_output_alone(output):
 @pytest.mark.parametrize("name", ["holes", "no_batch"])
 @pytest.mark.parametrize("pruned", PRUNED)
 def test_opcheck(name, pruned):
-    kernels.load()
+    library.load()
     case, ops = CASES[name], torch.ops.spion_bench
     words = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
     options = (pruned == "zero_logit", case.key_padding_mask())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops import block_spmm, reference
 from tests.budgets import assert_within_budget
 from tests.ops.cases import CASES, Case, random_pattern
@@ -40,7 +40,7 @@ def test_matches_the_oracle(case, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_transposed_matches_the_oracle(case, dtype):
-    kernels.load()
+    library.load()
     probs, v = operands(case, dtype)
     got = torch.ops.spion_bench.block_spmm_transposed(
         probs, v, *transposed_words(case.pattern), case.pattern.block_size
@@ -70,7 +70,7 @@ def test_accepts_an_expanded_gradient(name):
 
 
 def test_opcheck():
-    kernels.load()
+    library.load()
     case, ops = CASES["holes"], torch.ops.spion_bench
     probs, v = operands(case, torch.float32)
     words = (*case.pattern.words, case.pattern.block_size)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def run_with(capability):
 
 @pytest.mark.parametrize("capability", ["avx512", "avx2", "portable"])
 def test_each_instruction_set_matches_the_oracle(capability):
-    kernels.load()
+    library.load()
     if capability == torch.ops.spion_bench.cpu_capability():
         pytest.skip(f"{capability} is what all other tests run on")
     result = run_with(capability)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops.diagonal_conv import diagonal_conv
 from spion_bench.ops.reference import pattern as reference_pattern
 
@@ -115,7 +115,7 @@ def test_records_no_gradient():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_opcheck(dtype):
-    kernels.load()
+    library.load()
     op = torch.ops.spion_bench.diagonal_conv.default
     torch.library.opcheck(op, (random_map(40, dtype), 31))
     torch.library.opcheck(op, (random_map(40, dtype).T, 3))
@@ -140,7 +140,7 @@ def test_errors_name_the_argument(attention_map, filter_size, message):
 
 
 def test_kernel_refuses_wrong_arguments_of_direct_calls():
-    kernels.load()
+    library.load()
     with pytest.raises(RuntimeError, match="filter_size: expected a positive odd number"):
         torch.ops.spion_bench.diagonal_conv(torch.zeros(4, 4), 2)
     with pytest.raises(RuntimeError, match="attention_map: expected a square"):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.ops.flood_fill import flood_fill
 from spion_bench.ops.reference import pattern as reference_pattern
 
@@ -152,7 +152,7 @@ def test_records_no_gradient():
 
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_opcheck(selection):
-    kernels.load()
+    library.load()
     op = torch.ops.spion_bench.flood_fill.default
     torch.library.opcheck(op, (distinct_map(8, seed=0), 0.5, selection))
     torch.library.opcheck(op, (distinct_map(8, seed=0).float().T, 0.5, selection))
@@ -175,7 +175,7 @@ def test_errors_name_the_argument(pooled, threshold, selection, message):
 
 
 def test_kernel_refuses_wrong_arguments_of_direct_calls():
-    kernels.load()
+    library.load()
     with pytest.raises(RuntimeError, match="selection: expected"):
         torch.ops.spion_bench.flood_fill(torch.zeros(2, 2), 0.0, "flood")
     with pytest.raises(RuntimeError, match="pooled: expected a square"):

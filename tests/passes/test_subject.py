@@ -1,4 +1,3 @@
-import dataclasses
 import re
 from dataclasses import replace
 
@@ -6,14 +5,20 @@ import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.model.attention import Attention, Capabilities, SpionAttention, UnsupportedError
+from spion_bench.model.attention import (
+    Attention,
+    Capabilities,
+    SpionAttention,
+    UnavailableError,
+    UnsupportedError,
+)
+from spion_bench.passes import attention as attention_module
 from spion_bench.passes import subject as subject_module
 from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.session import Job
 from spion_bench.passes.subject import MissingDataError, check_support, prepare_subject
 from spion_bench.records.names import UsageError
-from spion_bench.suite import methods as registry
-from spion_bench.suite.methods import METHODS, find_method
-from tests.cells import method_job, tiny_cell, tiny_job
+from tests.cells import gate_errors, tiny_cell, tiny_job
 
 
 def test_synthetic_patterns_have_the_methods_budget(tmp_path):
@@ -21,7 +26,7 @@ def test_synthetic_patterns_have_the_methods_budget(tmp_path):
     subject = prepare_subject(job)
     # 8 block rows, quantile 0.9: index 56.7 of 64 values, so 7 blocks beside the diagonal
     assert [pattern.nnzb for pattern in subject.patterns] == [15, 15]
-    info = subject.pattern_info()
+    info = subject.describe().pattern
     assert (info.source, info.block_size, info.length) == ("synthetic band+stripes", 32, 256)
     assert info.density == [15 / 64] * 2
 
@@ -29,18 +34,17 @@ def test_synthetic_patterns_have_the_methods_budget(tmp_path):
 def test_dense_methods_have_no_pattern(tmp_path):
     subject = prepare_subject(tiny_job(tmp_path, "speed", "dense_sdpa"))
     assert subject.patterns is None
-    assert subject.pattern_info() is None
-    assert subject.method_info().parameters == {}
-    assert subject.method_info().caveats
+    assert subject.describe().pattern is None
+    assert subject.cell.method.arguments == {}
+    assert subject.describe().attention.caveats
 
 
 def test_data_and_method_are_described(tmp_path):
     subject = prepare_subject(tiny_job(tmp_path, "speed", "spion_cf"))
-    task = subject.task_info()
+    task = subject.describe().task
     assert (task.source, task.length, task.n_train, task.stand_in) == ("digits", 256, 64, True)
-    method = subject.method_info()
-    assert method.parameters["variant"] == "CF"
-    assert method.parameters["quantile"] == 0.9
+    assert subject.cell.method.variant == "CF"
+    assert subject.settings.spion.quantile == 0.9
 
 
 def test_gate_uses_every_different_pattern_once(tmp_path, monkeypatch):
@@ -63,7 +67,7 @@ def test_a_failure_with_one_pattern_fails_the_gate(tmp_path, monkeypatch):
     subject = prepare_subject(tiny_job(tmp_path, "speed", "spion_cf"))
     full, diagonal = BlockPattern.full(256, 32), BlockPattern.band(256, 32, 0)
     subject = replace(subject, patterns=[full, diagonal])
-    errors = {f"{n}{s}": 1.0 for n in ("out", "dq", "dk", "dv") for s in ("", "_budget")}
+    errors = gate_errors(out=1.0, dq=1.0, dk=1.0, dv=1.0)
 
     def check(attention, shape, pattern, pruned, **options):
         return GateResult(errors, "dq is off" if pattern == diagonal else None)
@@ -74,24 +78,23 @@ def test_a_failure_with_one_pattern_fails_the_gate(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["bigbird", "longformer@matched", "spion+strided", "reformer"])
 def test_other_methods_are_checked_by_their_own_mask_or_properties(tmp_path, name):
-    subject = prepare_subject(method_job(tmp_path, "gate", name, model={"layers": 2}))
+    subject = prepare_subject(tiny_job(tmp_path, "gate", name, model={"layers": 2}))
     result = subject.check()
     assert result.reason is None
-    assert ("weights_sum" in result.errors) == (name == "reformer")
-    assert ("out" in result.errors) == (name != "reformer")
-    info = subject.method_info()
-    assert info.exact == (name != "reformer")
-    assert info.parameters == subject.method.parameters(subject.settings.spion)
-    assert info.parameters
+    found = {error.name for error in result.errors}
+    assert ("weights_sum" in found) == (name == "reformer")
+    assert ("out" in found) == (name != "reformer")
+    assert subject.describe().attention.exact == (name != "reformer")
+    assert subject.cell.method.arguments
 
 
 def test_every_layer_with_a_mask_of_its_own_is_checked(tmp_path, monkeypatch):
-    subject = prepare_subject(method_job(tmp_path, "gate", "bigbird", model={"layers": 2}))
+    subject = prepare_subject(tiny_job(tmp_path, "gate", "bigbird", model={"layers": 2}))
     masks = []
 
     def check(attention, shape, **options):
         masks.append(attention.token_mask(1280, shape.heads))
-        return GateResult({"out": 0.0, "out_budget": 1.0}, None)
+        return GateResult(gate_errors(out=0.0), None)
 
     monkeypatch.setattr(subject_module, "check_own_mask", check)
     subject.check()
@@ -107,16 +110,17 @@ def test_missing_data_says_how_to_get_it(tmp_path):
 
 def test_cuda_without_a_device_is_unsupported(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UnsupportedError, match="no CUDA device"):
+    with pytest.raises(UnavailableError, match="no CUDA device"):
         prepare_subject(tiny_job(tmp_path, "speed", device="cuda"))
 
 
 def test_a_method_without_cuda_is_unsupported_there(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    without = dataclasses.replace(METHODS["spion_cf"], devices=("cpu",))
-    monkeypatch.setitem(METHODS, "spion_cf", without)
+    cell = tiny_cell("speed", device="cuda")
+    without = cell.method.model_copy(update={"devices": ("cpu",)})
+    job = Job(cell=cell.model_copy(update={"method": without}), out=str(tmp_path))
     with pytest.raises(UnsupportedError, match=r"spion_cf does not run on cuda.*runs on cpu"):
-        prepare_subject(tiny_job(tmp_path, "speed", device="cuda"))
+        prepare_subject(job)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ def test_what_a_method_cannot_do_is_unsupported(capabilities, message):
 
     Limited.capabilities = capabilities
     with pytest.raises(UnsupportedError, match=message):
-        check_support(tiny_cell("speed"), find_method("dense_sdpa"), Limited(), 256)
+        check_support(tiny_cell("speed", "dense_sdpa"), Limited())
 
 
 def test_a_method_says_in_its_own_words_why_it_cannot_run():
@@ -146,7 +150,7 @@ def test_a_method_says_in_its_own_words_why_it_cannot_run():
             return f"the library knows no {device}"
 
     with pytest.raises(UnsupportedError, match="runs on cuda; the library knows no cpu"):
-        check_support(tiny_cell("speed"), find_method("dense_sdpa"), Limited(), 256)
+        check_support(tiny_cell("speed", "dense_sdpa"), Limited())
 
 
 def test_a_method_without_backward_pass_is_still_gated_forward(tmp_path, monkeypatch):
@@ -160,14 +164,14 @@ def test_a_method_without_backward_pass_is_still_gated_forward(tmp_path, monkeyp
         def details(self):
             return {"operator": "some kernel"}
 
-    monkeypatch.setattr(registry, "load_object", lambda name: ForwardOnly)
+    monkeypatch.setattr(attention_module, "load_object", lambda name: ForwardOnly)
     subject = prepare_subject(tiny_job(tmp_path, "gate", "spion_cf", model={"layers": 1}))
     result = subject.check()
     assert result.reason is None
-    assert result.errors.keys() == {"out", "out_budget"}
-    assert subject.method_info().parameters["operator"] == "some kernel"
+    assert [error.name for error in result.errors] == ["out"]
+    assert subject.describe().attention.chosen == {"operator": "some kernel"}
 
 
 def test_wrong_settings_are_named(tmp_path):
     with pytest.raises(UsageError, match="spion: block_sise"):
-        prepare_subject(tiny_job(tmp_path, "speed", spion={"block_sise": 8}))
+        tiny_job(tmp_path, "speed", spion={"block_sise": 8})

@@ -6,13 +6,16 @@ import time
 import pytest
 
 from spion_bench.run.child import Child, ChildEndedError, classify_exit
+from spion_bench.run.messages import RoundRequest
 from tests.cells import tiny_job
 
 # Workers that need no torch: they read the job line and then do what the test is about.
 HEAD = "import json, os, signal, sys, time\njob = json.loads(sys.stdin.readline())['job']\n"
 SAY = (
     "events = os.fdopen(int(sys.argv[1]), 'w')\n"
-    "def say(**event): print(json.dumps(event), file=events, flush=True)\n"
+    "def say(text):\n"
+    "    event = dict(kind='progress', phase='dense', step=1, total_steps=2, message=text)\n"
+    "    print(json.dumps(event), file=events, flush=True)\n"
 )
 
 
@@ -33,21 +36,18 @@ def start(tmp_path):
 
 
 def test_job_and_events_travel(start):
-    child = start(
-        "say(event='a', key=job['cell']['key'])\nsay(event='b', line=sys.stdin.readline())"
-    )
-    assert child.receive()["key"].startswith("gate-image256")
-    child.send({"request": "round"})
-    assert child.receive()["line"] == '{"request": "round"}\n'
+    child = start("say(job['cell']['key'])\nsay(sys.stdin.readline())")
+    assert child.receive().message.startswith("gate-image256")
+    child.send(RoundRequest())
+    assert child.receive().message == '{"kind":"round"}\n'
 
 
 def test_environment_is_added_to_the_runners(start):
     child = start(
-        "say(event='x', own=os.environ['MALLOC_ARENA_MAX'], path=os.environ['PATH'])",
+        "say(os.environ['MALLOC_ARENA_MAX'] + ' ' + os.environ['PATH'])",
         environment={"MALLOC_ARENA_MAX": "1"},
     )
-    event = child.receive()
-    assert (event["own"], event["path"]) == ("1", os.environ["PATH"])
+    assert child.receive().message == f"1 {os.environ['PATH']}"
 
 
 def test_a_worker_that_says_nothing_times_out(start):
@@ -57,7 +57,7 @@ def test_a_worker_that_says_nothing_times_out(start):
 
 
 def test_only_waiting_counts_as_busy(start):
-    child = start("say(event='a')\nsay(event='b')", timeout_s=20)
+    child = start("say('a')\nsay('b')", timeout_s=20)
     child.receive()
     busy = child.busy_s
     time.sleep(0.3)
@@ -94,9 +94,9 @@ def test_stop_kills_what_the_worker_started(start):
     child = start(
         "import subprocess\n"
         "inner = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "say(event='started', pid=inner.pid)\ntime.sleep(60)"
+        "say(str(inner.pid))\ntime.sleep(60)"
     )
-    pid = child.receive()["pid"]
+    pid = int(child.receive().message)
     child.stop()
     deadline = time.monotonic() + 10
     while is_running(pid) and time.monotonic() < deadline:
@@ -117,12 +117,12 @@ def test_sending_to_a_worker_that_is_gone_is_noticed_at_the_next_receive(start):
     child = start("")
     with pytest.raises(ChildEndedError):
         child.receive()
-    child.send({"request": "round"})
+    child.send(RoundRequest())
 
 
 def test_what_a_worker_prints_is_not_among_its_events_but_in_the_log(start, tmp_path):
-    child = start("print('{}')\nsay(event='a')\nos.write(2, b'oops')\nsys.exit(1)")
-    assert child.receive() == {"event": "a"}
+    child = start("print('{}')\nsay('a')\nos.write(2, b'oops')\nsys.exit(1)")
+    assert child.receive().message == "a"
     with pytest.raises(ChildEndedError):
         child.receive()
     assert "oops" in child.failure().reason

@@ -1,12 +1,14 @@
 import pytest
 
+from spion_bench.passes.session import Job
 from spion_bench.run import conduct as conduct_module
 from spion_bench.run.child import ChildEndedError
 from spion_bench.run.conduct import WarmConductor, conduct, start_child
-from spion_bench.run.messages import Job, Outcome
-from tests.cells import tiny_cell, tiny_cells
+from spion_bench.run.messages import Measured, Progress, Ready, Result
+from tests.cells import measurement, tiny_cell, tiny_cells
 
-OK = {"event": "outcome", "outcome": Outcome(status="ok").model_dump(mode="json")}
+OK = Result(measurement=measurement())
+STEP = Progress(phase="dense", step=1, total_steps=2)
 
 
 class FakeChild:
@@ -17,8 +19,8 @@ class FakeChild:
         self.busy_s = 1.5
         self.is_running = True
 
-    def send(self, message):
-        self.log.append((self.name, message["request"]))
+    def send(self, request):
+        self.log.append((self.name, request.kind))
 
     def receive(self):
         step = self.script.pop(0)
@@ -37,52 +39,54 @@ class FakeChild:
 
     def failure(self):
         self.is_running = False
-        return Outcome(status="crash", reason="ended")
+        return measurement("crash", "ended")
 
 
 def play(tmp_path, cells, scripts):
-    """Conduct fake children; return outcomes by method, the log of requests, the told events."""
+    """Conduct fake children; return measurements by method, the log of requests, the events."""
     log, told = [], []
 
     def start(job):
-        return FakeChild(job.cell.method, scripts[job.cell.method], log)
+        return FakeChild(job.cell.method.name, scripts[job.cell.method.name], log)
 
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
-    done = conduct(jobs, lambda cell, event: told.append((cell.method, event["event"])), start)
-    return {cell.method: done[cell.key] for cell in cells}, log, told
+    done = conduct(
+        jobs, lambda cell, event: told.append((cell.method.name, type(event).__name__)), start
+    )
+    return {cell.method.name: done[cell.key] for cell in cells}, log, told
 
 
 def test_a_single_cell_gives_its_outcome_and_events(tmp_path):
-    script = [{"event": "progress"}, {"event": "progress"}, OK]
+    script = [STEP, STEP, OK]
     done, log, told = play(tmp_path, [tiny_cell("accuracy")], {"spion_cf": script})
-    assert done["spion_cf"].outcome.status == "ok"
+    assert done["spion_cf"].status == "ok"
     assert done["spion_cf"].busy_s == 1.5
-    assert told == [("spion_cf", "progress")] * 2
+    assert told == [("spion_cf", "Progress")] * 2
     assert log == [("spion_cf", "finished"), ("spion_cf", "stopped")]
 
 
 def test_a_timeout_kills_the_worker(tmp_path):
     done, log, _ = play(tmp_path, [tiny_cell("gate")], {"spion_cf": [TimeoutError("too long")]})
-    outcome = done["spion_cf"].outcome
-    assert (outcome.status, outcome.reason) == ("timeout", "too long")
+    found = done["spion_cf"]
+    assert (found.status, found.reason) == ("timeout", "too long")
     assert ("spion_cf", "stopped") in log
 
 
 def test_a_worker_that_ends_is_a_failure(tmp_path):
     done, _, _ = play(tmp_path, [tiny_cell("gate")], {"spion_cf": [ChildEndedError()]})
-    assert done["spion_cf"].outcome.status == "crash"
+    assert done["spion_cf"].status == "crash"
 
 
-SPEED = [{"event": "ready"}, {"event": "measured"}, {"event": "measured"}, OK]
+SPEED = [Ready(), Measured(), Measured(), OK]
 
 
 def test_rounds_are_interleaved_one_worker_at_a_time(tmp_path):
     cells = tiny_cells("speed")
     done, log, told = play(tmp_path, cells, {"dense_sdpa": SPEED, "spion_cf": SPEED})
-    assert {d.outcome.status for d in done.values()} == {"ok"}
+    assert {found.status for found in done.values()} == {"ok"}
     rounds = [name for name, request in log if request == "round"]
     assert sorted(rounds[:2]) == sorted(rounds[2:]) == ["dense_sdpa", "spion_cf"]
-    assert told == [(name, "round") for name in rounds]
+    assert told == [(name, "RoundStarted") for name in rounds]
     finishes = [name for name, request in log if request == "finish"]
     assert sorted(finishes) == ["dense_sdpa", "spion_cf"]
     assert log.index((finishes[0], "finish")) > max(
@@ -100,15 +104,15 @@ def test_the_order_of_turns_depends_on_the_seed(tmp_path):
 
 
 def test_the_others_go_on_when_one_fails(tmp_path):
-    closed = Outcome(status="gate_failed", reason="off").model_dump(mode="json")
-    cells = tiny_cells("kernel", case="attention_256", turn="t")[:3]
+    closed = Result(measurement=measurement("gate_failed", "off"))
+    cells = [cell for cell in tiny_cells("kernel") if cell.case == "attention_256"]
     scripts = {
         "block_attention": SPEED,
-        "pipeline": [{"event": "ready"}, TimeoutError("too long")],
-        "dense_sdpa": [{"event": "outcome", "outcome": closed}],
+        "pipeline": [Ready(), TimeoutError("too long")],
+        "dense_sdpa": [closed],
     }
     done, log, _ = play(tmp_path, cells, scripts)
-    assert {name: d.outcome.status for name, d in done.items()} == {
+    assert {name: found.status for name, found in done.items()} == {
         "block_attention": "ok",
         "pipeline": "timeout",
         "dense_sdpa": "gate_failed",
@@ -122,7 +126,7 @@ def test_ctrl_c_stops_every_worker(tmp_path):
     log = []
 
     def start(job):
-        return FakeChild(job.cell.method, [KeyboardInterrupt()], log)
+        return FakeChild(job.cell.method.name, [KeyboardInterrupt()], log)
 
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in tiny_cells("speed")]
     with pytest.raises(KeyboardInterrupt):
@@ -135,8 +139,7 @@ def steps_jobs(tmp_path, *names):
     cells = []
     for name in names:
         method, label = name.split()
-        changes = {"pass_name": "steps", "key": name, "label": label, "method": method}
-        cells.append(tiny_cell("memory").model_copy(update=changes))
+        cells.append(tiny_cell("steps", method, key=name, label=label))
     return [Job(cell=cell, out=str(tmp_path)) for cell in cells]
 
 
@@ -150,7 +153,7 @@ def serve(jobs, script):
 
     with WarmConductor(start) as conductor:
         done = [conductor([job], lambda cell, event: None)[job.cell.key] for job in jobs]
-    return [each.outcome.status for each in done], starts, log
+    return [each.status for each in done], starts, log
 
 
 def test_one_worker_serves_a_method_on_every_task(tmp_path):

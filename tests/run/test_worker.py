@@ -1,34 +1,34 @@
 import io
-import json
 import os
 import queue
 
 import pytest
 import torch
 
-from spion_bench.model.attention import UnsupportedError
+from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.run import worker
-from spion_bench.run.messages import Outcome
+from spion_bench.run.messages import FinishRequest, Measured, Progress, Ready, RoundRequest
 from spion_bench.run.worker import Channel, is_out_of_memory, run_job
+from spion_bench.suite.passes import PASSES
 from spion_bench.train import NonFiniteLossError, ProgressEvent
-from tests.cells import tiny_job
+from tests.cells import gate_errors, measurement, metric, task_info, tiny_job
 
 
 class FakeChannel:
     """Answers with the given requests and notes the events."""
 
     def __init__(self, *requests):
-        self.requests = [{"request": name} for name in requests]
+        self.requests = list(requests)
         self.events = []
 
     def receive(self):
         return self.requests.pop(0)
 
-    def send(self, event, **content):
-        self.events.append({"event": event, **content})
+    def send(self, event):
+        self.events.append(event)
 
 
 class FakeSession:
@@ -40,111 +40,118 @@ class FakeSession:
 
     def check(self):
         self.checks += 1
-        return GateResult({"out": 0.5}, self.reason)
+        return GateResult(gate_errors(out=0.5), self.reason)
+
+    def describe(self):
+        return measurement(task=task_info())
 
     def measure(self):
         self.rounds += 1
 
-    def outcome(self):
-        return Outcome(status="ok", settings={"rounds": self.rounds})
+    def result(self):
+        return measurement(metrics={"rounds": metric(self.rounds)})
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     def run(session, *requests, pass_name="speed", method="spion_cf", check_first=False):
-        monkeypatch.setitem(worker.SESSIONS, pass_name, lambda job: session)
+        monkeypatch.setattr(worker, "load_object", lambda name: lambda job, tell: session)
         channel = FakeChannel(*requests)
-        job = tiny_job(tmp_path, pass_name, method).model_copy(update={"check_first": check_first})
-        return run_job(job, channel), [event["event"] for event in channel.events]
+        job = tiny_job(tmp_path, pass_name, method, check_first=check_first)
+        return run_job(job, channel), channel.events
 
     return run
 
 
 def test_a_session_measures_one_round_per_request(run):
     session = FakeSession()
-    outcome, events = run(session, "round", "round", "finish")
-    assert outcome.settings["rounds"] == 2
-    assert events == ["ready", "measured", "measured"]
+    found, events = run(session, RoundRequest(), RoundRequest(), FinishRequest())
+    assert found.metrics["rounds"].value == 2
+    assert events == [Ready(), Measured(), Measured()]
     assert session.checks == 0
-    assert outcome.gate_errors == {}
+    assert found.gate == []
+
+
+def test_other_passes_measure_once_without_being_asked(run):
+    found, events = run(FakeSession(), pass_name="memory")
+    assert found.metrics["rounds"].value == 1
+    assert events == []
 
 
 def test_a_method_without_a_gate_cell_is_checked_first(run):
-    outcome, _ = run(FakeSession(), "finish", check_first=True)
-    assert outcome.gate_errors == {"out": 0.5}
+    found, _ = run(FakeSession(), FinishRequest(), check_first=True)
+    assert found.gate == gate_errors(out=0.5)
 
 
-def test_kernels_are_always_checked_first(run):
+@pytest.mark.parametrize(("pass_name", "method"), [("kernel", "pipeline"), ("gate", "spion_cf")])
+def test_passes_that_check_themselves_are_always_checked(run, pass_name, method):
     session = FakeSession()
-    run(session, "finish", pass_name="kernel", method="pipeline")
+    run(session, FinishRequest(), pass_name=pass_name, method=method)
     assert session.checks == 1
 
 
-def test_a_closed_gate_gives_no_number(run):
+def test_a_closed_gate_gives_no_number_and_says_what_was_tried(run):
     session = FakeSession("out is off")
-    outcome, events = run(session, check_first=True)
-    assert (outcome.status, outcome.reason, events) == ("gate_failed", "out is off", [])
-    assert outcome.gate_errors == {"out": 0.5}
+    found, events = run(session, check_first=True)
+    assert (found.status, found.reason, events) == ("gate_failed", "out is off", [])
+    assert found.gate == gate_errors(out=0.5)
+    assert found.task == task_info()
     assert session.rounds == 0
 
 
 def test_progress_events_are_sent_on(tmp_path, monkeypatch):
-    event = ProgressEvent("dense", 3, 10, 1.5)
+    class Telling(FakeSession):
+        def __init__(self, job, tell):
+            super().__init__()
+            tell(ProgressEvent("dense", 3, 10, 1.5))
 
-    def measure(job, progress):
-        progress(event)
-        return Outcome(status="ok")
-
-    monkeypatch.setattr(worker, "measure_accuracy", measure)
+    monkeypatch.setattr(worker, "load_object", lambda name: Telling)
     channel = FakeChannel()
     assert run_job(tiny_job(tmp_path, "accuracy"), channel).status == "ok"
-    assert channel.events == [
-        {
-            "event": "progress",
-            "phase": "dense",
-            "step": 3,
-            "total_steps": 10,
-            "loss": 1.5,
-            "dev_accuracy": None,
-            "message": None,
-        }
-    ]
+    assert channel.events == [Progress(phase="dense", step=3, total_steps=10, loss=1.5)]
 
 
-def test_gate_and_memory_cells_go_to_their_pass(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "run_gate", lambda job: Outcome(status="ok", reason="gate"))
-    monkeypatch.setattr(worker, "measure_memory", lambda job: Outcome(status="ok", reason="mem"))
-    assert run_job(tiny_job(tmp_path, "gate"), FakeChannel()).reason == "gate"
-    assert run_job(tiny_job(tmp_path, "memory"), FakeChannel()).reason == "mem"
+def test_a_cell_goes_to_the_session_of_its_pass(tmp_path, monkeypatch):
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        return lambda job, tell: FakeSession()
+
+    monkeypatch.setattr(worker, "load_object", load)
+    for pass_name in ("gate", "memory", "accuracy", "prefix"):
+        run_job(tiny_job(tmp_path, pass_name, "dense_sdpa"), FakeChannel())
+        assert loaded[-1] == PASSES[pass_name].session
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("error", "status", "is_final"),
     [
-        (UnsupportedError("no"), "unsupported"),
-        (MissingDataError("no"), "skipped"),
-        (NonFiniteLossError(3, float("nan")), "nan"),
-        (NonFiniteStepError("no"), "nan"),
-        (MemoryError(), "oom"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 GB"), "oom"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
+        (UnsupportedError("no"), "unsupported", True),
+        (UnavailableError("not here"), "unsupported", False),
+        (MissingDataError("no"), "skipped", True),
+        (NonFiniteLossError(3, float("nan")), "nan", True),
+        (NonFiniteStepError("no"), "nan", True),
+        (MemoryError(), "oom", True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "oom", True),
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom", True),
     ],
 )
-def test_failures_with_a_name_become_outcomes(tmp_path, monkeypatch, error, status):
-    def fail(job):
+def test_failures_with_a_name_become_measurements(tmp_path, monkeypatch, error, status, is_final):
+    def fail(job, tell):
         raise error
 
-    monkeypatch.setattr(worker, "run_gate", fail)
-    outcome = run_job(tiny_job(tmp_path, "gate"), FakeChannel())
-    assert outcome.status == status
-    assert outcome.reason
+    monkeypatch.setattr(worker, "load_object", lambda name: fail)
+    found = run_job(tiny_job(tmp_path, "gate"), FakeChannel())
+    assert (found.status, found.is_final) == (status, is_final)
+    assert found.reason
 
 
 def test_other_errors_end_the_worker(tmp_path, monkeypatch):
-    def fail(job):
+    def fail(job, tell):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(worker, "run_gate", fail)
+    monkeypatch.setattr(worker, "load_object", lambda name: fail)
     with pytest.raises(RuntimeError, match="a bug"):
         run_job(tiny_job(tmp_path, "gate"), FakeChannel())
 
@@ -159,10 +166,10 @@ def test_real_allocation_failure_is_recognised():
 def test_channel_reads_and_writes_lines(monkeypatch):
     monkeypatch.setattr(os, "_exit", lambda code: None)
     events = io.StringIO()
-    channel = Channel([b'{"a": 1}\n', b'{"a": 2}\n'], events)
-    assert [channel.receive()["a"], channel.receive()["a"]] == [1, 2]
-    channel.send("ready", x=1)
-    assert json.loads(events.getvalue()) == {"event": "ready", "x": 1}
+    channel = Channel([b'{"kind": "round"}\n', b'{"kind": "finish"}\n'], events)
+    assert [channel.receive(), channel.receive()] == [RoundRequest(), FinishRequest()]
+    channel.send(Ready())
+    assert events.getvalue() == '{"kind":"ready"}\n'
 
 
 def test_a_worker_whose_runner_is_gone_ends(monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spion_bench.tasks import image_sources
+from spion_bench.tasks.image import fashion_mnist
 
 
 @pytest.fixture(scope="session")
@@ -18,4 +18,4 @@ def golden() -> dict[str, Any]:
 @pytest.fixture
 def no_system_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hide data sets that happen to be installed on this machine."""
-    monkeypatch.setattr(image_sources, "FASHION_MNIST_SYSTEM_FOLDER", tmp_path / "not-installed")
+    monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "not-installed")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spion_bench.datasets.prepare import prepare
 from spion_bench.tasks import load_task
+from spion_bench.tasks import prepare_task as prepare
 from spion_bench.tasks.prepared import find_manifests, verify_prepared
-from tests.tasks.test_image_sources import write_cifar10
+from tests.tasks.image.test_cifar10 import write_cifar10
 
 SMALL = {"length": 64, "n_train": 20, "n_dev": 5, "n_test": 5}
 
@@ -136,7 +136,7 @@ class TestDamage:
     @pytest.mark.parametrize("text", ["{half", "{}"])
     def test_a_damaged_manifest_is_refused(self, folder: Path, text: str) -> None:
         (folder / "manifest.json").write_text(text)
-        with pytest.raises(ValueError, match=r"manifest\.json: no manifest"):
+        with pytest.raises(ValueError, match=r"manifest\.json: not a manifest"):
             self.load(folder)
 
     def test_an_array_that_the_manifest_does_not_name_is_not_guessed(self, folder: Path) -> None:

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch, failin
         if len(calls) == failing_write + 1:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_module.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(CheckpointError, match=r"No space left on device.*previous checkpoint"):
         kept.save({**tree(2), "scalar": torch.tensor(9.0)})
     assert not list(tmp_path.glob("*.tmp"))

@@ -1,7 +1,8 @@
+import os
+
 import pytest
 
 from spion_bench.train import CheckpointError
-from spion_bench.train import checkpoint as checkpoint_module
 from tests.train.tiny import (
     interrupt_at,
     outcome,
@@ -128,6 +129,6 @@ def test_a_run_whose_checkpoint_cannot_be_stored_says_so(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
         run("dense_sdpa", tmp_path)

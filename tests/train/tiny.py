@@ -10,7 +10,7 @@ from baselines.dense.sdpa import DenseSdpa
 from spion_bench.model.attention import SpionAttention
 from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import DataSource, Split, TaskData
-from spion_bench.train import TrainSettings, train
+from spion_bench.train import TrainSettings, train, train_prefix
 
 GOLDEN = {
     case["id"]: case
@@ -119,6 +119,19 @@ def run(method, out_dir, settings=None, task=None, **options):
         variant=variant,
         device="cpu",
         out_dir=out_dir,
+        **options,
+    )
+
+
+def train_tiny_prefix(folder, settings=None, *, variant=None, **options):
+    """Train the dense phase that ``run`` continues with ``prefix=folder``."""
+    return train_prefix(
+        tiny_task(),
+        settings or tiny_settings(),
+        variant=variant,
+        seed=1,
+        device="cpu",
+        out_dir=folder,
         **options,
     )
 

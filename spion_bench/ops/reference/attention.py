@@ -8,15 +8,13 @@ sequences ``block_attention_by_rows`` is the oracle: it never forms an ``[L, L]`
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.literals import Pruned
 from spion_bench.ops.reference.dropout import dropout_keep_mask, dropout_keep_scale
-
-Pruned = Literal["minus_inf", "zero_logit"]
 
 
 def to_tiles(dense: Tensor, pattern: BlockPattern) -> Tensor:

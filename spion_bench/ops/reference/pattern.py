@@ -6,11 +6,11 @@ operators of the same names must agree with it.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from spion_bench.literals import Selection
 
 
 def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
@@ -31,9 +31,7 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
     return blocks.mean(dim=(1, 3)).to(attention_map.dtype)
 
 
-def flood_fill(
-    pooled: Tensor, threshold: float, *, selection: Literal["walk", "connected"] = "walk"
-) -> Tensor:
+def flood_fill(pooled: Tensor, threshold: float, *, selection: Selection = "walk") -> Tensor:
     """Return the cells of ``pooled`` (``[nb, nb]``) that the selection keeps, bool ``[nb, nb]``."""
     kept = walk if selection == "walk" else connected
     mask = torch.zeros(pooled.shape, dtype=torch.bool)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.model.attention import Attention, Pruned
+from spion_bench.literals import Pruned
+from spion_bench.model.attention import Attention
 from spion_bench.ops import reference
 from spion_bench.records import GateError
 
@@ -158,9 +159,7 @@ def check_against(
     for name, want, near, got in zip(names, exact, rounded, measured, strict=True):
         band = roundings * float(want.abs().max())
         budget = 2 * float((near - want).abs().max()) + band
-        errors.append(
-            GateError(name=name, error=float((got - want).abs().max()), budget=budget)
-        )
+        errors.append(GateError(name=name, error=float((got - want).abs().max()), budget=budget))
     return GateResult.judge(errors)
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from spion_bench.model.attention import Attention
-from spion_bench.records import GateError
 from spion_bench.passes.gate.oracle import BAND_ROUNDINGS, GateResult, GateShape, draw_inputs
+from spion_bench.records import GateError
 
 
 def check_properties(

@@ -1,20 +1,30 @@
-"""The gate pass: one method on one task's shape, forward and gradients."""
+"""The gate pass: is a method correct on a task's shape?"""
 
 from __future__ import annotations
 
+from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.session import Job, Tell
 from spion_bench.passes.subject import prepare_subject
-from spion_bench.run.messages import Job, Outcome
+from spion_bench.records import Measurement
 
 
-def run_gate(job: Job) -> Outcome:
-    """Run the gate cell of ``job``."""
-    subject = prepare_subject(job)
-    gate = subject.check()
-    return Outcome(
-        status="gate_failed" if gate.reason else "ok",
-        reason=gate.reason,
-        task=subject.task_info(),
-        method=subject.method_info(),
-        gate_errors=gate.errors,
-        pattern=subject.pattern_info(),
-    )
+class GateSession:
+    """Its check is all that there is to measure."""
+
+    def __init__(self, job: Job, tell: Tell) -> None:
+        self._subject = prepare_subject(job)
+
+    def check(self) -> GateResult:
+        """Run the gate."""
+        return self._subject.check()
+
+    def describe(self) -> Measurement:
+        """Return what is known before the gate is run."""
+        return self._subject.describe()
+
+    def measure(self) -> None:
+        """Do nothing more."""
+
+    def result(self) -> Measurement:
+        """Return what the gate was run on."""
+        return self._subject.describe()

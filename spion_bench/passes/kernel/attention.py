@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import Attention, UnavailableError, UnsupportedError
-from spion_bench.native import library as kernels
+from spion_bench.native import library
 from spion_bench.passes.attention import build_attention
 from spion_bench.passes.gate.mask import masked_attention_by_rows
 from spion_bench.passes.gate.oracle import (
@@ -158,8 +158,8 @@ def bind_blocks(implementation: Implementation, case: KernelCase, device: str) -
     """
     if device == "cuda":
         try:
-            kernels.load("cuda")
-        except kernels.BuildError as error:
+            library.load("cuda")
+        except library.BuildError as error:
             raise UnavailableError(str(error)) from error
     bound = _on_blocks(implementation, case, device)
     _require_dtype(bound.function, case, implementation.computes_in(case), device)

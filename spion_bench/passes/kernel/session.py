@@ -53,6 +53,10 @@ class KernelSession:
         cell = self._cell
         return check_implementation(self._implementation, self._case, cell.seed, cell.device)
 
+    def describe(self) -> Measurement:
+        """Return what is known before anything is measured."""
+        return Measurement(status="ok", pattern=_pattern_info(self._case, self._prepared))
+
     def measure(self) -> None:
         """Take this round's samples of every timed call, or frame one pass."""
         if self._measures_memory:

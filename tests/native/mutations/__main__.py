@@ -155,7 +155,7 @@ def check_unchanged(project: ProjectCopy, library: str, mutations: list[Mutation
 def choose(names: list[str]) -> list[Mutation]:
     mutations = read_mutations()
     if unknown := set(names) - {mutation.name for mutation in mutations}:
-        sys.exit(f"no such mutation: {', '.join(sorted(unknown))}; see tests/mutations/")
+        sys.exit(f"no such mutation: {', '.join(sorted(unknown))}; see tests/native/mutations/")
     return [mutation for mutation in mutations if not names or mutation.name in names]
 
 

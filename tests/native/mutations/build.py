@@ -15,14 +15,14 @@ import torch
 from torch.utils import cpp_extension
 
 from spion_bench.native import build as builder
-from spion_bench.native import library as kernels
-from tests.native.mutations.libraries import LIBRARIES, Library
+from spion_bench.native.library import cache_root, source_dir
+from tests.native.mutations.libraries import LIBRARIES, Compilation
 
 
-def build(library: Library, objects: Path) -> Path:
+def build(library: Compilation, objects: Path) -> Path:
     """Compile what has changed, link, and return the library inside the cache folder."""
     started = time.perf_counter()
-    sources, recipe = kernels.source_dir(), library.compiled
+    sources, recipe = source_dir(), library.compiled
     torch.ops.load_library = lambda path: None  # this process only builds
     with builder._ninja_on_path():
         cpp_extension.load(
@@ -35,7 +35,7 @@ def build(library: Library, objects: Path) -> Path:
             is_python_module=False,
         )
     key = builder._build_key(sources, builder._compiler_version(), library.wanted)
-    folder = kernels.cache_root() / f"{library.name}-{key}"
+    folder = cache_root() / f"{library.name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{library.name}.so"
     shutil.copy(objects / file.name, file)

@@ -33,7 +33,7 @@ class Mutation:
         if (found := self.occurrences(root)) != 1:
             raise ValueError(
                 f"{self.name}: expected its text exactly once in {self.file}, found it {found} "
-                "times; update its `find` in tests/mutations/"
+                "times; update its `find` in tests/native/mutations/"
             )
         path = root / self.file
         original = path.read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 // Stands for the instances that the emulated library of libraries.py leaves out.
-#include "../../csrc/cuda/pipeline_launch.h"
+#include "../../../csrc/cuda/block_attention.h"
+#include "../../../csrc/cuda/block_sddmm.h"
+#include "../../../csrc/cuda/block_spmm.h"
 
 namespace spion_bench::cuda {
 
@@ -8,11 +10,11 @@ namespace spion_bench::cuda {
   const char* name<Math>(const Args&, prim::Stream) {  \
     return #name "<" #Math "> is not in this library"; \
   }
-#define SPION_LEFT_OUT_ALL(Math)                       \
-  SPION_LEFT_OUT(launch_forward, Math, AttentionArgs)  \
-  SPION_LEFT_OUT(launch_backward, Math, AttentionArgs) \
-  SPION_LEFT_OUT(launch_sddmm, Math, SddmmArgs)        \
-  SPION_LEFT_OUT(launch_spmm, Math, SpmmArgs)
+#define SPION_LEFT_OUT_ALL(Math)                                            \
+  SPION_LEFT_OUT(launch_block_attention_forward, Math, BlockAttentionArgs)  \
+  SPION_LEFT_OUT(launch_block_attention_backward, Math, BlockAttentionArgs) \
+  SPION_LEFT_OUT(launch_block_sddmm, Math, BlockSddmmArgs)                  \
+  SPION_LEFT_OUT(launch_block_spmm, Math, BlockSpmmArgs)
 SPION_LEFT_OUT_ALL(BF16)
 SPION_LEFT_OUT_ALL(TF32)
 SPION_LEFT_OUT_ALL(TF32x3)

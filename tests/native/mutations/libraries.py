@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spion_bench.native import backends
 from spion_bench.native import build as builder
-from spion_bench.native import library as kernels
+from spion_bench.native.library import CPU, EMULATED, EMULATED_RECIPE
 from tests.native.sanitize import LANGUAGE_FLAGS, SANITIZERS
 
 
@@ -50,7 +49,7 @@ def runtime(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Library:
+class Compilation:
     """One library, compiled in one way.
 
     Attributes:
@@ -75,32 +74,31 @@ SANITIZER_FLAGS = (
     "-fno-sanitize=vptr",
 )
 FLOAT16 = replace(
-    backends.RECIPE,
+    EMULATED_RECIPE,
     compiled=(
-        "emulation/bind*.cpp",
+        "emulation/bind.cpp",
         "emulation/collectives.cpp",
         "emulation/emulator.cpp",
         "emulation/shared_memory.cpp",
         "emulation/*_f16.cpp",
-        "emulation/pipeline_rows.cpp",
-        "emulation/pattern.cpp",
-        "../tests/mutations/left_out.cpp",
+        "emulation/kernels_all_types.cpp",
+        "../tests/native/mutations/left_out.cpp",
     ),
     cxx_flags=("-O0", *LANGUAGE_FLAGS),
 )
 LIBRARIES = {
-    "cpu": Library(kernels.LIBRARY, builder.CPU, builder.CPU),
-    "emulated": Library(backends.EMULATED, backends.RECIPE, FLOAT16),
-    "emulated_address": Library(
-        backends.EMULATED,
-        backends.RECIPE,
+    "cpu": Compilation(CPU.name, builder.CPU_RECIPE, builder.CPU_RECIPE),
+    "emulated": Compilation(EMULATED.name, EMULATED_RECIPE, FLOAT16),
+    "emulated_address": Compilation(
+        EMULATED.name,
+        EMULATED_RECIPE,
         replace(FLOAT16, cxx_flags=("-O0", *SANITIZER_FLAGS)),
         sanitizer_environment,
     ),
-    "emulated_whole_address": Library(
-        backends.EMULATED,
-        backends.RECIPE,
-        replace(backends.RECIPE, cxx_flags=("-O1", *SANITIZER_FLAGS)),
+    "emulated_whole_address": Compilation(
+        EMULATED.name,
+        EMULATED_RECIPE,
+        replace(EMULATED_RECIPE, cxx_flags=("-O1", *SANITIZER_FLAGS)),
         sanitizer_environment,
     ),
 }

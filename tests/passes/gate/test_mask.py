@@ -59,7 +59,8 @@ def _several_row_groups(monkeypatch):
 def test_a_method_that_keeps_to_its_mask_passes(shape, attention):
     result = check_own_mask(attention(), shape)
     assert result.reason is None
-    assert 0 < result.errors["dk"] <= result.errors["dk_budget"] < 1e-5
+    dk = {error.name: error for error in result.errors}["dk"]
+    assert 0 < dk.error <= dk.budget < 1e-5
 
 
 @pytest.mark.parametrize("shape", [PLAIN, MASKED], ids=["plain", "masked"])

@@ -5,6 +5,7 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import SpionAttention, dense_attention
 from spion_bench.passes.gate.oracle import GateResult, GateShape, check_attention
 from spion_bench.passes.synthetic import band_and_stripes
+from tests.cells import gate_errors
 
 LENGTH, BLOCK = 64, 16
 PATTERN = band_and_stripes(LENGTH, BLOCK, 7)
@@ -20,10 +21,9 @@ def test_correct_block_attention_passes(shape, pruned, implementation):
     attention = SpionAttention(pruned, PATTERN, implementation)
     result = check_attention(attention, shape, PATTERN, pruned)
     assert result.reason is None
-    assert 0 < result.errors["out"] <= result.errors["out_budget"] < 1e-5
-    assert result.errors.keys() == {
-        f"{name}{suffix}" for name in ("out", "dq", "dk", "dv") for suffix in ("", "_budget")
-    }
+    assert [error.name for error in result.errors] == ["out", "dq", "dk", "dv"]
+    assert all(0 < error.error <= error.budget for error in result.errors)
+    assert result.errors[0].budget < 1e-5
 
 
 @pytest.mark.parametrize("shape", [PLAIN, MASKED], ids=["plain", "masked"])
@@ -35,7 +35,7 @@ def test_the_other_softmax_convention_fails():
     attention = SpionAttention("zero_logit", PATTERN)
     result = check_attention(attention, PLAIN, PATTERN, "minus_inf")
     assert "out is off by" in result.reason
-    assert result.errors["out"] > result.errors["out_budget"]
+    assert not result.errors[0].is_within
 
 
 def test_another_pattern_fails():
@@ -67,9 +67,8 @@ def test_nan_fails():
 
 
 def test_severity_puts_failures_first():
-    budgets = {f"{name}_budget": 1.0 for name in ("out", "dq", "dk", "dv")}
     errors = dict.fromkeys(("out", "dq", "dk", "dv"), 0.1)
-    fine = GateResult({**errors, **budgets, "dk": 0.9}, None)
-    finer = GateResult({**errors, **budgets}, None)
-    failed = GateResult({**errors, **budgets}, "dq is off")
+    fine = GateResult(gate_errors(**{**errors, "dk": 0.9}), None)
+    finer = GateResult(gate_errors(**errors), None)
+    failed = GateResult(gate_errors(**errors), "dq is off")
     assert sorted([failed, fine, finer], key=lambda r: r.severity) == [finer, fine, failed]

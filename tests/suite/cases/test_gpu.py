@@ -10,7 +10,7 @@ from spion_bench.gpu_model.devices import A100, H100, HALF, PRECISIONS
 from spion_bench.gpu_model.predict import METHODS
 from spion_bench.gpu_model.tables import model_rows, same_shapes, task_shapes
 from spion_bench.gpu_model.work import Shape
-from spion_bench.native.backends import use_backend
+from spion_bench.native import use_backend
 from spion_bench.passes.kernel.attention import check_subject
 from spion_bench.passes.kernel.modelled import modelled_metrics
 from spion_bench.passes.kernel.subjects import prepare

@@ -1,5 +1,0 @@
-// Compiles the fused forward pass in TF32; see ../attention_launch.cuh.
-#include "../attention_launch.cuh"
-
-template const char* spion_bench::cuda::launch_forward<spion_bench::cuda::TF32>(
-    const spion_bench::cuda::AttentionArgs&, spion_bench::prim::Stream);

@@ -1,0 +1,5 @@
+// Compiles the fused forward pass in BF16; see ../block_attention_launch.cuh.
+#include "../block_attention_launch.cuh"
+
+template const char* spion_bench::cuda::launch_block_attention_forward<spion_bench::cuda::BF16>(
+    const spion_bench::cuda::BlockAttentionArgs&, spion_bench::prim::Stream);

@@ -1,0 +1,83 @@
+"""The options that choose cells, which ``plan`` and ``run`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from spion_bench.measure.machine import available_cores
+from spion_bench.records.names import UsageError
+from spion_bench.records.schema import KernelCell, TaskCell
+from spion_bench.records.store import Store
+from spion_bench.suite.plan import Filters, Machine, expand
+from spion_bench.suite.profile import load_profile
+
+
+def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Return the seeds of a text like ``0,1,2`` or ``0-4``."""
+    if value is None:
+        return ()
+    try:
+        ranges = [[int(end) for end in part.split("-")] for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"expected seeds like 0,1,2 or 0-4, got {value!r}") from None
+    return tuple(seed for ends in ranges for seed in range(ends[0], ends[-1] + 1))
+
+
+def selection(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose cells."""
+    options = (
+        click.option(
+            "--profile", default="smoke", show_default=True, help="Name, or a .toml file."
+        ),
+        click.option("--task", "tasks", multiple=True, help="Only this task (repeatable)."),
+        click.option("--method", "methods", multiple=True, help="Only this method (repeatable)."),
+        click.option("--pass", "passes", multiple=True, help="Only this pass (repeatable)."),
+        click.option("--seeds", callback=_seeds, help="Only these seeds: 0,1,2 or 0-4."),
+        click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu"),
+        click.option(
+            "--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"
+        ),
+        click.option(
+            "--data-dir",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            help="Folder with downloaded data sets; `spion-bench doctor` says which.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of the results.  [default: results/local/<profile>]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def planned(
+    *,
+    profile: str,
+    tasks: tuple[str, ...],
+    methods: tuple[str, ...],
+    passes: tuple[str, ...],
+    seeds: tuple[int, ...],
+    device: str,
+    threads: int | None,
+    data_dir: Path | None,
+    out: Path | None,
+) -> tuple[list[TaskCell | KernelCell], Store]:
+    """Return the chosen cells and the store of their results."""
+    try:
+        chosen = load_profile(profile)
+        machine = Machine(device, threads or available_cores(), data_dir)
+        cells = expand(chosen, machine, Filters(tasks, methods, seeds, passes))
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    if not cells:
+        raise click.UsageError(f"no cell of profile {chosen.name} is left by the options given")
+    store = Store(out or Path("results/local") / chosen.name)
+    for problem in store.problems:
+        click.echo(f"warning: {problem}", err=True)
+    return cells, store

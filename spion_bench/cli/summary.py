@@ -1,0 +1,98 @@
+"""What a run came to: one line per record, a table of all, and the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from spion_bench.records import FAILED_STATUSES, Record
+from spion_bench.records.statistics import mean_with_interval
+from spion_bench.suite.passes import PASSES
+
+STYLES = {"ok": "green", "unsupported": "cyan", "skipped": "yellow"}
+
+
+def result(record: Record) -> str:
+    """Return a record's main number with its interval, or its reason."""
+    found = record.measurement
+    if not record.is_ok:
+        return found.reason or ""
+    names = PASSES[record.cell.pass_name].headline if record.cell.pass_name in PASSES else ()
+    name = next((name for name in names if name in found.metrics), None)
+    if name is None:
+        return gate_result(record)
+    metric = found.metrics[name]
+    scale, unit = (1e-6, "MB") if metric.unit == "bytes" else (1.0, metric.unit)
+    unit = "test accuracy" if name == "test_accuracy" else unit
+    bounds = ""
+    if metric.low is not None and metric.high is not None:
+        bounds = f" [{metric.low * scale:.4g}, {metric.high * scale:.4g}]"
+    return f"{metric.value * scale:.4g} {unit}{bounds}"
+
+
+def gate_result(record: Record) -> str:
+    """Say what the gate of a record found, and the loss after two steps if it did any."""
+    errors = {error.name: error.error for error in record.measurement.gate}
+    found = "not exact; its properties hold"
+    if "out" in errors:
+        found = f"largest output error {errors['out']:.1e}"
+    loss = record.measurement.metrics.get("final_train_loss")
+    return found if loss is None else f"{found}; loss of the second step {loss.value:.3g}"
+
+
+def verdict(record: Record) -> str:
+    """Return a record's status and main number or reason."""
+    return f"{record.measurement.status} {result(record)}".strip()
+
+
+def print_summary(console: Console, records: Sequence[Record]) -> None:
+    """Print one row per cell and the totals by status."""
+    table = Table(title="Cells of this run", title_justify="left")
+    for name in ("pass", "case", "method", "seed", "status"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("result [95 % interval] or reason", overflow="fold")
+    for record in records:
+        cell, status = record.cell, record.measurement.status
+        table.add_row(
+            cell.pass_name,
+            cell.label,
+            cell.method.name,
+            str(cell.seed),
+            f"[{STYLES.get(status, 'red')}]{status}[/]",
+            escape(result(record)),
+        )
+    console.print(table)
+    for line in mean_accuracies(records):
+        console.print(escape(line), highlight=False)
+    totals = Counter(record.measurement.status for record in records)
+    parts = [f"{count} {status}" for status, count in sorted(totals.items())]
+    console.print(f"{len(records)} cells: {', '.join(parts)}", highlight=False)
+
+
+def mean_accuracies(records: Sequence[Record]) -> list[str]:
+    """Return one line per case and method that was trained with several seeds."""
+    runs: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        metric = record.measurement.metrics.get("test_accuracy")
+        if metric is not None:
+            key = (record.cell.label, record.cell.method.name)
+            runs.setdefault(key, []).append(metric.value)
+    lines = []
+    for (label, method), values in runs.items():
+        mean, low, high = mean_with_interval(values)
+        if low is not None and high is not None:
+            lines.append(
+                f"{label} {method}: test accuracy {mean:.4g} [{low:.4g}, {high:.4g}], mean of "
+                f"{len(values)} seeds"
+            )
+    return lines
+
+
+def exit_code(records: Sequence[Record]) -> int:
+    """Return 0 if every cell gave numbers or is honestly unsupported, else 1."""
+    failed = {*FAILED_STATUSES, "skipped"}
+    return int(any(record.measurement.status in failed for record in records))

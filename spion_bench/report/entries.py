@@ -1,0 +1,144 @@
+"""Entries that several tables and figures show: quality, time, memory, ratios, sparsity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from spion_bench.records import Metric, PassName
+from spion_bench.records.statistics import (
+    Estimate,
+    mean_over_seeds,
+    median_of,
+    ratio_of_medians,
+    speedup_verdict,
+)
+from spion_bench.report.groups import Group, MethodCells
+from spion_bench.report.methods import BASELINE, is_dense, is_spion
+from spion_bench.report.parts import Entry, absent, estimate, missing, number
+from spion_bench.report.words import format_percent
+
+SUMMARY_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate", "energy")
+"""The passes whose numbers stand side by side in the summary."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a pass that is shown by itself, and what a reader calls it."""
+
+    metric: str
+    label: str
+    pass_name: PassName
+    unit: str
+
+    def entry(self, cells: MethodCells) -> Entry:
+        """Return the metric's median and interval, or why it is missing."""
+        metric = cells.metric(self.pass_name, self.metric)
+        if metric is None:
+            return cells.missing(self.pass_name, self.metric)
+        return metric_entry(metric, self.unit)
+
+    def ratio(self, group: Group, cells: MethodCells, *, verdict: bool = True) -> Entry:
+        """Return the baseline's metric over the method's: a speed-up, or a saving of memory."""
+        if cells.method == BASELINE:
+            return absent("the baseline", "baseline")
+        own = cells.metric(self.pass_name, self.metric)
+        if own is None:
+            return cells.missing(self.pass_name, self.metric)
+        base = group.baseline.metric(self.pass_name, self.metric) if group.baseline else None
+        if base is None or own.value <= 0:
+            return missing(no_number(BASELINE))
+        ratio = ratio_of_medians(base, own)
+        return estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
+
+
+STEP: Final = Measure("train_step_ms", "Training step", "speed", "ms")
+ATTENTION: Final = Measure("attention_ms", "Attention alone", "speed", "ms")
+PEAK: Final = Measure("train_step_peak_bytes", "Peak memory of a step", "memory", "bytes")
+WORK: Final = Measure("attention_flops_per_step", "Attention work per step", "speed", "FLOP")
+
+
+def no_number(method: str) -> str:
+    """Return the reason of a ratio whose other side is missing."""
+    return f"no number of {method} in this run"
+
+
+def metric_entry(metric: Metric, unit: str) -> Entry:
+    """Return a metric's median, interval and sample count; a computed number says "modelled"."""
+    if metric.modelled:
+        return number(metric.value, unit, note="modelled", flag="modelled")
+    if len(metric.samples) < 2:
+        return number(metric.value, unit)
+    return estimate(median_of(metric), unit, note=f"n = {len(metric.samples)}")
+
+
+def accuracy_entry(cells: MethodCells) -> Entry:
+    """Return the test accuracy as mean over seeds; runs that are "not SPION" are left out."""
+    trained, proven = cells.ok("accuracy"), cells.proven()
+    if not trained:
+        return cells.missing("accuracy", "test_accuracy")
+    found = [outcome.measured.metrics.get("test_accuracy") for outcome in proven or trained]
+    metrics = [metric for metric in found if metric is not None]
+    if not metrics:
+        return missing("the record has no test_accuracy")
+    if len(metrics) == 1:
+        only = metrics[0]
+        result = Estimate(only.value, only.low, only.high, 1, "1 seed, Wilson interval")
+    else:
+        result = mean_over_seeds([metric.value for metric in metrics]).within(0.0, 1.0)
+    left_out = len(cells.of("accuracy")) - len(metrics)
+    note = result.basis
+    if left_out:
+        note += f"; {left_out} of {left_out + len(metrics)} left out"
+    if not proven:
+        return estimate(result, "ratio", note=f"not SPION; {note}", flag="warning")
+    return estimate(result, "ratio", note=note, flag="warning" if left_out else "")
+
+
+def density_entry(group: Group, cells: MethodCells) -> Entry:
+    """Return the share of blocks kept: the mean over layers and patterns.
+
+    A method whose pattern is not learned has no recorded pattern; its share is that of its scores.
+    """
+    if is_dense(cells.info):
+        return absent("dense method", "all")
+    patterns = cells.patterns()
+    if not patterns:
+        is_gap = is_spion(cells.info)
+        return missing("no pattern recorded") if is_gap else scores_entry(group, cells)
+    densities = [density for pattern in patterns for density in pattern.density]
+    note = f"mean of {len(densities)} layer patterns" if len(densities) > 1 else ""
+    return number(math.fsum(densities) / len(densities), "ratio", note=note)
+
+
+def scores_entry(group: Group, cells: MethodCells) -> Entry:
+    """Return the share of dense attention's scores that a method computes, from modelled work."""
+    if is_dense(cells.info):
+        return absent("dense method", "all")
+    own = cells.metric(WORK.pass_name, WORK.metric)
+    if own is None:
+        return cells.missing(WORK.pass_name, WORK.metric)
+    dense = [
+        other.metric(WORK.pass_name, WORK.metric)
+        for other in group.methods.values()
+        if is_dense(other.info)
+    ]
+    known = [metric for metric in dense if metric is not None]
+    if not known:
+        return missing("no dense method in this run to count against")
+    share = own.value / known[0].value
+    return number(share, "ratio", note="of the scores, modelled", flag="modelled")
+
+
+def sparse_share_entry(cells: MethodCells) -> Entry:
+    """Return the share of training steps that were sparse, mean over seeds."""
+    if not is_spion(cells.info):
+        return absent("dense method" if is_dense(cells.info) else "trains one phase")
+    transitions = [outcome.measured.transition for outcome in cells.ok("accuracy")]
+    shares = [transition.sparse_step_share for transition in transitions if transition]
+    if not shares:
+        return cells.missing("accuracy", "transition")
+    spread = f"{format_percent(min(shares))} to {format_percent(max(shares))}"
+    note = spread if len(shares) > 1 else ""
+    return number(math.fsum(shares) / len(shares), "ratio", note=note)

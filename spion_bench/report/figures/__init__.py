@@ -1,0 +1,1 @@
+"""Figures of a report: pure functions from a record set to figures."""

@@ -1,0 +1,156 @@
+"""Groups the outcomes of a run: by setting, then by method, then by pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from spion_bench.records import MethodInfo, Metric, PassName, PatternInfo
+from spion_bench.report.load import Outcome, RecordSet, Setting, setting_of
+from spion_bench.report.methods import BASELINE, CHAMPION, is_spion, ordered
+from spion_bench.report.parts import Entry, missing
+from spion_bench.report.words import format_percent
+
+PATTERN_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate")
+"""Where to look for a method's pattern: first where it was made, then where it was used."""
+
+
+@dataclass(frozen=True)
+class MethodCells:
+    """Everything one method did in one setting, or one implementation in one kernel case."""
+
+    info: MethodInfo
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.info.name
+
+    def of(self, pass_name: PassName) -> list[Outcome]:
+        """Return the outcomes of one pass, whatever their status, by seed."""
+        found = [outcome for outcome in self.outcomes if outcome.pass_name == pass_name]
+        return sorted(found, key=lambda outcome: outcome.cell.seed)
+
+    def ok(self, pass_name: PassName) -> list[Outcome]:
+        """Return the outcomes of one pass that carry numbers."""
+        return [outcome for outcome in self.of(pass_name) if outcome.is_ok]
+
+    def proven(self) -> list[Outcome]:
+        """Return the accuracy outcomes that show what the method's name says.
+
+        A SPION run that stayed dense for too long is left out: it must never pass as SPION.
+        """
+        return [outcome for outcome in self.ok("accuracy") if is_what_it_says(outcome)]
+
+    def metric(self, pass_name: PassName, name: str) -> Metric | None:
+        """Return one metric; if several cells (seeds) have it, their samples are pooled."""
+        found = [o.measured.metrics.get(name) for o in self.ok(pass_name)]
+        metrics = [metric for metric in found if metric is not None]
+        if len(metrics) <= 1:
+            return metrics[0] if metrics else None
+        samples = [sample for metric in metrics for sample in (metric.samples or [metric.value])]
+        pooled = {"samples": samples, "value": float(np.median(samples)), "low": None}
+        return metrics[0].model_copy(update={**pooled, "high": None})
+
+    def why_missing(self, pass_name: PassName, name: str) -> str:
+        """Return in a few words why a metric of a pass is not there."""
+        failed = [o.measured for o in self.of(pass_name) if not o.is_ok]
+        if failed:
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            return f"{failed[0].status}: {failed[0].reason or 'no reason recorded'}{more}"
+        if self.ok(pass_name):
+            return f"the record has no {name}"
+        return f"no {pass_name} cell in this run"
+
+    def missing(self, pass_name: PassName, name: str) -> Entry:
+        """Return the entry of a metric that is not there, with its reason."""
+        return missing(self.why_missing(pass_name, name))
+
+    def patterns(self) -> list[PatternInfo]:
+        """Return the patterns of the first pass that has any."""
+        for pass_name in PATTERN_PASSES:
+            found = [o.measured.pattern for o in self.ok(pass_name) if o.measured.pattern]
+            if found:
+                return found
+        return []
+
+
+def cells_by_method(outcomes: Sequence[Outcome]) -> dict[str, MethodCells]:
+    """Return what each method did, in the order of every table."""
+    infos = {outcome.method.name: outcome.method for outcome in outcomes}
+    return {
+        name: MethodCells(infos[name], tuple(o for o in outcomes if o.method.name == name))
+        for name in ordered(infos.values())
+    }
+
+
+@dataclass(frozen=True)
+class Group:
+    """One setting with all its methods; numbers within a group may be compared."""
+
+    setting: Setting
+    label: str
+    methods: dict[str, MethodCells] = field(default_factory=dict)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """All outcomes of the group, method by method."""
+        return [outcome for cells in self.methods.values() for outcome in cells.outcomes]
+
+    @property
+    def baseline(self) -> MethodCells | None:
+        """The method that ratios are taken over, if it was run in this setting."""
+        return self.methods.get(BASELINE)
+
+    @property
+    def champion(self) -> MethodCells | None:
+        """The SPION variant that the publication recommends, if it was run in this setting."""
+        variants = [c for c in self.spion if c.info.variant == CHAMPION]
+        return variants[0] if variants else None
+
+    @property
+    def spion(self) -> list[MethodCells]:
+        """SPION's variants, the recommended one last."""
+        return [cells for cells in self.methods.values() if is_spion(cells.info)]
+
+
+def groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
+    """Return the settings in which any of ``passes`` was run, largest length last."""
+    found: dict[Setting, list[Outcome]] = {}
+    for outcome in run.outcomes:
+        if outcome.pass_name in passes:
+            found.setdefault(setting_of(outcome), []).append(outcome)
+    return [
+        Group(setting, label, cells_by_method(found[setting]))
+        for setting, label in run.settings.items()
+        if setting in found
+    ]
+
+
+def is_what_it_says(outcome: Outcome) -> bool:
+    """Return whether an accuracy outcome is what its method's name says, or is "not SPION"."""
+    transition = outcome.measured.transition
+    return not is_spion(outcome.method) or (transition is not None and transition.is_spion)
+
+
+def source_note(group: Group) -> str:
+    """Return in one sentence what data a group ran on, with stand-ins marked."""
+    tasks = [outcome.task for outcome in group.outcomes if outcome.task]
+    if not tasks:
+        return "Data not recorded: no cell got far enough to know it."
+    task = tasks[0]
+    stand_in = " (a stand-in for the published data)" if task.stand_in else ""
+    return (
+        f"Data: {task.source} {task.source_version}{stand_in}; {task.n_train} training, "
+        f"{task.n_dev} dev and {task.n_test} test sequences of {task.length} tokens."
+    )
+
+
+def chance_note(group: Group) -> str:
+    """Return what guessing gives, for readers to hold accuracies against; empty without data."""
+    shares = [outcome.task.majority_share for outcome in group.outcomes if outcome.task]
+    return f"Always answering the largest class: {format_percent(max(shares))}." if shares else ""

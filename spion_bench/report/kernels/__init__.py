@@ -1,0 +1,1 @@
+"""The kernel page: cases, sweeps, goals and limits of the operators."""

@@ -1,0 +1,226 @@
+"""The GPU's part of the kernel page: times at the tasks' shapes, next to what the model says.
+
+Numbers of the model are computed, not measured, and every column of them says so. They come from
+the records: the run knew its GPU. ``docs/gpu_model.md`` explains the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spion_bench.records import Clocks, Metric
+from spion_bench.report.kernels.cases import time_entry
+from spion_bench.report.kernels.points import FUSED, Point, Sweeps, shape_words
+from spion_bench.report.kernels.sweeps import Row, rows_of
+from spion_bench.report.load import provenance
+from spion_bench.report.methods import BASELINE
+from spion_bench.report.parts import (
+    Column,
+    Entry,
+    Headline,
+    Section,
+    Table,
+    absent,
+    estimate,
+    make_table,
+    missing,
+    number,
+    slug,
+    text,
+    words,
+)
+from spion_bench.report.words import format_quantity, join_words, plural
+
+MODELLED = "modelled, not measured"
+PASSES = ("forward", "backward")
+
+_HOW = (
+    "Each time is that of one pass of one layer, between two CUDA events, with the whole call "
+    "enqueued before the first. Cold L2: a buffer larger than L2 is read before each sample. Warm "
+    "L2: it holds what the sample before left, and for the backward pass what the forward pass "
+    "left. The implementations of a case took turns in random order, after their gate.",
+    f"Expected times and floors are {MODELLED}: docs/gpu_model.md says what they rest on. The "
+    "model knows some implementations and some GPUs only; a measured time outside its range, or "
+    "below its floor, refutes an assumption of the model.",
+)
+
+
+@dataclass(frozen=True)
+class _PassRow:
+    """One pass of one implementation in one case."""
+
+    row: Row
+    pass_: str
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        return self.row.outcome.measured.metrics
+
+    def metric(self, kind: str) -> Metric | None:
+        return self.metrics.get(f"{self.pass_}_{kind}_ms" if kind else f"{self.pass_}_ms")
+
+
+def gpu_lede(sweeps: Sweeps) -> str:
+    """Return in a few sentences on what GPU the sweep ran and how many cells gave numbers."""
+    outcomes = sweeps.outcomes
+    ok = [outcome for outcome in outcomes if outcome.is_ok]
+    gpus = sorted({o.record.environment.gpu for o in outcomes if o.record.environment.gpu})
+    sentences = [
+        f"{plural(len(sweeps.points), 'kernel case')} at the tasks' published shapes on "
+        f"{join_words(gpus) if gpus else 'a machine without a GPU'}{sweeps.suffix}: "
+        f"{len(ok)} of {plural(len(outcomes), 'cell')} gave numbers; the others stand in the "
+        "tables with their reasons."
+    ]
+    clocks = [outcome.measured.clocks for outcome in ok if outcome.measured.clocks]
+    throttled = sum(bool(found.throttle_reasons) for found in clocks)
+    unread = sum(found.problem is not None for found in clocks)
+    if throttled:
+        sentences.append(
+            f"The GPU was slowed down while {plural(throttled, 'cell')} ran; their rows say why."
+        )
+    if unread:
+        sentences.append(
+            f"The clocks could not be read during {plural(unread, 'cell')}, so throttling there "
+            "is unknown."
+        )
+    return " ".join(sentences)
+
+
+def gpu_headlines(sweeps: Sweeps) -> list[Headline]:
+    """Return the fused operator's speed-ups over dense attention, in the first precision."""
+    found = []
+    first = next((point.cell.precision for point in sweeps.points), "")
+    for point in sweeps.points:
+        for pass_ in PASSES if point.cell.precision == first else ():
+            ratio = point.speedup(FUSED, f"{pass_}_ms")
+            if ratio is not None:
+                shown, interval = format_quantity(ratio.value, "times", ratio.low, ratio.high)
+                label = f"{_tasks(point)}, {pass_}: {FUSED} against {BASELINE}"
+                found.append(Headline(label, shown, interval, f"{first}, cold L2"))
+    return found
+
+
+def gpu_section(sweeps: Sweeps) -> Section:
+    """Return the tables of a sweep over the tasks' shapes, one per precision."""
+    by_precision: dict[str, list[Point]] = {}
+    for point in sweeps.points:
+        by_precision.setdefault(point.cell.precision, []).append(point)
+    return Section(
+        slug("gpu", sweeps.label),
+        f"At the tasks' shapes on a GPU{sweeps.suffix}",
+        _HOW,
+        tuple(
+            _table(points, precision, slug("kernels-gpu", sweeps.label, precision))
+            for precision, points in by_precision.items()
+        ),
+    )
+
+
+def _tasks(point: Point) -> str:
+    return ", ".join(point.cell.tasks)
+
+
+def _table(points: list[Point], precision: str, key: str) -> Table:
+    return make_table(
+        [_PassRow(row, pass_) for row in rows_of(points) for pass_ in PASSES],
+        [
+            text("task", "Task", lambda item: _tasks(item.row.point)),
+            text("subject", "Implementation", _subject),
+            text("pass", "Pass", lambda item: item.pass_),
+            Column("cold_ms", "Measured, cold L2", lambda item: _time(item, f"{item.pass_}_ms")),
+            Column(
+                "warm_ms", "Measured, warm L2", lambda item: _time(item, f"{item.pass_}_warm_ms")
+            ),
+            Column("expected_ms", f"Expected ({MODELLED})", _expected),
+            Column("floor_ms", f"Floor ({MODELLED})", _floor),
+            text("verdict", "Cold against the model", _verdict),
+            Column("speedup", f"Cold: speed-up over {BASELINE}", _speedup),
+            text("clocks", "SM clock while measured", _clocks),
+        ],
+        key=key,
+        title=precision,
+        caption=(
+            f"Inputs: {points[0].cell.dtype}, in memory as [B, L, H, D]. {FUSED} is the fused "
+            "operator, pipeline the paper's three steps, csr_pipeline the same steps by torch's "
+            "cuSPARSE on elements, flex compiled FlexAttention with the same blocks; the dense "
+            "ones compute every score."
+        ),
+        provenance=provenance(o for point in points for o in point.outcomes()),
+        notes=tuple(_shape(point) for point in points),
+    )
+
+
+def _shape(point: Point) -> str:
+    n_blocks = point.shape.n_blocks
+    blocks = f", {n_blocks} kept blocks" if n_blocks else ""
+    return f"{_tasks(point)}: {shape_words(point.shape)}{blocks}."
+
+
+def _subject(item: _PassRow) -> Entry:
+    attention = item.row.outcome.measured.attention
+    chosen = attention.chosen.values() if attention else ()
+    return words(item.row.subject, note=", ".join(chosen))
+
+
+def _time(item: _PassRow, name: str) -> Entry:
+    entry = time_entry(item.row.cells, name)
+    timing = item.row.outcome.measured.cuda_timing
+    call = name.replace("_warm_ms", "_ms")
+    if entry.value is None or timing is None or call not in timing.host_bound:
+        return entry
+    note = f"{entry.note}; holds waiting for the host"
+    return Entry(entry.text, entry.interval, note, "warning", entry.value, entry.low, entry.high)
+
+
+def _expected(item: _PassRow) -> Entry:
+    metric = item.metric("expected")
+    if metric is None:
+        return absent("not modelled")
+    shown, interval = format_quantity(metric.value, "ms", metric.low, metric.high)
+    return Entry(shown, interval, MODELLED, "modelled", metric.value, metric.low, metric.high)
+
+
+def _floor(item: _PassRow) -> Entry:
+    metric = item.metric("floor")
+    if metric is None:
+        return absent("not modelled")
+    return number(metric.value, "ms", note=MODELLED, flag="modelled")
+
+
+def _verdict(item: _PassRow) -> Entry:
+    """Return whether the measured time with cold L2 refutes the model."""
+    measured, expected, floor = (item.metric(kind) for kind in ("", "expected", "floor"))
+    if measured is None or expected is None or floor is None:
+        return absent("nothing to compare")
+    share = format_quantity(measured.value / expected.value, "times")[0]
+    note = f"{share} the expected time"
+    low = expected.value if expected.low is None else expected.low
+    high = expected.value if expected.high is None else expected.high
+    if measured.value < floor.value:
+        return words("below the floor", note=note, flag="warning")
+    if not low <= measured.value <= high:
+        side = "below" if measured.value < low else "above"
+        return words(f"{side} the range", note=note, flag="warning")
+    return words("within the range", note=note, flag="good")
+
+
+def _speedup(item: _PassRow) -> Entry:
+    if item.row.subject == BASELINE:
+        return absent("the baseline", "baseline")
+    value = item.row.point.speedup(item.row.subject, f"{item.pass_}_ms")
+    return absent("no pair of numbers") if value is None else estimate(value, "times", note="")
+
+
+def _clocks(item: _PassRow) -> Entry:
+    """Return the clocks during the measurement; a GPU that was slowed down is a warning."""
+    if not item.row.outcome.is_ok:
+        return absent("not measured")
+    clocks = item.row.outcome.measured.clocks or Clocks()
+    if clocks.sm_before_mhz is None:
+        return missing(clocks.problem or "not recorded")
+    shown = f"{clocks.sm_before_mhz} to {clocks.sm_after_mhz} MHz"
+    note = f"lowest {clocks.sm_lowest_mhz} MHz"
+    if not clocks.throttle_reasons:
+        return words(shown, note=note)
+    reasons = " ".join(clocks.throttle_reasons)
+    return words(shown, note=f"{note}; slowed down: {reasons}", flag="warning")

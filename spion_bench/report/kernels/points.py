@@ -1,0 +1,216 @@
+"""The kernel sweeps of a run: cases that vary one factor, each with what was measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from spion_bench.records import KernelCell, KernelShape, MethodInfo, Metric
+from spion_bench.records.statistics import Estimate, median_of, ratio_of_medians
+from spion_bench.report.load import Outcome, RecordSet
+from spion_bench.report.methods import BASELINE, is_dense, ordered
+from spion_bench.report.style import Look, looks_of
+
+FUSED: Final = "block_attention"
+"""The fused operator, whose figures the goals are about."""
+
+SGEMM: Final = "sgemm"
+COPY: Final = "memory_copy"
+BOTH: Final = "forward_backward_ms"
+RATE: Final = "flops_rate_gflops"
+
+TASKS: Final = "tasks"
+"""The sweep over the tasks' published shapes on a GPU, whose tables stand next to a model."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One kernel case of one records file: a point of the sweeps that it names.
+
+    Attributes:
+        cell: The case, as any of its cells states it.
+        subjects: Last outcome of every implementation, in the order of every legend.
+    """
+
+    cell: KernelCell
+    subjects: dict[str, Outcome]
+
+    @property
+    def shape(self) -> KernelShape:
+        """The shape of the case."""
+        return self.cell.shape
+
+    @property
+    def batch_heads(self) -> int:
+        """Independent attentions B*H."""
+        return self.shape.batch * self.shape.heads
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of the case."""
+        return self.cell.threads
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether any implementation was measured."""
+        return any(outcome.is_ok for outcome in self.subjects.values())
+
+    def metric(self, subject: str, name: str) -> Metric | None:
+        """Return a metric of an implementation, or None if it has none."""
+        outcome = self.subjects.get(subject)
+        return None if outcome is None else outcome.measured.metrics.get(name)
+
+    def estimate(self, subject: str, name: str) -> Estimate | None:
+        """Return a metric's median and interval, or None if there is none."""
+        metric = self.metric(subject, name)
+        return None if metric is None else median_of(metric)
+
+    def ratio(self, above: tuple[str, str], below: tuple[str, str]) -> Estimate | None:
+        """Return the ratio of two metrics, each given as subject and name; None if one lacks."""
+        numerator, denominator = self.metric(*above), self.metric(*below)
+        if numerator is None or denominator is None:
+            return None
+        return ratio_of_medians(numerator, denominator)
+
+    def speedup(self, subject: str, name: str = BOTH) -> Estimate | None:
+        """Return how many times faster than dense attention a subject is, in this case."""
+        return self.ratio((BASELINE, name), (subject, name))
+
+    def outcomes(self, subjects: Iterable[str] | None = None) -> list[Outcome]:
+        """Return the outcomes of some subjects, or of all."""
+        names = self.subjects if subjects is None else subjects
+        return [self.subjects[name] for name in names if name in self.subjects]
+
+
+FACTORS: dict[str, Callable[[Point], float | None]] = {
+    "length": lambda point: point.shape.length,
+    "per_block": lambda point: point.shape.length,
+    "memory": lambda point: point.shape.length,
+    "head_dim": lambda point: point.shape.head_dim,
+    "block_size": lambda point: point.shape.block_size,
+    "density": lambda point: point.shape.density,
+    "heads": lambda point: point.batch_heads,
+    "threads": lambda point: point.threads,
+}
+"""Sweep -> the number that varies in it."""
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """All kernel sweeps of one records file.
+
+    Attributes:
+        label: The file, if there are several; "" otherwise.
+        points: Every case.
+    """
+
+    label: str
+    points: tuple[Point, ...]
+
+    @property
+    def suffix(self) -> str:
+        """What follows a title to say which file it is about."""
+        return f", {self.label}" if self.label else ""
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Every outcome, case by case."""
+        return [outcome for point in self.points for outcome in point.subjects.values()]
+
+    @cached_property
+    def methods(self) -> dict[str, MethodInfo]:
+        """Every implementation, in the order of every legend."""
+        infos = {outcome.method.name: outcome.method for outcome in self.outcomes}
+        return {name: infos[name] for name in ordered(infos.values())}
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """The colour and marker of every implementation, the same in all figures."""
+        return looks_of(self.methods.values())
+
+    @property
+    def attention(self) -> list[str]:
+        """The implementations of attention: all but other operators and the machine's limits."""
+        return [n for n, m in self.methods.items() if m.family not in ("operator", "limit")]
+
+    @property
+    def sparse(self) -> list[str]:
+        """The implementations of attention that do not compute every score."""
+        return [name for name in self.attention if not is_dense(self.methods[name])]
+
+    def of(self, sweep: str) -> list[Point]:
+        """Return the points of one sweep by the factor that varies; others in record order."""
+        found = [point for point in self.points if sweep in point.cell.sweeps]
+        factor = FACTORS.get(sweep)
+        if factor is None:
+            return found
+        placed = [(factor(point), point) for point in found]
+        known = [(x, point) for x, point in placed if x is not None]
+        return [point for _, point in sorted(known, key=lambda pair: pair[0])]
+
+    def find(self, sweep: str, **shape: int) -> Point | None:
+        """Return the sweep's point of a shape such as ``length=4096``, or None."""
+        for point in self.of(sweep):
+            if all(getattr(point.shape, name) == value for name, value in shape.items()):
+                return point
+        return None
+
+
+def is_sweep(outcome: Outcome) -> bool:
+    """Return whether an outcome belongs to a kernel sweep, which has a page of its own."""
+    return isinstance(outcome.cell, KernelCell) and bool(outcome.cell.sweeps)
+
+
+def is_at_tasks(outcome: Outcome) -> bool:
+    """Return whether an outcome belongs to the sweep over the tasks' shapes on a GPU."""
+    return isinstance(outcome.cell, KernelCell) and TASKS in outcome.cell.sweeps
+
+
+def kernel_sweeps(run: RecordSet) -> list[Sweeps]:
+    """Return the sweeps around one base case of every records file that has any."""
+    return _sweeps(run, lambda outcome: is_sweep(outcome) and not is_at_tasks(outcome))
+
+
+def task_sweeps(run: RecordSet) -> list[Sweeps]:
+    """Return the cases at the tasks' shapes on a GPU of every records file that has any."""
+    return _sweeps(run, is_at_tasks)
+
+
+def shape_words(shape: KernelShape) -> str:
+    """Return a shape in the letters of the documentation."""
+    return ", ".join(f"{name} = {value}" for name, value in shape_letters(shape).items())
+
+
+def shape_letters(shape: KernelShape) -> dict[str, int]:
+    """Return a shape's numbers by the letters of the documentation."""
+    return {
+        **{"B": shape.batch, "H": shape.heads, "L": shape.length, "D": shape.head_dim},
+        "block_size": shape.block_size,
+    }
+
+
+def _sweeps(run: RecordSet, is_wanted: Callable[[Outcome], bool]) -> list[Sweeps]:
+    by_file: dict[str, list[Outcome]] = {}
+    for outcome in run.outcomes:
+        if is_wanted(outcome):
+            by_file.setdefault(outcome.file, []).append(outcome)
+    return [
+        Sweeps(file if len(by_file) > 1 else "", _points(outcomes))
+        for file, outcomes in by_file.items()
+    ]
+
+
+def _points(outcomes: Iterable[Outcome]) -> tuple[Point, ...]:
+    """Return the cases of a file; of a subject that was run more than once, the last run."""
+    cases: dict[str, dict[str, Outcome]] = {}
+    cells: dict[str, KernelCell] = {}
+    for outcome in sorted(outcomes, key=lambda o: o.record.ended_at):
+        if isinstance(outcome.cell, KernelCell):
+            cases.setdefault(outcome.cell.case, {})[outcome.method.name] = outcome
+            cells.setdefault(outcome.cell.case, outcome.cell)
+    return tuple(
+        Point(cells[case], {n: found[n] for n in ordered(o.method for o in found.values())})
+        for case, found in cases.items()
+    )

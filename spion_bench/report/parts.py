@@ -1,0 +1,237 @@
+"""What a report is made of: tables, figures and sections, independent of HTML and Markdown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import pandas as pd
+
+from spion_bench.records.statistics import Estimate
+from spion_bench.report.words import format_quantity
+
+Row = TypeVar("Row")
+
+Flag = Literal["", "missing", "absent", "warning", "good", "modelled"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One table entry.
+
+    Attributes:
+        text: What is shown.
+        interval: The 95 % interval, shown smaller; "" if there is none.
+        note: A few words below the number: the basis of an interval, the reason of a gap.
+        flag: How it is set: ``missing`` (a gap with its reason), ``absent`` (does not apply),
+            ``warning``, ``good``, ``modelled`` (computed, not measured).
+        value: What the CSV file holds, in the column's unit; None leaves it empty.
+        low: Lower end of the interval, for the CSV file.
+        high: Upper end.
+    """
+
+    text: str
+    interval: str = ""
+    note: str = ""
+    flag: Flag = ""
+    value: float | int | str | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether it is empty only because no cell tried, or because it cannot exist."""
+        return self.flag == "absent" or (self.flag == "missing" and self.note.startswith("no "))
+
+
+Content = Entry | str | int
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """A column of a table, and how its entries are made.
+
+    Attributes:
+        key: Names it in the CSV file, with its unit.
+        label: Heads it on the page.
+        entry: Makes a row's entry; a text or a whole number stands for the entry that shows it.
+        numeric: Whether it holds numbers.
+    """
+
+    key: str
+    label: str
+    entry: Callable[[Row], Content]
+    numeric: bool = True
+
+
+def text(key: str, label: str, entry: Callable[[Row], Content]) -> Column[Row]:
+    """Return a column of texts."""
+    return Column(key, label, entry, numeric=False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, what it is about, and which records it was made from."""
+
+    key: str
+    title: str
+    caption: str
+    columns: tuple[Column[Any], ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    provenance: str
+    notes: tuple[str, ...] = ()
+    collapsed: bool = False
+
+    @property
+    def file(self) -> str:
+        """Path of the table's CSV file, relative to the report."""
+        return f"tables/{self.key}.csv"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the raw numbers: intervals and notes of a column become columns of their own."""
+        columns: dict[str, list[float | int | str | None]] = {}
+        for index, column in enumerate(self.columns):
+            entries = [row[index] for row in self.rows]
+            columns[column.key] = [_stored(entry.value) for entry in entries]
+            if any(entry.low is not None for entry in entries):
+                columns[f"{column.key}_low"] = [entry.low for entry in entries]
+                columns[f"{column.key}_high"] = [entry.high for entry in entries]
+            if any(entry.note for entry in entries):
+                columns[f"{column.key}_note"] = [entry.note or None for entry in entries]
+        return pd.DataFrame(columns)
+
+
+def make_table(
+    rows: Iterable[Row], columns: Sequence[Column[Row]], *, drop_untried: bool = False, **parts: Any
+) -> Table:
+    """Return the table that has a row for each of ``rows``.
+
+    Args:
+        rows: What the rows are about.
+        columns: The columns, each with how its entries are made.
+        drop_untried: Whether to leave out columns of which every entry is untried.
+        parts: The other parts of the table, see ``Table``.
+    """
+    entries = [[_entry(column.entry(row)) for column in columns] for row in rows]
+    keep = [
+        i
+        for i in range(len(columns))
+        if not (drop_untried and all(row[i].is_untried for row in entries))
+    ]
+    return Table(
+        columns=tuple(columns[i] for i in keep),
+        rows=tuple(tuple(row[i] for i in keep) for row in entries),
+        **parts,
+    )
+
+
+def rows_of_frame(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame by column name."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _entry(content: Content) -> Entry:
+    if isinstance(content, Entry):
+        return content
+    return Entry(str(content), value=content)
+
+
+def _stored(value: float | int | str | None) -> float | int | str | None:
+    """Return what the CSV file holds; an empty field is a number that does not exist, not NaN."""
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: inline SVG for the page, the same as a file, its words, and its records."""
+
+    key: str
+    title: str
+    caption: str
+    alt: str
+    svg: str
+    provenance: str
+    collapsed: bool = False
+
+    @property
+    def file(self) -> str:
+        """Path of the figure's file, relative to the report."""
+        return f"figures/{self.key}.svg"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to another page of the report: the stem of its files, and the words of the link."""
+
+    stem: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: paragraphs, then tables and figures in order."""
+
+    key: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    blocks: tuple[Table | Figure, ...] = ()
+    items: tuple[str, ...] = ()
+    code: str = ""
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number of the opening: the number, what it is, and what it rests on."""
+
+    label: str
+    value: str
+    interval: str
+    basis: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    title: str
+    stamp: str
+    lede: tuple[str, ...]
+    headlines: tuple[Headline, ...]
+    sections: tuple[Section, ...] = ()
+    links: tuple[Link, ...] = ()
+
+
+def slug(*parts: str) -> str:
+    """Return a name for a file or an anchor: lower case letters, digits and hyphens."""
+    return "-".join(re.findall(r"[a-z0-9]+", " ".join(parts).lower()))
+
+
+def words(text: str, note: str = "", flag: Flag = "") -> Entry:
+    """Return an entry of text; the CSV file holds the same text."""
+    return Entry(text, note=note, flag=flag, value=text)
+
+
+def number(value: float, unit: str, *, note: str = "", flag: Flag = "") -> Entry:
+    """Return an entry of one number without an interval."""
+    return Entry(format_quantity(value, unit)[0], note=note, flag=flag, value=value)
+
+
+def estimate(result: Estimate, unit: str, *, note: str | None = None, flag: Flag = "") -> Entry:
+    """Return an entry of a number with its interval; ``note`` replaces the interval's basis."""
+    text, interval = format_quantity(result.value, unit, result.low, result.high)
+    shown = result.basis if note is None else note
+    return Entry(text, interval, shown, flag, result.value, result.low, result.high)
+
+
+def missing(reason: str) -> Entry:
+    """Return the entry of a number that does not exist; never a 0."""
+    return Entry("not measured", note=reason, flag="missing")
+
+
+def absent(reason: str, text: str = "\u2013") -> Entry:
+    """Return the entry of a number that cannot exist for this row; only CSV and HTML say why."""
+    return Entry(text, note=reason, flag="absent")

@@ -1,0 +1,1 @@
+"""Tables of a report: pure functions from a record set to tables."""

@@ -1,0 +1,297 @@
+"""The tables of where a run comes from: data, methods, settings, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from spion_bench.records import Environment, KernelCell, MethodInfo, TaskInfo
+from spion_bench.records.schema import Scalar
+from spion_bench.report.load import Outcome, RecordSet, provenance
+from spion_bench.report.methods import ordered, rank
+from spion_bench.report.parts import (
+    Column,
+    Entry,
+    Table,
+    absent,
+    make_table,
+    number,
+    rows_of_frame,
+    text,
+    words,
+)
+from spion_bench.report.words import format_quantity, plural
+
+_SHORT_HASH = 12
+_MOST_VALUES = 3
+
+# Fields of an environment that move between two cells of one machine.
+_VARYING = ("load_average", "gpu_sm_clock_mhz")
+
+_ENVIRONMENT_LABELS = {
+    "machine": "Machine",
+    "cpu": "CPU",
+    "cores": "Cores",
+    "threads": "Threads used",
+    "omp_wait_policy": "Waiting threads (OMP_WAIT_POLICY)",
+    "memory_bytes": "Memory",
+    "cpu_capability": "Vector instructions (torch)",
+    "kernel_path": "Kernel path",
+    "gpu": "GPU",
+    "gpu_driver": "GPU driver",
+    "gpu_sm_clock_mhz": "GPU SM clock (MHz)",
+    "load_average": "Load average (1 min)",
+    "os": "Operating system",
+    "python": "Python",
+    "torch": "PyTorch",
+    "compiler": "Compiler",
+    "compiler_flags": "Compiler flags",
+    "git_sha": "Code (git)",
+    "git_dirty": "Uncommitted changes",
+}
+
+
+def data_table(run: RecordSet) -> Table:
+    """Return where each task's data came from; a stand-in is called a stand-in."""
+    outcomes = [outcome for outcome in run.outcomes if outcome.measured.task is not None]
+    tasks = pd.DataFrame(
+        [outcome.measured.task.model_dump() for outcome in outcomes if outcome.measured.task],
+        columns=list(TaskInfo.model_fields),
+    )
+    return make_table(
+        tasks.drop_duplicates().itertuples(),
+        [
+            text("task", "Task", lambda task: words(task.name, note=f"version {task.version}")),
+            Column("length", "Length (tokens)", lambda task: number(task.length, "count")),
+            text("source", "Source", lambda task: words(task.source, note=task.source_version)),
+            text("kind", "Kind", _kind),
+            Column("classes", "Classes", lambda task: number(task.n_classes, "count")),
+            text(
+                "sizes",
+                "Train / dev / test",
+                lambda task: f"{task.n_train} / {task.n_dev} / {task.n_test}",
+            ),
+            Column(
+                "majority_share", "Largest class", lambda task: number(task.majority_share, "ratio")
+            ),
+            text(
+                "fingerprint",
+                "SHA-256",
+                lambda task: Entry(f"{task.fingerprint[:_SHORT_HASH]}…", value=task.fingerprint),
+            ),
+        ],
+        key="data",
+        title="By task and length",
+        caption="A stand-in is real data of another origin than the task's published data.",
+        provenance=provenance(outcomes),
+    )
+
+
+def _kind(task: Any) -> Entry:
+    if task.stand_in:
+        return words("stand-in", note=task.description, flag="warning")
+    return words("task's own", note=task.description)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A method with the arguments it ran with, and what its attention says of itself."""
+
+    info: MethodInfo
+    exact: bool | None
+    caveats: tuple[str, ...]
+
+
+def method_table(run: RecordSet) -> Table:
+    """Return each method's kind, arguments, exactness and caveats."""
+    described = {o.method.name for o in run.outcomes if o.measured.attention is not None}
+    found: dict[str, tuple[_Described, dict[str, None]]] = {}
+    for outcome in run.outcomes:
+        attention = outcome.measured.attention
+        # A cell that failed early does not know what its attention says of itself.
+        if attention is None and outcome.method.name in described:
+            continue
+        row = _Described(
+            outcome.method,
+            attention.exact if attention else None,
+            tuple(attention.caveats) if attention else (),
+        )
+        key = f"{row.info.name} {_arguments(row.info)} {row.exact} {row.caveats}"
+        found.setdefault(key, (row, {}))[1][outcome.pass_name] = None
+    return make_table(
+        sorted(found.values(), key=lambda item: rank(item[0].info)),
+        [
+            text("method", "Method", lambda item: words(item[0].info.name, item[0].info.summary)),
+            text("kind", "Kind", lambda item: f"{item[0].info.family}, {item[0].info.role}"),
+            text("kernel", "Kernel", lambda item: item[0].info.native or absent("not recorded")),
+            text("exact", "Exact", lambda item: _exact(item[0].exact)),
+            text("passes", "Used by", lambda item: ", ".join(item[1])),
+            text("parameters", "Parameters", lambda item: _arguments(item[0].info) or "none"),
+            text("caveats", "Caveats", lambda item: "; ".join(item[0].caveats) or "none stated"),
+        ],
+        key="methods",
+        title="Parameters and caveats",
+        caption=(
+            "Encoder, projections, heads and parameter count are the same for all methods. In "
+            "parentheses: where a parameter's value comes from."
+        ),
+        provenance=provenance(run.outcomes),
+    )
+
+
+def _exact(is_exact: bool | None) -> Entry:
+    if is_exact is None:
+        return absent("no cell got far enough to know it")
+    return words("yes" if is_exact else "approximate")
+
+
+def _arguments(info: MethodInfo) -> str:
+    shown = dict(info.arguments)
+    if info.variant is not None:
+        shown = {"variant": info.variant, **shown}
+    origins = {name: f" ({origin})" for name, origin in info.origins.items()}
+    return ", ".join(f"{name} = {value}{origins.get(name, '')}" for name, value in shown.items())
+
+
+def settings_table(run: RecordSet) -> Table:
+    """Return the settings of every pass; values that differ between cells are all shown."""
+    rows = [
+        (outcome.pass_name, run.label_of(outcome), name, value)
+        for outcome in run.outcomes
+        for name, value in settings_of(outcome)
+    ]
+    frame = pd.DataFrame(rows, columns=["pass", "setting", "name", "value"], dtype=object)
+    values = frame.groupby(["pass", "setting", "name"], sort=False)["value"].agg(_several)
+    return make_table(
+        rows_of_frame(values.reset_index()),
+        [
+            text("pass", "Pass", lambda row: row["pass"]),
+            text("setting", "Setting", lambda row: row["setting"]),
+            text("name", "Name", lambda row: row["name"]),
+            text("value", "Value", lambda row: row["value"]),
+        ],
+        key="settings",
+        title="Settings",
+        caption="Everything the cells were asked to do, as recorded, and how they were measured.",
+        provenance=provenance(run.outcomes),
+        collapsed=True,
+    )
+
+
+def settings_of(outcome: Outcome) -> Iterator[tuple[str, Scalar]]:
+    """Return every setting of a cell by its path, and what else its record says of the run."""
+    cell, measured = outcome.cell, outcome.measured
+    if isinstance(cell, KernelCell):
+        yield from _flat("", cell.shape)
+        names = ["pattern", "measures", "sweeps", "tasks", "precision", "tf32", "measure"]
+    else:
+        names = ["batch_size"]
+        yield from _flat("", cell.settings)
+    for name in (*names, "threads", "code"):
+        yield from _flat(name, getattr(cell, name))
+    yield from _flat("timeout_s", cell.timeout_s or None)  # schema 1 did not keep it
+    for name in ("gate_length", "tested", "turn", "clocks", "cuda_timing", "memory_method"):
+        yield from _flat(name, getattr(measured, name))
+    yield "isolation", measured.isolation
+    yield "busy_s", measured.busy_s
+    yield from measured.extra.items()
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Scalar]]:
+    """Return the leaves of a value by their path; what is not set is not shown."""
+    if isinstance(value, BaseModel):
+        value = dict(value)
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(f"{name}.{key}" if name else key, part)
+    elif isinstance(value, list | tuple):
+        yield from _flat(name, ", ".join(map(str, value)))
+    elif value is not None and value != "":
+        yield name, value
+
+
+def _several(found: pd.Series[Any]) -> str:
+    """Show a few values one by one, many numbers as a range."""
+    values = list(found.drop_duplicates())
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(values) > _MOST_VALUES and len(numbers) == len(values):
+        return f"{min(numbers):g} to {max(numbers):g} ({len(values)} values)"
+    return " / ".join(str(value) for value in values)
+
+
+def environment_table(run: RecordSet) -> Table:
+    """Return the machine and software, one column per distinct environment."""
+    environments = [outcome.record.environment for outcome in run.outcomes]
+    same = pd.Series(environments).groupby(
+        [environment.model_dump_json(exclude=set(_VARYING)) for environment in environments],
+        sort=False,
+    )
+    return make_table(
+        _ENVIRONMENT_LABELS.items(),
+        [
+            text("property", "Property", lambda item: item[1]),
+            *(
+                text(
+                    f"environment_{place}",
+                    plural(len(alike), "record"),
+                    partial(_environment_entry, same=list(alike)),
+                )
+                for place, (_, alike) in enumerate(same, start=1)
+            ),
+        ],
+        key="environment",
+        title="Machine and software",
+        caption="Ranges where a value moved between cells.",
+        provenance=provenance(run.outcomes),
+    )
+
+
+def _environment_entry(item: tuple[str, str], same: list[Environment]) -> Entry:
+    name, _label = item
+    values = [getattr(environment, name) for environment in same]
+    known = [value for value in values if value is not None]
+    if not known:
+        no_gpu = name.startswith("gpu") and same[0].gpu is None
+        return absent("no GPU" if no_gpu else "not recorded")
+    if name in _VARYING:
+        low, high = min(known), max(known)
+        return words(f"{low:g}" if low == high else f"{low:g} to {high:g}")
+    first = known[0]
+    if isinstance(first, list):
+        return words(" ".join(first)) if first else absent("none")
+    if isinstance(first, bool):
+        flagged = name == "git_dirty" and first
+        return words("yes" if first else "no", flag="warning" if flagged else "")
+    return words(format_quantity(first, "bytes")[0] if name == "memory_bytes" else str(first))
+
+
+def deviation_table(run: RecordSet) -> Table | None:
+    """Return each stated deviation from the publication and where it applies, or None."""
+    found: dict[str, list[Outcome]] = {}
+    for outcome in run.outcomes:
+        for sentence in outcome.measured.deviations:
+            found.setdefault(sentence, []).append(outcome)
+    if not found:
+        return None
+    return make_table(
+        found.items(),
+        [
+            text("deviation", "Deviation", lambda item: item[0]),
+            text(
+                "settings",
+                "Where",
+                lambda item: "; ".join(dict.fromkeys(map(run.label_of, item[1]))),
+            ),
+            text("methods", "Methods", lambda item: ", ".join(ordered(o.method for o in item[1]))),
+            Column("records", "Records", lambda item: number(len(item[1]), "count")),
+        ],
+        key="deviations",
+        title="Stated deviations",
+        caption="What these runs do otherwise than the published ones, as stated by the records.",
+        provenance=provenance(o for o in run.outcomes if o.measured.deviations),
+    )

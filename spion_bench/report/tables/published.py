@@ -1,0 +1,106 @@
+"""The section of published numbers: what others reported, next to what this run measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spion_bench.report.entries import accuracy_entry
+from spion_bench.report.groups import Group, groups
+from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.parts import Column, Content, Entry, Table, absent, make_table, slug, text
+from spion_bench.report.published import PublishedNumber, read_published
+
+_CLAIMS_FILE = "spion_abstracts.csv"
+
+
+def published_tables(run: RecordSet) -> list[Table]:
+    """Return the claims about SPION, and per task of the run its published accuracies."""
+    numbers = read_published()
+    by_task: dict[str, list[Group]] = {}
+    for group in groups(run, ("accuracy",)):
+        for name in sorted({outcome.task.name for outcome in group.outcomes if outcome.task}):
+            by_task.setdefault(name, []).append(group)
+    claims = [n for n in numbers if n.file == _CLAIMS_FILE]
+    return [
+        _claim_table(claims),
+        *(_task_table(task, found, numbers) for task, found in by_task.items()),
+    ]
+
+
+def _claim_table(claims: list[PublishedNumber]) -> Table:
+    return make_table(
+        claims,
+        [
+            text("source", "Source", lambda claim: claim.source),
+            text("task", "Task", lambda claim: claim.task or "not stated"),
+            text("metric", "Claim", lambda claim: claim.metric),
+            Column("value", "Value", _value),
+            text("note", "Wording", lambda claim: claim.note),
+        ],
+        key="published-claims",
+        title="What the publications about SPION claim",
+        caption="Published on GPUs. A run on a CPU neither confirms nor refutes these times.",
+        provenance=f"From results/published/{_CLAIMS_FILE}.",
+        collapsed=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    model: str
+    accuracy: Content
+    kind: str
+    source: str
+    note: str
+
+
+def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]) -> Table:
+    published = [n for n in numbers if n.task == task and n.metric == "accuracy"]
+    outcomes = [outcome for group in measured for outcome in group.outcomes]
+    stand_in = any(outcome.task.stand_in for outcome in outcomes if outcome.task)
+    warning = "This run used a stand-in: its rows say nothing about the published ones. "
+    ours = [
+        _Row(name, accuracy_entry(cells), "measured here", group.label, _data_of(group))
+        for group in measured
+        for name, cells in group.methods.items()
+    ]
+    theirs = [
+        _Row(n.model, _value(n), "published", f"{n.source}, {n.table}", n.note) for n in published
+    ]
+    return make_table(
+        [*ours, *theirs],
+        [
+            text("model", "Model", lambda row: row.model),
+            Column("accuracy_ratio", "Test accuracy", lambda row: row.accuracy),
+            text("kind", "Kind", lambda row: row.kind),
+            text("source", "Source", lambda row: row.source),
+            text("note", "Note", lambda row: row.note),
+        ],
+        key=slug("published", task),
+        title=f"{task}: published accuracies",
+        caption=(
+            f"{warning if stand_in else ''}Published numbers as printed, from other models, "
+            "budgets, data preparations and code; they are not reproduced here."
+        ),
+        provenance=(
+            f"{provenance(outcomes)} Published: "
+            f"{', '.join(dict.fromkeys(f'results/published/{n.file}' for n in published))}."
+        ),
+        collapsed=True,
+    )
+
+
+def _data_of(group: Group) -> str:
+    tasks = [outcome.task for outcome in group.outcomes if outcome.task]
+    if not tasks:
+        return ""
+    return f"{tasks[0].source}{' (stand-in)' if tasks[0].stand_in else ''}"
+
+
+def _value(number: PublishedNumber) -> Entry:
+    """Return a published value as it was printed; the CSV file holds percentages as ratios."""
+    if number.number is None:
+        return absent(number.note)
+    if number.unit == "%":
+        return Entry(f"{number.value}\u202f%", value=round(number.number / 100, 6))
+    return Entry(f"{number.value} {number.unit}".rstrip(), value=number.number)

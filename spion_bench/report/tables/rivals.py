@@ -1,0 +1,143 @@
+"""SPION-CF next to every other method that is not dense: a training step, and attention alone.
+
+Rivals run in their own implementation with their own setting. Methods that get SPION's budget, or
+SPION's kernel on another pattern, say where a difference comes from and stand in a second table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spion_bench.records import TaskCell
+from spion_bench.records.statistics import Estimate, ratio_of_medians, speedup_verdict
+from spion_bench.report.entries import ATTENTION, STEP, Measure, scores_entry
+from spion_bench.report.groups import Group, MethodCells, groups, source_note
+from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.methods import is_dense, is_spion
+from spion_bench.report.parts import (
+    Column,
+    Entry,
+    Table,
+    estimate,
+    make_table,
+    missing,
+    slug,
+    text,
+    words,
+)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A method that was timed next to SPION-CF in one setting."""
+
+    group: Group
+    champion: MethodCells
+    cells: MethodCells
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether it competes; otherwise it tells pattern, budget and kernel apart."""
+        return self.cells.info.role == "rival"
+
+    def lead(self, measure: Measure) -> Estimate | None:
+        """Return how many times faster SPION-CF is; None unless both have a number."""
+        own, other = (c.metric("speed", measure.metric) for c in (self.champion, self.cells))
+        return None if own is None or other is None else ratio_of_medians(other, own)
+
+
+def find_rivals(run: RecordSet) -> list[Rival]:
+    """Return every method, but dense ones and SPION, that was timed next to SPION-CF."""
+    return [
+        Rival(group, group.champion, cells)
+        for group in groups(run, ("speed",))
+        if group.champion is not None and group.champion.ok("speed")
+        for cells in group.methods.values()
+        if not is_dense(cells.info) and not is_spion(cells.info)
+    ]
+
+
+def fastest(rivals: list[Rival], measure: Measure) -> tuple[Rival, Estimate] | None:
+    """Return the rival that comes closest to SPION-CF in a measure, and SPION-CF's lead."""
+    leads = [(rival, rival.lead(measure)) for rival in rivals if rival.is_rival]
+    known = [(rival, lead) for rival, lead in leads if lead is not None and lead.value > 0]
+    return min(known, key=lambda item: item[1].value) if known else None
+
+
+def rival_tables(run: RecordSet) -> list[Table]:
+    """Return two tables per setting: rivals at their own settings, then what isolates a cause."""
+    by_group: dict[str, list[Rival]] = {}
+    for rival in find_rivals(run):
+        by_group.setdefault(rival.group.label, []).append(rival)
+    tables = []
+    for label, here in by_group.items():
+        rivals = [rival for rival in here if rival.is_rival]
+        others = [rival for rival in here if not rival.is_rival]
+        if rivals:
+            title = f"{label}: rivals in their own implementation, as published"
+            tables.append(_table("rivals", title, rivals))
+        if others:
+            title = f"{label}: other settings, or SPION's kernel on another pattern"
+            tables.append(_table("causes", title, others))
+    return tables
+
+
+def _table(kind: str, title: str, rivals: list[Rival]) -> Table:
+    group, champion = rivals[0].group, rivals[0].champion
+    name = champion.method
+    outcomes = [*champion.outcomes, *(o for rival in rivals for o in rival.cells.outcomes)]
+    return make_table(
+        [Rival(group, champion, champion), *rivals],
+        [
+            text("method", "Method", lambda rival: rival.cells.method),
+            Column(
+                "scores_kept_ratio",
+                "Scores computed",
+                lambda rival: scores_entry(group, rival.cells),
+            ),
+            Column("train_step_ms", STEP.label, lambda rival: STEP.entry(rival.cells)),
+            Column(
+                "train_step_lead", f"{name}: step faster by", lambda rival: _lead_entry(rival, STEP)
+            ),
+            Column("attention_ms", ATTENTION.label, lambda rival: ATTENTION.entry(rival.cells)),
+            Column(
+                "attention_lead",
+                f"{name}: attention faster by",
+                lambda rival: _lead_entry(rival, ATTENTION),
+            ),
+        ],
+        key=slug(kind, group.label),
+        title=title,
+        caption=f"{source_note(group)} {_batch_words(champion)}",
+        provenance=provenance(outcomes),
+        notes=tuple(_fastest_words(rivals, name)),
+    )
+
+
+def _lead_entry(rival: Rival, measure: Measure) -> Entry:
+    if rival.cells is rival.champion:
+        return words("1\u00d7", note="compared with")
+    lead = rival.lead(measure)
+    if lead is None:
+        return missing(rival.cells.why_missing("speed", measure.metric))
+    return estimate(lead, "times", note=speedup_verdict(lead))
+
+
+def _batch_words(champion: MethodCells) -> str:
+    cells = [outcome.cell for outcome in champion.ok("speed")]
+    sizes = {cell.batch_size for cell in cells if isinstance(cell, TaskCell)}
+    texts = sorted(str(size) for size in sizes if size)
+    return f"Batch: {' and '.join(texts)} per step." if texts else ""
+
+
+def _fastest_words(rivals: list[Rival], champion: str) -> list[str]:
+    sentences = []
+    for measure, what in ((STEP, "training step"), (ATTENTION, "attention alone")):
+        best = fastest(rivals, measure)
+        if best is not None:
+            shown = estimate(best[1], "times")
+            sentences.append(
+                f"Fastest rival in the {what}: {best[0].cells.method}; {champion} is "
+                f"{shown.text} {shown.interval} as fast."
+            )
+    return sentences

@@ -1,0 +1,123 @@
+"""The summary: one table per setting, with quality, time, memory and sparsity side by side."""
+
+from __future__ import annotations
+
+from spion_bench.report.entries import (
+    ATTENTION,
+    PEAK,
+    STEP,
+    SUMMARY_PASSES,
+    WORK,
+    Measure,
+    accuracy_entry,
+    density_entry,
+    sparse_share_entry,
+)
+from spion_bench.report.groups import Group, MethodCells, groups, source_note
+from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.methods import BASELINE
+from spion_bench.report.parts import Column, Entry, Table, make_table, slug, text, words
+from spion_bench.report.words import join_words
+
+_DETAILS = (
+    Measure("forward_ms", "Forward pass", "speed", "ms"),
+    ATTENTION,
+    WORK,
+    Measure("parameters", "Parameters", "memory", "count"),
+    Measure("model_bytes", "Model size", "memory", "bytes"),
+)
+
+
+def summary_tables(run: RecordSet) -> list[Table]:
+    """Return one summary table per setting: quality, time, memory and sparsity side by side."""
+    return [_summary_table(group) for group in groups(run, SUMMARY_PASSES)]
+
+
+def _summary_table(group: Group) -> Table:
+    columns: list[Column[MethodCells]] = [
+        text("method", "Method", _method_entry),
+        Column("test_accuracy_ratio", "Test accuracy", accuracy_entry),
+        Column("train_step_ms", STEP.label, STEP.entry),
+        Column(
+            "train_step_speedup",
+            f"Speed-up over {BASELINE}",
+            lambda cells: STEP.ratio(group, cells),
+        ),
+        Column("train_step_peak_bytes", PEAK.label, PEAK.entry),
+        Column(
+            "peak_saving",
+            f"Memory saving over {BASELINE}",
+            lambda cells: PEAK.ratio(group, cells, verdict=False),
+        ),
+        Column("density_ratio", "Blocks kept", lambda cells: density_entry(group, cells)),
+        Column("sparse_step_ratio", "Sparse steps", sparse_share_entry),
+    ]
+    methods = list(group.methods.values())
+    table = make_table(
+        methods,
+        columns,
+        drop_untried=True,
+        key=slug("summary", group.label),
+        title=group.label,
+        caption=source_note(group),
+        provenance=provenance(group.outcomes),
+        notes=(),
+    )
+    kept = {column.key for column in table.columns}
+    dropped = [c.label.lower() for c in columns if c.key not in kept and _is_missed(c, methods)]
+    if not dropped:
+        return table
+    gap = f"Not measured in this setting, no such cell: {join_words(dropped)}."
+    return Table(**{**vars(table), "notes": (gap,)})
+
+
+def _is_missed(column: Column[MethodCells], methods: list[MethodCells]) -> bool:
+    """Return whether a column could have a number for some method."""
+    entries = [column.entry(cells) for cells in methods]
+    return any(isinstance(entry, Entry) and entry.flag == "missing" for entry in entries)
+
+
+def _method_entry(cells: MethodCells) -> Entry:
+    attention = [outcome.measured.attention for outcome in cells.outcomes]
+    notes = ["approximate attention"] if any(a and not a.exact for a in attention) else []
+    if cells.ok("accuracy") and not cells.proven():
+        notes.append("not SPION: too few sparse steps")
+    return words(cells.method, note="; ".join(notes))
+
+
+def detail_tables(run: RecordSet) -> list[Table]:
+    """Return, per setting with speed or memory cells, where a step's time and memory go."""
+    return [
+        _detail_table(group)
+        for group in groups(run, ("speed", "memory"))
+        if any(outcome.measured.metrics for outcome in group.outcomes)
+    ]
+
+
+def _detail_table(group: Group) -> Table:
+    return make_table(
+        group.methods.values(),
+        [
+            text("method", "Method", lambda cells: cells.method),
+            *(Column(measure.metric, measure.label, measure.entry) for measure in _DETAILS),
+            Column(
+                "attention_speedup",
+                f"Attention: speed-up over {BASELINE}",
+                lambda cells: ATTENTION.ratio(group, cells),
+            ),
+        ],
+        key=slug("details", group.label),
+        title=f"{group.label}: cost in detail",
+        caption="Attention work is modelled: the products of attention, from the kept blocks.",
+        provenance=provenance(group.outcomes),
+        collapsed=True,
+    )
+
+
+def energy_note(run: RecordSet) -> str:
+    """Return what became of energy, which needs a GPU."""
+    if run.ok("energy"):
+        return "Energy: see the table of all numbers."
+    if all(outcome.record.environment.gpu is None for outcome in run.outcomes):
+        return "Energy was not measured: this machine has no GPU."
+    return "Energy was not measured: no energy cell gave a number."

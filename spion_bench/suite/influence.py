@@ -1,0 +1,119 @@
+"""Which sources can change a cell's numbers, and the hash of their text.
+
+A cell's key holds this hash, and an edit makes a cell undone only if it can change what the cell
+measures: its pass, its method's module, its task's folder, what these import, and the kernels of
+its device. What shows, stores, plans or models is not followed, nor is any other method or task.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = PACKAGE.parent
+
+# Imports are followed into these only. What is named by a string, as methods and tasks are, is not
+# an import: a cell names its own.
+FOLLOWED = (
+    *("spion_bench.block_pattern", "spion_bench.literals", "spion_bench.native"),
+    *("spion_bench.ops", "spion_bench.pattern", "spion_bench.model", "spion_bench.train"),
+    *("spion_bench.measure", "spion_bench.passes", "spion_bench.tasks", "spion_bench.suite.budget"),
+    *("spion_bench.records.settings", "spion_bench.records.statistics", "baselines"),
+)
+KERNELS = {"cpu": ("*", "common/*", "cpu/**/*"), "cuda": ("*", "common/*", "cuda/**/*")}
+KERNEL_SUFFIXES = {".cpp", ".h", ".cu", ".cuh"}
+
+
+@cache
+def code_hash(roots: tuple[str, ...], task: str | None, device: str) -> str:
+    """Return a hash of every source that can change the numbers of a cell.
+
+    Args:
+        roots: Dotted names of the modules that the cell names: its pass's and its method's.
+        task: Name of its task, or None.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+    digest = hashlib.sha256()
+    for path in sources(roots, task, device):
+        digest.update(f"{_place(path)}\0".encode())
+        digest.update(_content(path))
+    return digest.hexdigest()[:16]
+
+
+def sources(roots: Iterable[str], task: str | None, device: str) -> list[Path]:
+    """Return the files that ``code_hash`` reads, sorted by where they lie."""
+    found = {*_closure(roots), *_kernels(device)}
+    if task is not None:
+        folder = PACKAGE / "tasks" / task
+        own = [path for path in folder.rglob("*") if path.suffix in (".py", ".toml")]
+        found.update(own, _closure(_dotted(path) for path in own if path.suffix == ".py"))
+    return sorted(found, key=_place)
+
+
+def _closure(roots: Iterable[str]) -> Iterator[Path]:
+    """Yield the files of some modules and of all that they import, as far as it is followed."""
+    waiting, seen = list(roots), set[Path]()
+    while waiting:
+        path = _file(waiting.pop())
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        yield path
+        waiting += [name for name in _imports(path) if _is_followed(name)]
+
+
+def _is_followed(module: str) -> bool:
+    return any(module == part or module.startswith(f"{part}.") for part in FOLLOWED)
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Return every module that a file imports, wherever in the file."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(_content(path))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
+
+
+@cache
+def _file(module: str) -> Path | None:
+    """Return a module's file, or None for what is no module: a name within one, a library."""
+    top, _, rest = module.partition(".")
+    if top not in ("spion_bench", "baselines"):
+        return None
+    base = (PACKAGE if top == "spion_bench" else ROOT / top).joinpath(*rest.split("."))
+    found = (base.with_suffix(".py"), base / "__init__.py")
+    # The __init__ of a family of baselines lists its methods; their arguments are in the key.
+    return next((p for p in found if p.is_file() and not _lists_methods(p)), None)
+
+
+def _lists_methods(path: Path) -> bool:
+    return path.name == "__init__.py" and path.parent.parent == ROOT / "baselines"
+
+
+@cache
+def _kernels(device: str) -> tuple[Path, ...]:
+    folder = next((f for f in (PACKAGE / "csrc", ROOT / "csrc") if f.is_dir()), ROOT / "csrc")
+    found = {path for pattern in KERNELS[device] for path in folder.glob(pattern)}
+    return tuple(path for path in sorted(found) if path.suffix in KERNEL_SUFFIXES)
+
+
+@cache
+def _content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -1,0 +1,94 @@
+"""Loading the image task from the source that is asked for, or the first that is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from spion_bench.records.settings import Settings
+from spion_bench.tasks.image.cifar10 import find_cifar10, read_cifar10
+from spion_bench.tasks.image.digits import read_digits
+from spion_bench.tasks.image.fashion_mnist import find_fashion_mnist, read_fashion_mnist
+from spion_bench.tasks.task import TaskSplits
+
+_FULL_LENGTH: Final = 1024
+
+SourceName = Literal["cifar10", "fashion-mnist", "digits"]
+
+
+class ImageOptions(Settings):
+    """Options of the image task.
+
+    Attributes:
+        source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is there, and
+            the data source says which.
+        length: Pixels of a picture: 1024 (32x32), with digits also 256 (16x16).
+        n_train: Use at most this many training examples, the first ones; None: all.
+        n_dev: The same for the dev split.
+        n_test: The same for the test split.
+        verify: Whether a data file must have the published content; False is for tests.
+        seed: Of the shuffle that splits the digits; the other sources have fixed splits.
+        test_per_class: Test examples of each class of the digits; about 177 of each exist.
+    """
+
+    source: Literal["auto", "cifar10", "fashion-mnist", "digits"] = "auto"
+    length: Literal[256, 1024] = _FULL_LENGTH
+    n_train: PositiveInt | None = None
+    n_dev: PositiveInt | None = None
+    n_test: PositiveInt | None = None
+    verify: bool = True
+    seed: NonNegativeInt = 0
+    test_per_class: int = Field(default=30, ge=1, le=100)
+
+
+def load(data_dir: Path | None, options: ImageOptions) -> TaskSplits:
+    """Load the image task.
+
+    Raises:
+        ValueError: If the source has no pictures of this length, or a data file is damaged.
+        FileNotFoundError: If the source asked for is not there.
+    """
+    name, reason = _choose_source(data_dir, options)
+    if name != "digits" and options.length != _FULL_LENGTH:
+        raise ValueError(
+            f"task image: option length: source {name!r} has {_FULL_LENGTH} pixels, got "
+            f"{options.length}; leave length out or use source 'digits'"
+        )
+    if name == "cifar10":
+        splits = read_cifar10(data_dir, verify=options.verify)
+    elif name == "fashion-mnist":
+        splits = read_fashion_mnist(data_dir, verify=options.verify)
+    else:
+        side = math.isqrt(options.length)
+        splits = read_digits(side, seed=options.seed, test_per_class=options.test_per_class)
+    return _cap(splits, options, reason)
+
+
+def _choose_source(data_dir: Path | None, options: ImageOptions) -> tuple[SourceName, str]:
+    """Return the source and why it was chosen."""
+    if options.source != "auto":
+        return options.source, "as asked"
+    if options.length != _FULL_LENGTH:
+        return "digits", "chosen because only the digits come in this length"
+    if find_cifar10(data_dir) is not None:
+        return "cifar10", "chosen because it was found"
+    if find_fashion_mnist(data_dir) is not None:
+        return "fashion-mnist", "chosen because CIFAR-10 was not found"
+    return "digits", "chosen because neither CIFAR-10 nor Fashion-MNIST was found"
+
+
+def _cap(splits: TaskSplits, options: ImageOptions, reason: str) -> TaskSplits:
+    """Cap the splits as asked; the description says how much of how much is used."""
+    train = splits.train.first(options.n_train)
+    dev = splits.dev.first(options.n_dev)
+    test = splits.test.first(options.n_test)
+    description = (
+        f"{splits.source.description} ({reason}); uses {len(train)} of {len(splits.train)} train, "
+        f"{len(dev)} of {len(splits.dev)} dev and {len(test)} of {len(splits.test)} test examples"
+    )
+    source = dataclasses.replace(splits.source, description=description)
+    return TaskSplits(train, dev, test, source)

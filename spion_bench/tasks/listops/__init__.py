@@ -1,0 +1,19 @@
+"""The ListOps task: compute the value of a nested list operation from its tokens.
+
+The Long Range Arena published 96000 + 2000 + 2000 expressions drawn without a seed. They are read
+where they are there; otherwise new ones are drawn, with a seed. Two tokenisations exist:
+``brackets`` (the arena's since March 2021) and ``legacy`` (before, and in the data that the SPION
+code names). ``legacy`` loses every closing bracket, so the value no longer follows from the tokens.
+"""
+
+from spion_bench.tasks.listops import generator, release
+from spion_bench.tasks.listops.loader import load
+from spion_bench.tasks.listops.options import ListOpsOptions
+from spion_bench.tasks.task import TaskSpec
+
+SPEC = TaskSpec(
+    name="listops",
+    options=ListOpsOptions,
+    read=load,
+    sources=(release.SOURCE, generator.SOURCE),
+)

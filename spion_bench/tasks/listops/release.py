@@ -1,0 +1,91 @@
+"""ListOps files in the Long Range Arena's format: tab separated, header, CRLF."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from spion_bench.datasets.data_set import DataFile, DataSet
+from spion_bench.tasks.listops.expressions import (
+    DIGITS,
+    Example,
+    detokenise,
+    serialise,
+    tokenise,
+)
+from spion_bench.tasks.shared import long_range_arena
+from spion_bench.tasks.task import SourceSpec
+
+FOLDER = "listops-1000"
+FILES = ("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")
+_HEADER = ["Source", "Target"]
+
+
+def find_release(data_dir: Path | None) -> Path | None:
+    """Return the folder that holds the released files, or some of them."""
+    return long_range_arena.find_folder(data_dir, FOLDER, FILES)
+
+
+def require_release(data_dir: Path | None) -> Path:
+    """Return the folder that holds all released files.
+
+    Raises:
+        FileNotFoundError: If one is missing; it says where to put which files.
+    """
+    return long_range_arena.require_files(
+        data_dir, FOLDER, FILES, source="release", otherwise="generated"
+    )
+
+
+def write_tsv(path: Path, examples: Iterable[Example]) -> None:
+    """Write examples in the Long Range Arena's format."""
+    with open(path, "w", encoding="ascii", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerow(_HEADER)
+        writer.writerows((serialise(detokenise(ids)), value) for ids, value in examples)
+
+
+def read_tsv(path: Path) -> Iterator[Example]:
+    """Yield the examples of a file in the Long Range Arena's format.
+
+    Raises:
+        ValueError: If a line is not an expression and its value; it names file and line.
+    """
+    # What is not ASCII becomes a character that is no token: an error with its line.
+    with open(path, encoding="ascii", errors="replace", newline="") as file:
+        reader = csv.reader(file, delimiter="\t")
+        try:
+            header = next(reader, None)
+            if header != _HEADER:
+                raise ValueError(f"expected the header {_HEADER}, got {header}")
+            for row in reader:
+                if len(row) != 2 or row[1] not in DIGITS:
+                    raise ValueError(f"expected an expression, a tab and a digit, got {row}"[:200])
+                yield tokenise(row[0]), int(row[1])
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"{path}:{reader.line_num}: {error}") from error
+
+
+DATA_SET = DataSet(
+    name="listops",
+    files=tuple(
+        DataFile(f"{FOLDER}/{name}", f"{long_range_arena.BUCKET}/lra_release/{FOLDER}/{name}")
+        for name in FILES
+    ),
+    page=long_range_arena.PAGE,
+    licence=long_range_arena.LICENCE,
+    note="optional: without it expressions are generated from the same distribution",
+    size_note="about 0.6 GB for all three",
+)
+
+SOURCE = SourceSpec(
+    name="release",
+    stand_in=False,
+    find=find_release,
+    how_to_get=f"run `spion-bench data fetch listops`, or put {FOLDER} into {{folder}}",
+    raw_files=tuple(
+        f"{folder}/{name}" for folder in long_range_arena.layouts(FOLDER) for name in FILES
+    ),
+    data_sets=(DATA_SET, long_range_arena.RELEASE),
+)

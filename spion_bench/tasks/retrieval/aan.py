@@ -1,0 +1,67 @@
+"""Pairs of papers of the ACL Anthology Network, the published data of the retrieval task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from spion_bench.tasks.retrieval.stand_in import Pair
+from spion_bench.tasks.shared import long_range_arena
+from spion_bench.tasks.task import SourceSpec
+
+FOLDER = "tsv_data"
+FILES = ("new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv")
+_TEXT_BYTES = 10_000  # a text is cut to these before it is encoded
+_LABELS = {b"0.0": 0, b"1.0": 1, b"0": 0, b"1": 1}
+
+
+def find_aan(data_dir: Path | None) -> Path | None:
+    """Return the folder that holds the pairs, or some of them."""
+    return long_range_arena.find_folder(data_dir, FOLDER, FILES)
+
+
+def require_aan(data_dir: Path | None) -> Path:
+    """Return the folder that holds all pairs.
+
+    Raises:
+        FileNotFoundError: If a file is missing; it says where to put which files.
+    """
+    return long_range_arena.require_files(
+        data_dir, FOLDER, FILES, source="aan", otherwise="stand-in"
+    )
+
+
+def read_tsv(path: Path) -> Iterator[Pair]:
+    """Yield the pairs of a file in the Long Range Arena's format.
+
+    Lines have five columns: label, two ids, two texts; no header, no quoting.
+
+    Raises:
+        ValueError: If a line is not a pair; it names file and line.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            columns = line.rstrip(b"\r\n").split(b"\t")
+            if len(columns) != 5 or columns[0] not in _LABELS:
+                raise ValueError(
+                    f"{path}:{number}: expected label 0.0 or 1.0, two ids and two texts between "
+                    f"tabs, got {len(columns)} columns that begin with {columns[0][:20]!r}; unpack "
+                    "the file again"
+                )
+            first, second = columns[3][:_TEXT_BYTES], columns[4][:_TEXT_BYTES]
+            yield first, second, _LABELS[columns[0]]
+
+
+SOURCE = SourceSpec(
+    name="aan",
+    stand_in=False,
+    find=find_aan,
+    how_to_get=(
+        "run `spion-bench data fetch lra-release --part retrieval`, or put the release's "
+        f"{FOLDER} into {{folder}}"
+    ),
+    raw_files=tuple(
+        f"{folder}/{name}" for folder in long_range_arena.layouts(FOLDER) for name in FILES
+    ),
+    data_sets=(long_range_arena.RELEASE,),
+)

@@ -1,0 +1,14 @@
+"""The text task: the class of a document that is read byte by byte.
+
+The published data is IMDb's film reviews, negative or positive (Long Range Arena). Its training
+half is the training split. Its test half is both the dev and the test split, as IMDb has no other,
+unless a part of the training half is held out. Where IMDb is missing, pieces of source code, each
+from one of two libraries, stand in for it, and are labelled as a stand-in.
+"""
+
+from spion_bench.tasks.shared import corpus
+from spion_bench.tasks.task import TaskSpec
+from spion_bench.tasks.text import imdb
+from spion_bench.tasks.text.loader import TextOptions, load
+
+SPEC = TaskSpec(name="text", options=TextOptions, read=load, sources=(imdb.SOURCE, corpus.SOURCE))

@@ -1,0 +1,17 @@
+from spion_bench.passes.speed import SpeedSession
+from spion_bench.records import Measurement
+from tests.cells import ignore, tiny_job
+
+
+def test_a_session_keeps_every_sample(tmp_path):
+    session = SpeedSession(tiny_job(tmp_path, "speed", "spion_cf"), ignore)
+    assert session.check().reason is None
+    for _ in range(3):
+        session.measure()
+    found = session.result()
+    for name in ("train_step_ms", "forward_ms", "attention_ms"):
+        assert len(found.metrics[name].samples) == 6
+        assert found.metrics[name].low <= found.metrics[name].value
+    assert found.metrics["attention_flops_per_step"].modelled
+    assert found.pattern.nnzb == [15]
+    assert Measurement.model_validate_json(found.model_dump_json()) == found

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spion_bench.tasks.listops.expressions import Example, detokenise, evaluate, tokenise
+from spion_bench.tasks.listops.release import read_tsv, write_tsv
+
+TEXTS = ("( ( ( [MAX 4 ) 3 ) ] )", "( ( ( ( [SM 9 ) 8 ) 7 ) ] )", "7")
+
+
+def small_examples() -> list[Example]:
+    return [(ids, evaluate(detokenise(ids))) for ids in map(tokenise, TEXTS)]
+
+
+def test_tsv_is_written_in_the_arena_s_format(tmp_path: Path) -> None:
+    write_tsv(tmp_path / "a.tsv", small_examples())
+    expected = (
+        b"Source\tTarget\r\n( ( ( [MAX 4 ) 3 ) ] )\t4\r\n( ( ( ( [SM 9 ) 8 ) 7 ) ] )\t4\r\n7\t7\r\n"
+    )
+    assert (tmp_path / "a.tsv").read_bytes() == expected
+    assert list(read_tsv(tmp_path / "a.tsv")) == small_examples()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"a\.tsv:0: expected the header"),
+        (b"Text\tTarget\r\n", r"a\.tsv:1: expected the header"),
+        (b"Source\tTarget\r\n7\t7\r\n( ( [MAX 4 ) ] )", r"a\.tsv:3: expected an expression, a tab"),
+        (b"Source\tTarget\r\n7\t77\r\n", r"a\.tsv:2: expected an expression, a tab"),
+        (b"Source\tTarget\r\n( ( [TOP 4 ) ] )\t4\r\n", r"a\.tsv:2: text: '\[TOP' is no token"),
+        (b"Source\tTarget\r\n\xff\t4\r\n", r"a\.tsv:2: text: .* is no token"),
+        (b"Source\tTarget\r\n" + b"( " * 70_000, r"a\.tsv:\d: field larger than field limit"),
+    ],
+)
+def test_damaged_tsv_names_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.tsv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list(read_tsv(tmp_path / "a.tsv"))
