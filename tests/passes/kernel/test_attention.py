@@ -188,7 +188,7 @@ def test_on_a_gpu_kernels_that_cannot_be_built_are_unsupported_with_the_reason(m
     def fail(device):
         raise BuildError(f"no CUDA compiler for {device}")
 
-    monkeypatch.setattr(kernel_attention.kernels, "load", fail)
+    monkeypatch.setattr(kernel_attention.library, "load", fail)
     with pytest.raises(UnavailableError, match="no CUDA compiler for cuda"):
         bind("block_attention", ON_GPU, "cuda")
 
