@@ -25,6 +25,14 @@ def test_the_configuration_has_only_keys_that_asv_knows():
     assert Path(__file__).parents[1].joinpath(config["benchmark_dir"]).is_dir()
 
 
+def test_the_series_are_the_ones_followed_so_far():
+    assert KernelCases.params == (
+        ["attention_4096", "pattern_4096"],
+        ["block_attention", "pipeline", "dense_sdpa", "generate_pattern", "flood_fill"],
+        ["forward_ms", "forward_backward_ms", "generate_pattern_ms", "walk_ms"],
+    )
+
+
 def test_a_benchmark_of_an_existing_combination_runs():
     benchmark = KernelCases()
     benchmark.setup("pattern_4096", "flood_fill", "walk_ms")

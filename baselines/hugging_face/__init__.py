@@ -10,6 +10,7 @@ METHODS = (
         family="sparse",
         role="rival",
         native="transformers",
+        requires=("transformers",),
         # The library's models make a token global only where they are asked to; Long Range Arena
         # makes none.
         arguments={"window": Argument(512, "hf"), "n_global": Argument(0, "lra")},
@@ -21,6 +22,7 @@ METHODS = (
         family="sparse",
         role="rival",
         native="transformers",
+        requires=("transformers",),
         arguments={"block_size": Argument(64, "hf"), "n_random": Argument(3, "hf")},
         takes_layer=True,
     ),
@@ -31,6 +33,7 @@ METHODS = (
         family="hashing",
         role="rival",
         native="transformers",
+        requires=("transformers",),
         # The library's default is one round; Skyformer runs its module with two.
         arguments={"chunk": Argument(64, "hf"), "n_hashes": Argument(2, "skyformer")},
         takes_layer=True,

@@ -10,6 +10,7 @@ METHODS = (
         family="dense",
         role="reference",
         native="xFormers",
+        requires=("xformers",),
         devices=("cuda",),
     ),
     Method(
@@ -19,6 +20,7 @@ METHODS = (
         family="sparse",
         role="rival",
         native="xFormers",
+        requires=("xformers",),
         devices=("cuda",),
         arguments={"window": Argument(512, "lra")},
     ),

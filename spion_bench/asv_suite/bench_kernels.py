@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from spion_bench.passes.kernel.subjects import prepare
+from spion_bench.passes.kernel.implementations import prepare
 from spion_bench.suite.cases import CASES
+from spion_bench.suite.implementations import find_implementation
 
 SEED = 0
+FOLLOWED = [case for case in CASES.values() if case.name.endswith("_4096")]
+SERIES = [
+    (case, find_implementation(name))
+    for case in FOLLOWED
+    for name in case.implementations
+    if name != "python_walk"  # takes seconds, and never changes
+]
 
 
 class KernelCases:
-    """One series per kernel case, subject and timed call; a call a subject lacks is n/a."""
+    """One series per kernel case, implementation and timed call; what does not exist is n/a."""
 
     params = (
-        [case for case in CASES if case.endswith("_4096")],
-        ["block_attention", "pipeline", "dense_sdpa", "generate_pattern", "flood_fill"],
-        ["forward_ms", "forward_backward_ms", "generate_pattern_ms", "walk_ms"],
+        [case.name for case in FOLLOWED],
+        list(dict.fromkeys(implementation.name for _, implementation in SERIES)),
+        list(dict.fromkeys(call for case, made in SERIES for call in made.calls(case))),
     )
-    param_names = ("case", "subject", "call")
+    param_names = ("case", "implementation", "call")
     number = 1
     warmup_time = 0.2
 
-    def setup(self, case: str, subject: str, call: str) -> None:
+    def setup(self, case: str, implementation: str, call: str) -> None:
         """Draw the inputs; NotImplementedError marks a combination that does not exist."""
-        if subject not in CASES[case].subjects:
-            raise NotImplementedError(f"{subject} does not compute {case}")
-        calls = prepare(subject, CASES[case], SEED).calls
-        if call not in calls:
-            raise NotImplementedError(f"{subject} has no {call}")
-        self.call = calls[call]
+        chosen, entry = CASES[case], find_implementation(implementation)
+        if implementation not in chosen.implementations:
+            raise NotImplementedError(f"{implementation} does not compute {case}")
+        if call not in entry.calls(chosen):
+            raise NotImplementedError(f"{implementation} has no {call}")
+        self.call = prepare(entry, chosen, SEED).calls[call]
 
-    def time_call(self, case: str, subject: str, call: str) -> None:
+    def time_call(self, case: str, implementation: str, call: str) -> None:
         """Time one call."""
         self.call()

@@ -58,6 +58,11 @@ class Implementation:
     forward_only: bool = False
     dtype: str | None = None
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Packages beyond the suite's own dependencies that it runs."""
+        return () if self.method is None else METHODS[self.method].requires
+
     def computes_in(self, case: KernelCase) -> str:
         """Return the name of the torch dtype in which it computes ``case``."""
         return self.dtype or case.dtype

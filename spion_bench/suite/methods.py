@@ -67,7 +67,7 @@ def _by_name(methods: Iterator[Method]) -> dict[str, Method]:
     found: dict[str, Method] = {}
     for method in sorted(methods, key=lambda method: families.index(method.family)):
         if method.name in found:
-            raise ValueError(f"method {method.name}: stated twice, once as {found[method.name]}")
+            raise ValueError(f"method {method.name} is stated twice")
         found[method.name] = method
     return found
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from spion_bench.gpu_model.devices import HALF, TF32X3
-from spion_bench.gpu_model.work import WORK, Shape
+from spion_bench.gpu_model.work import WORK
 from spion_bench.ops import block_attention
+from spion_bench.records import KernelShape
 from tests.emulation.pipeline_cases import CASES
 from tests.emulation.test_block_attention import CASES as FUSED_CASES
 
@@ -32,8 +33,13 @@ def count(case, dtype, implementation):
 @pytest.mark.parametrize("name", ["block_16", "block_32", "block_64", "width_64", "width_128"])
 def test_products_and_launches_are_those_of_the_model(name, dtype, implementation):
     case, pattern = CASES[name], CASES[name].pattern
-    shape = Shape(
-        case.batch, case.heads, pattern.length, case.width, pattern.block_size, pattern.nnzb
+    shape = KernelShape(
+        batch=case.batch,
+        heads=case.heads,
+        length=pattern.length,
+        head_dim=case.width,
+        block_size=pattern.block_size,
+        n_blocks=pattern.nnzb,
     )
     precision = HALF if dtype == torch.float16 else TF32X3
     passes = zip(("forward", "backward"), count(case, dtype, implementation), strict=True)

@@ -13,34 +13,14 @@ from spion_bench.gpu_model.tables import (
     Key,
     model_rows,
     model_text,
-    most_kept_blocks,
     replace_tables,
-    task_shapes,
 )
-from spion_bench.gpu_model.work import Shape
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gpu_model.md"
 
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["model", *map(str, arguments)])
-
-
-def test_shapes_are_those_of_the_paper():
-    assert task_shapes() == {
-        "image": Shape(128, 2, 1024, 32, 32, 73),
-        "listops": Shape(256, 2, 2048, 32, 64, 53),
-        "pathfinder": Shape(256, 2, 1024, 32, 32, 73),
-        "retrieval": Shape(32, 2, 4096, 32, 64, 105),
-        "text": Shape(32, 2, 4096, 32, 64, 105),
-    }
-
-
-@pytest.mark.parametrize(
-    ("nb", "quantile", "blocks"), [(2, 0.5, 4), (2, 1.0, 2), (4, 0.6, 10), (4, 0.0, 16)]
-)
-def test_kept_blocks_are_those_above_the_quantile_and_the_diagonal(nb, quantile, blocks):
-    assert most_kept_blocks(nb, quantile) == blocks
 
 
 def test_rows_are_keyed_by_device_task_method_and_pass():
@@ -67,7 +47,7 @@ def test_every_table_of_times_says_that_nothing_was_measured():
 
 
 def test_the_command_prints_what_was_asked_for():
-    result = invoke("--device", "H100", "--products", "tf32")
+    result = invoke("--device", "H100", "--precision", "tf32")
     assert result.exit_code == 0
     assert "H100, float32 as TF32" in result.output
     assert "### A100" not in result.output

@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spion_bench.ops.reference.pattern import walk
-from spion_bench.passes.synthetic import band_and_stripes, block_budget
+from spion_bench.passes.synthetic import band_and_stripes
+from spion_bench.pattern.generate import top_k_count
+from spion_bench.suite.budget import block_budget
 from spion_bench.tasks import load_config, task_names
 
 # SPION code, config.py, counted: task, block rows, quantile, density, most blocks of CF and F, of C
@@ -41,6 +43,13 @@ def test_no_walk_keeps_more_than_the_budget():
         threshold = float(torch.quantile(pooled.flatten(), quantile))
         kept = walk(pooled.tolist(), threshold) | {(i, i) for i in range(nb)}
         assert len(kept) <= block_budget("CF", nb, quantile=quantile, density=0)
+
+
+@pytest.mark.parametrize("density", [0.001, 0.021, 0.1, 1.0])
+def test_the_budget_of_variant_c_is_what_its_generation_keeps(density):
+    for nb in (8, 32, 64):
+        kept = min(nb * nb, nb + top_k_count(nb, density))
+        assert block_budget("C", nb, quantile=0, density=density) == kept
 
 
 def test_budget_is_at_least_the_diagonal_and_at_most_everything():

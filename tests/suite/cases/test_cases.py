@@ -1,17 +1,32 @@
 import pytest
 
-from spion_bench.passes.kernel.subjects import SUBJECTS
 from spion_bench.records.names import UsageError
 from spion_bench.suite.cases import CASES, find_case
 from spion_bench.suite.cases.case import attention_flops
+from spion_bench.suite.implementations import IMPLEMENTATIONS
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_every_case_is_complete(case):
     assert CASES[case.name] is case
     assert case.length % case.block_size == 0
-    assert set(case.subjects) <= SUBJECTS.keys()
+    assert set(case.implementations) <= IMPLEMENTATIONS.keys()
     assert case.reason
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_cell_states_the_case(case):
+    fields = case.cell_fields()
+    assert (fields["case"], fields["tasks"], fields["sweeps"]) == (
+        case.name,
+        case.tasks,
+        case.sweeps,
+    )
+    shape = fields["shape"]
+    assert (shape.length, shape.nb) == (case.length, case.nb)
+    assert (fields["pattern"] is None) is (shape.n_blocks is None) is (not case.has_pattern)
+    if case.has_pattern:
+        assert shape.n_blocks == case.n_blocks
 
 
 def test_headline_case_keeps_about_four_percent():

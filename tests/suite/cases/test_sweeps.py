@@ -4,8 +4,10 @@ import pytest
 
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.cases.case import attention_flops
-from spion_bench.suite.cases.limits import LONGEST_CALL_FLOP, refusal
+from spion_bench.suite.cases.limits import LONGEST_CALL_FLOP
+from spion_bench.suite.cases.limits import refusal as refusal_of
 from spion_bench.suite.cases.sweeps import BASE, SWEEP_CASES
+from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import load_profile
 
@@ -17,7 +19,11 @@ FACTORS = {
     "heads": ("heads",),
     "threads": ("threads",),
 }
-NOT_COMPARED = {"name", "sweeps", "subjects", "reason"}
+NOT_COMPARED = {"name", "sweeps", "implementations", "reason"}
+
+
+def refusal(case, name, **machine):
+    return refusal_of(case, find_implementation(name), **machine)
 
 
 @pytest.mark.parametrize("sweep", FACTORS)
@@ -48,24 +54,25 @@ def test_a_band_keeps_three_blocks_per_row_but_at_the_ends():
 
 
 def test_the_window_is_as_dense_as_the_pattern():
-    tokens = 2 * BASE.window + 1
+    tokens = BASE.window + 1
     assert tokens / BASE.length == pytest.approx(BASE.n_blocks / BASE.nb**2, abs=1 / BASE.length)
 
 
-def test_the_profile_measures_every_sweep_case_and_subject_once():
+def test_the_profile_measures_every_sweep_case_and_implementation_once():
     cells = expand(load_profile("kernels"), Machine("cpu", threads=3))
-    planned = sorted((cell.case, cell.method) for cell in cells)
-    assert planned == sorted((c.name, subject) for c in SWEEP_CASES for subject in c.subjects)
+    planned = sorted((cell.case, cell.method.name) for cell in cells)
+    assert planned == sorted((c.name, i) for c in SWEEP_CASES for i in c.implementations)
     threads = {cell.case: cell.threads for cell in cells}
     assert (threads["sweep_threads1"], threads["sweep_base"]) == (1, 3)
-    memory = {cell.case for cell in cells if cell.measures_memory}
+    memory = {cell.case for cell in cells if cell.measures == "memory"}
     assert memory == {c.name for c in SWEEP_CASES if "memory" in c.sweeps}
 
 
 def test_dense_attention_is_left_out_where_a_call_takes_long():
     assert refusal(BASE, "dense_sdpa", cores=2) is None
-    reason = refusal(replace(BASE, length=32768), "dense_sdpa", cores=2)
-    assert reason.startswith("one call would be 7.70 TFLOP (modelled)")
+    refused = refusal(replace(BASE, length=32768), "dense_sdpa", cores=2)
+    assert refused.is_final
+    assert refused.reason.startswith("one call would be 7.70 TFLOP (modelled)")
     flops = attention_flops(batch=1, heads=8, head_dim=64, scores=32768**2, backward=True)
     assert f"{flops / 1e12:.2f}" == "7.70"
     assert flops > LONGEST_CALL_FLOP
@@ -80,20 +87,24 @@ def test_a_forward_pass_may_be_longer_than_a_training_pass():
     assert refusal(longer, "dense_sdpa_forward", cores=2) is None
 
 
-@pytest.mark.parametrize("subject", ["dense_eager", "pipeline", "sliding_window"])
-def test_subjects_that_store_scores_have_a_memory_limit(subject):
-    longest = replace(BASE, length=32768)
-    assert refusal(longest, subject, cores=2).startswith("its stored scores would take")
-    assert refusal(BASE, subject, cores=2) is None
+@pytest.mark.parametrize("name", ["dense_eager", "pipeline", "sliding_window"])
+def test_implementations_that_store_scores_have_a_memory_limit(name):
+    refused = refusal(replace(BASE, length=32768), name, cores=2)
+    assert refused.reason.startswith("its stored scores would take")
+    assert refused.is_final
+    assert refusal(BASE, name, cores=2) is None
 
 
 def test_a_case_of_a_gpu_needs_one_and_has_no_limits_of_the_cpu():
     case = CASES["gpu_listops_16bit"]
-    assert refusal(case, "dense_sdpa", cores=2, device="cuda").startswith("no GPU")
+    refused = refusal(case, "dense_sdpa", cores=2, device="cuda")
+    assert refused.reason.startswith("no GPU")
+    assert not refused.is_final  # with a GPU it would be measured
     assert refusal(case, "dense_sdpa", cores=2, device="cuda", gpu="Some GPU") is None
 
 
 def test_a_case_needs_its_threads():
     case = CASES["sweep_threads4"]
-    assert refusal(case, "sgemm", cores=2) == "the case needs 4 threads, this machine has 2 cores"
+    refused = refusal(case, "sgemm", cores=2)
+    assert refused == ("the case needs 4 threads, this machine has 2 cores", False)
     assert refusal(case, "sgemm", cores=4) is None
