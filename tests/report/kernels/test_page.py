@@ -3,19 +3,19 @@ import re
 import pytest
 
 from spion_bench.report import render_report
-from spion_bench.report.kernel_figures import scaling_figures
-from spion_bench.report.kernel_goals import GOALS, goal_table
-from spion_bench.report.kernel_page import build_kernel_page
-from spion_bench.report.kernel_points import kernel_sweeps
-from spion_bench.report.kernel_roofline import intensity, roofline_figure, scores_per_row
-from spion_bench.report.kernel_sweep_tables import sweep_tables
-from spion_bench.report.kernel_tables import kernel_cases
+from spion_bench.report.kernels.cases import kernel_cases
+from spion_bench.report.kernels.goals import GOALS, goal_table
+from spion_bench.report.kernels.page import build_kernel_page
+from spion_bench.report.kernels.points import kernel_sweeps
+from spion_bench.report.kernels.roofline import intensity, roofline_figure, scores_per_row
+from spion_bench.report.kernels.scaling import scaling_figures
+from spion_bench.report.kernels.sweeps import sweep_tables
 from spion_bench.report.load import load_records
 from spion_bench.suite.cases.sweeps import SWEEP_CASES
+from tests.report.kernels.sweep_run import add_sweep_cell, write_sweep_run
 from tests.report.reading import plain, rows_of, titled
 from tests.report.run_writer import RunWriter, sampled
 from tests.report.sample_run import add_kernels
-from tests.report.sweep_run import add_sweep_cell, write_sweep_run
 from tests.report.test_render import Page
 
 CASES = {case.name: case for case in SWEEP_CASES}

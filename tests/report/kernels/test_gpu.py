@@ -1,15 +1,15 @@
 import pytest
 
 from spion_bench.report import render_report
-from spion_bench.report.kernel_gpu_tables import gpu_headlines, gpu_lede, gpu_section
-from spion_bench.report.kernel_page import build_kernel_page
-from spion_bench.report.kernel_points import kernel_sweeps, task_sweeps
-from spion_bench.report.kernel_tables import kernel_cases
+from spion_bench.report.kernels.cases import kernel_cases
+from spion_bench.report.kernels.gpu import gpu_headlines, gpu_lede, gpu_section
+from spion_bench.report.kernels.page import build_kernel_page
+from spion_bench.report.kernels.points import kernel_sweeps, task_sweeps
 from spion_bench.report.load import load_records
-from tests.report.gpu_run import CASES, CLOCKS, add_gpu_case
+from tests.report.kernels.gpu_run import CASES, CLOCKS, add_gpu_case
+from tests.report.kernels.sweep_run import SWEEP_CASES, add_sweep_cell
 from tests.report.reading import plain, rows_of
 from tests.report.run_writer import RunWriter
-from tests.report.sweep_run import SWEEP_CASES, add_sweep_cell
 from tests.report.test_render import Page
 
 CASE = CASES["gpu_listops_16bit"]
