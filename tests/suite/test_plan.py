@@ -8,7 +8,7 @@ from spion_bench.suite import plan
 from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import Filters, Machine, estimate_seconds, expand, turns
 from spion_bench.suite.profile import CellGroup, Profile, load_profile
-from spion_bench.tasks import config as config_module
+from spion_bench.tasks import registry
 from tests.cells import MACHINE, TINY, metric, record_of, tiny_cell, tiny_cells
 
 IMAGE = {"task": "image", "options": {"length": 256}, "spion": {"block_size": 8}}
@@ -220,19 +220,17 @@ def test_settings_are_resolved_in_the_plan():
 
 
 def test_planning_reads_each_toml_once(monkeypatch):
-    config_module_read, reads = config_module.read_config, []
+    read, paths = registry.read_config, []
 
     def counted(path):
-        reads.append(path)
-        return config_module_read(path)
+        paths.append(path)
+        return read(path)
 
-    from spion_bench.tasks import task as task_module
-
-    task_module.load_config.cache_clear()
-    monkeypatch.setattr(task_module, "read_config", counted)
+    registry.load_config.cache_clear()
+    monkeypatch.setattr(registry, "read_config", counted)
     expand(load_profile("speed"), MACHINE)
-    assert len(reads) == len(set(reads)) == 3
-    task_module.load_config.cache_clear()
+    assert len(paths) == len(set(paths)) == 3
+    registry.load_config.cache_clear()
 
 
 def test_filters_keep_what_they_name():
