@@ -54,7 +54,7 @@ def nan_in_uninitialised_memory():
 
 @pytest.fixture
 def tf32_setting():
-    """Restore what torch was told about TF32."""
+    """Restore the setting of TF32 in torch."""
     before = torch.backends.cuda.matmul.allow_tf32
     yield
     torch.backends.cuda.matmul.allow_tf32 = before

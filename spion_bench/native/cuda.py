@@ -1,7 +1,7 @@
 """What it takes to build the CUDA kernels here: an nvcc that fits torch, and GPUs to compile for.
 
 They are compiled for the GPUs that torch sees. Where it sees none, ``TORCH_CUDA_ARCH_LIST`` says
-for which, in torch's own words: compute capabilities such as ``"8.0 9.0"``.
+for which, in torch's notation: compute capabilities such as ``"8.0 9.0"``.
 """
 
 from __future__ import annotations

@@ -232,5 +232,5 @@ def source_dir() -> Path:
         if (folder / "schema.cpp").is_file():
             return folder
     raise BuildError(
-        f"csrc: the C++ sources lie neither in {package} nor beside it; reinstall spion_bench"
+        f"csrc: the C++ sources lie neither in {package} nor next to it; reinstall spion_bench"
     )

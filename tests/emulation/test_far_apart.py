@@ -1,4 +1,4 @@
-"""Tensors whose parts lie more than 2^31 values apart; memory that nobody touches takes none."""
+"""Tensors whose parts lie more than 2^31 values apart; memory that is never touched takes none."""
 
 import pytest
 import torch

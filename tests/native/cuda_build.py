@@ -41,7 +41,7 @@ def find_nvdisasm(nvcc: str) -> str:
     for file in files:
         if file.name == "nvdisasm":
             return str(file.locate())
-    raise SystemExit(f"nvdisasm: not on PATH and not beside {nvcc}; pip install {PACKAGE}")
+    raise SystemExit(f"nvdisasm: neither on PATH nor next to {nvcc}; pip install {PACKAGE}")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ padding:
 
 and for all: tiles are filled by 16-byte copies that bypass L1, results leave in 16-byte stores, and
 up to D = 64 nothing lives in local memory. Counts of the loops without dropout and padding are
-compared with ``csrc/cuda/resources.toml`` besides, so that growth is noticed.
+compared with ``csrc/cuda/resources.toml`` too, and growth is noticed.
 """
 
 from __future__ import annotations

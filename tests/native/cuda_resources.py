@@ -1,7 +1,7 @@
 """The registers and spilled bytes of the CUDA kernels: ptxas' report, its rules and its table.
 
 ``cuda_build`` compiles the kernels and compares them with ``csrc/cuda/resources.toml``.
-Rules, beside that table:
+Rules, in addition to that table:
 
 - nothing spills up to D = 64, and at most ``MAX_SPILL`` bytes at D = 128
 - the tuned forward shapes (16-bit, D = 32, blocks of 32 and 64) leave room for 20 warps on an SM

@@ -115,7 +115,7 @@ def test_rows_without_keys(implementation):
         assert lse[:, :, empty].unique().tolist() == pytest.approx([expected])
         dq, dk, dv = torch.autograd.grad(out.sum(), leaves)
         assert torch.equal(dq[:, :, empty], torch.zeros_like(dq[:, :, empty]))
-        for grad in (dk, dv):  # nobody attends to the last block column
+        for grad in (dk, dv):  # no query attends to the last block column
             assert torch.equal(grad[:, :, -size:], torch.zeros_like(grad[:, :, -size:]))
 
 

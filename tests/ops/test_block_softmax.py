@@ -153,7 +153,7 @@ def test_golden_edge_full_row_of_padding():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_very_low_scores_leave_everything_to_the_pruned_zeros(dtype):
-    # exp(1000), what one zero weighs beside such a score, overflows in both dtypes.
+    # exp(1000), what one zero weighs next to such a score, overflows in both dtypes.
     case = CASES["holes"]
     scores = torch.full_like(random_tiles(case, dtype), -1000.0)
     probs, lse = block_softmax(scores, case.pattern, pruned="zero_logit")

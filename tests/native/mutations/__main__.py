@@ -98,7 +98,7 @@ def judge(returncode: int, output: str, message: str = "") -> tuple[str, str]:
         return "survived", "all its tests passed"
     if message and (returncode > 0 or message not in output):
         ended = f"expected {message!r}, pytest ended with {returncode}"
-        return "not as told", f"{ended}:\n{last_lines(output)}"
+        return "wrong message", f"{ended}:\n{last_lines(output)}"
     if returncode < 0:
         finding = FINDING.search(output)
         told = f": {finding[0]}" if finding else ""
