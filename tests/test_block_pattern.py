@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import pytest
@@ -63,6 +64,20 @@ def test_property_save_and_load(mask, tmp_path_factory):
     pattern = BlockPattern.from_mask(mask, 16)
     pattern.save(path)
     assert BlockPattern.load(path) == pattern
+
+
+def test_a_pattern_that_cannot_be_saved_keeps_the_one_before(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "pattern.json"
+    before = BlockPattern.full(64, 16)
+    before.save(path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        BlockPattern.band(64, 16, 0).save(path)
+    assert BlockPattern.load(path) == before
+    assert [file.name for file in tmp_path.iterdir()] == ["pattern.json"]
 
 
 def test_token_mask():

@@ -129,7 +129,7 @@ def verify(names: tuple[str, ...], data_dir: Path) -> None:
     damaged, or if a data set that was named is incomplete.
     """
     from spion_bench.datasets.ledger import read_ledger
-    from spion_bench.datasets.verify import state, verify
+    from spion_bench.datasets.verify import ABSENT, PARTIAL, state, verify
     from spion_bench.tasks.prepared import verify_all_prepared
 
     console = Console()
@@ -138,8 +138,8 @@ def verify(names: tuple[str, ...], data_dir: Path) -> None:
         ledger = read_ledger(data_dir)
         chosen = _chosen(names)
         if not names:
-            absent = ("not here", "begun")
-            chosen = [s for s in data_sets().values() if state(s, data_dir, ledger) not in absent]
+            known = data_sets().values()
+            chosen = [s for s in known if state(s, data_dir, ledger) not in (ABSENT, PARTIAL)]
         findings = [finding for data_set in chosen for finding in verify(data_set, data_dir)]
         findings += [] if names else verify_all_prepared(data_dir)
         for finding in findings:

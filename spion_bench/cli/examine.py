@@ -73,7 +73,7 @@ def examine(*, build: bool, data_dir: Path | None) -> Iterator[Finding]:
     yield _gpu()
     yield _transformers()
     yield _xformers()
-    yield from _data(data_dir)
+    yield from examine_data(data_dir)
 
 
 def _cpu() -> Finding:
@@ -175,7 +175,8 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _data(data_dir: Path | None) -> Iterator[Finding]:
+def examine_data(data_dir: Path | None) -> Iterator[Finding]:
+    """Look for every source of every task, one finding each."""
     for name in task_names():
         for source in load_spec(name).sources:
             yield _source(name, source, data_dir)

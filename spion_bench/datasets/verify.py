@@ -19,6 +19,8 @@ from spion_bench.datasets.ledger import (
     record_file,
 )
 
+ABSENT, PARTIAL = "not here", "partly downloaded"
+
 Verdict = Literal["ok", "unproven", "missing", "damaged"]
 
 
@@ -36,25 +38,25 @@ class Finding:
 
 
 def state(data_set: DataSet, data_dir: Path, ledger: Ledger) -> str:
-    """Return in a few words what is there of a data set, without reading it."""
+    """Return in short what is there of a data set, without reading it."""
     files = [file for file in data_set.files if (data_dir / file.path).exists()]
     parts = data_set.unpacking.parts if data_set.unpacking else {}
     unpacked = [name for name, folder in parts.items() if (data_dir / folder).exists()]
-    begun = any((data_dir / f"{file.path}.part").exists() for file in data_set.files)
+    is_partial = any((data_dir / f"{file.path}.part").exists() for file in data_set.files)
     if not files and not unpacked:
-        return "begun" if begun else "not here"
-    words = []
+        return PARTIAL if is_partial else ABSENT
+    found = []
     if len(files) == len(data_set.files):
         entries = [_current(data_dir / file.path, ledger.files.get(file.path)) for file in files]
-        words.append("here, not verified")
+        found.append("here, not verified")
         if all(entries):
             proven = all(entry and entry.basis == "published" for entry in entries)
-            words = ["verified" if proven else "here, as first recorded"]
+            found = ["verified" if proven else "here, as first recorded"]
     elif files:
-        words.append(f"{len(files)} of {len(data_set.files)} files")
+        found.append(f"{len(files)} of {len(data_set.files)} files")
     if unpacked:
-        words.append(f"unpacked: {', '.join(unpacked)}")
-    return "; ".join(words)
+        found.append(f"unpacked: {', '.join(unpacked)}")
+    return "; ".join(found)
 
 
 def verify(data_set: DataSet, data_dir: Path) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
 
     Returns:
         ``[L / block_size, L / block_size]`` in the map's dtype, without gradient. The result does
-        not depend on the number of threads. Oracle: ``reference.pattern.average_pool``.
+        not depend on the number of threads. Oracle: ``reference.average_pool``.
 
     Raises:
         ValueError: If the map is not square, not float32 or float64, or not on the CPU, or its

@@ -25,7 +25,7 @@ def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
 
     Returns:
         ``[L, L]`` in the map's dtype, summed in float64, without gradient. The result does not
-        depend on the number of threads. Oracle: ``reference.pattern.diagonal_conv``.
+        depend on the number of threads. Oracle: ``reference.diagonal_conv``.
 
     Raises:
         ValueError: If the map is not square, not float32 or float64, or not on the CPU, or

@@ -37,7 +37,7 @@ def flood_fill(pooled: Tensor, threshold: float, *, selection: Selection = "walk
         selection: ``"walk"`` or ``"connected"``.
 
     Returns:
-        bool ``[nb, nb]``. Oracle: ``reference.pattern.flood_fill``.
+        bool ``[nb, nb]``. Oracle: ``reference.flood_fill``.
 
     Raises:
         ValueError: If ``pooled`` is not square, not float32 or float64, not on the CPU or holds

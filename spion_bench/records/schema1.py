@@ -202,18 +202,14 @@ def _method(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measurement(old: dict[str, Any]) -> dict[str, Any]:
-    settings, method = old["settings"], old["method"]
+    settings = old["settings"]
     chosen = {name: settings[name] for name in ("sdpa_backend", "operator") if settings.get(name)}
     tested = {"phase": settings.get("tested_phase"), "step": settings.get("tested_step")}
     return {
         **{name: old[name] for name in ("status", "reason", "task", "pattern", "transition")},
         **{name: old[name] for name in ("deviations", "artifacts")},
         "is_final": old["status"] != "unsupported",  # why it was unsupported is not known
-        "attention": {
-            "exact": method["exact"],
-            "caveats": method["caveats"],
-            "chosen": chosen,
-        },
+        "attention": _attention(old, chosen),
         "metrics": {name: _metric(metric) for name, metric in old["metrics"].items()},
         "gate": _gate(old["gate_errors"]),
         "gate_length": settings.get("gate_length"),
@@ -226,6 +222,15 @@ def _measurement(old: dict[str, Any]) -> dict[str, Any]:
         "busy_s": settings.get("busy_s", 0.0),
         "extra": {name: value for name, value in settings.items() if name not in _READ},
     }
+
+
+def _attention(old: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what an attention says of itself; a cell that failed early had not built it."""
+    method = old["method"]
+    is_built = method["parameters"] or method["caveats"] or not method["exact"]
+    if old["status"] != "ok" and not is_built:
+        return None
+    return {"exact": method["exact"], "caveats": method["caveats"], "chosen": chosen}
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Loading a task's examples, and preparing them so that later runs need not read raw files."""
+"""Loading a task's examples, and preparing them as arrays, so later runs need no raw files."""
 
 from __future__ import annotations
 

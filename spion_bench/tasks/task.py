@@ -145,7 +145,7 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class TaskSpec(Generic[OptionsT]):
-    """A task: everything the suite needs to know of it besides its published settings.
+    """A task: everything that the suite needs to know of it, except its published settings.
 
     Attributes:
         name: The task's name, also its folder's.

@@ -6,6 +6,7 @@ that pip installs. The exit status is 0 only if every build of the driver found 
 and its sanitizer found nothing.
 """
 
+import argparse
 import os
 import shlex
 import shutil
@@ -72,10 +73,13 @@ def run_under(sanitizer: str) -> bool:
     return done.returncode == 0
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Run the CPU kernels under sanitizers.")
+    parser.add_argument("names", nargs="*", metavar="SANITIZER", help=f"{list(SANITIZERS)}")
+    names = parser.parse_args(arguments).names or SANITIZERS
     if unknown := set(names) - set(SANITIZERS):
         sys.exit(f"no such sanitizer: {', '.join(sorted(unknown))}; there are {list(SANITIZERS)}")
-    verdicts = [run_under(sanitizer) for sanitizer in names or SANITIZERS]
+    verdicts = [run_under(sanitizer) for sanitizer in names]
     return 0 if all(verdicts) else 1
 
 

@@ -6,6 +6,7 @@ The emulator watches shared memory itself, races included, here as everywhere; t
 global memory and undefined behaviour. Either stops the run at its first finding and says where.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def build(library: str, folder: Path, environment: dict[str, str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Run the emulated operators under sanitizers.")
+    arguments = parser.parse_known_args(arguments)[1]  # pytest's
     with tempfile.TemporaryDirectory(prefix="spion-sanitize-") as name:
         folder = Path(name)
         cache = folder / "cache"

@@ -8,6 +8,7 @@ import pytest
 
 from spion_bench import ops
 from spion_bench.native import library
+from spion_bench.ops import reference
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
@@ -28,6 +29,7 @@ def read(*parts):
 def test_a_module_of_ops_is_an_operator():
     modules = {path.stem for path in (ROOT / "spion_bench" / "ops").glob("*.py")}
     assert modules - HELPERS == set(NAMES)
+    assert set(NAMES) < set(reference.__all__)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Writes records and artifacts as the harness does, for one made-up machine."""
+"""Writes records and artifacts as a run does, for one made-up machine."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -6,10 +6,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from spion_bench.records import (
+    AttentionInfo,
     Environment,
+    GateError,
+    KernelCell,
+    KernelShape,
+    Measurement,
     MethodInfo,
     Metric,
     Record,
+    TaskCell,
     TaskInfo,
     append_record,
 )
@@ -63,6 +69,33 @@ LISTOPS = IMAGE.model_copy(
     }
 )
 
+# Name -> family, role, variant. Names that are not here are rivals.
+FACTS = {
+    "dense_sdpa": ("dense", "reference", None),
+    "dense_eager": ("dense", "reference", None),
+    "dense_sdpa_forward": ("dense", "reference", None),
+    "dense_xformers": ("dense", "reference", None),
+    "spion_c": ("spion", "subject", "C"),
+    "spion_f": ("spion", "subject", "F"),
+    "spion_cf": ("spion", "subject", "CF"),
+    "flex": ("spion", "isolates", "CF"),
+    "longformer@matched": ("sparse", "isolates", None),
+    "spion+bigbird_block": ("sparse", "isolates", None),
+    "reformer": ("hashing", "rival", None),
+    "block_attention": ("spion", "subject", None),
+    "block_attention_float32": ("spion", "subject", None),
+    "pipeline": ("spion", "subject", None),
+    "flex_forward": ("spion", "isolates", None),
+    "csr_pipeline": ("spion", "isolates", None),
+    "generate_pattern": ("operator", "subject", None),
+    "pattern_from_qk": ("operator", "subject", None),
+    "flood_fill": ("operator", "subject", None),
+    "python_walk": ("operator", "reference", None),
+    "sgemm": ("limit", "limit", None),
+    "memory_copy": ("limit", "limit", None),
+}
+CAVEATS = {"dense_eager": ["stores all [B, H, L, L] probabilities"]}
+
 
 def metric(value, unit, *, samples=(), low=None, high=None, modelled=False, up=False):
     return Metric(
@@ -82,12 +115,18 @@ def sampled(centre, unit, *, n=20, spread=0.02, seed=0, up=False):
     return metric(float(np.median(samples)), unit, samples=samples, low=low, high=high, up=up)
 
 
-def method_info(name):
-    if name.startswith("spion"):
-        parameters = {"variant": name[6:].upper(), "block_size": 8, "pruned": "zero_logit"}
-        return MethodInfo(name=name, parameters=parameters)
-    caveats = {"dense_eager": ["stores all [B, H, L, L] probabilities"]}
-    return MethodInfo(name=name, caveats=caveats.get(name, []))
+def gate_errors(**errors):
+    """Return gate errors; a pair is an error and the largest allowed one."""
+    pairs = {name: e if isinstance(e, tuple) else (e, None) for name, e in errors.items()}
+    return [GateError(name=n, error=error, budget=budget) for n, (error, budget) in pairs.items()]
+
+
+def method_info(name, **fields):
+    family, role, variant = FACTS.get(name, ("sparse", "rival", None))
+    facts = {"family": family, "role": role, "variant": variant, "base": name.partition("@")[0]}
+    if role == "subject" and variant:
+        facts["arguments"] = {"block_size": 8, "pruned": "zero_logit"}
+    return MethodInfo(**{"name": name, **facts, **fields})
 
 
 class RunWriter:
@@ -98,31 +137,56 @@ class RunWriter:
         self.path = folder / "records.jsonl"
         self.n = 0
 
-    def add(self, pass_name, method, *, task=IMAGE, label=None, seed=0, status="ok", **fields):
-        label = label or f"{task.name}{task.length}"
-        settings = {"label": label, **fields.pop("settings", {}), "busy_s": 1.5 + self.n}
+    def add(self, pass_name, method, *, task=IMAGE, is_loaded=True, cell=None, **fields):
+        """Add a task's cell; ``cell`` changes what was asked, ``fields`` what was measured.
+
+        A cell that ``is_loaded`` is false failed before it loaded its data.
+        """
+        label = f"{task.name}{task.length}"
+        asked = {"task": task.name, "length": task.length, "label": label, **(cell or {})}
+        if is_loaded:
+            fields["task"] = task
+        return self._add(TaskCell, pass_name, method, asked, fields)
+
+    def add_kernel(self, method, *, case="attention_4096", shape=None, cell=None, **fields):
+        """Add a kernel case's cell."""
+        shape = shape or KernelShape(batch=1, heads=2, length=4096, head_dim=32, block_size=64)
+        asked = {"case": case, "label": case, "shape": shape, **(cell or {})}
+        return self._add(KernelCell, "kernel", method, asked, fields)
+
+    def _add(self, kind, pass_name, method, asked, fields):
+        info = method_info(method) if isinstance(method, str) else method
+        environment = fields.pop("environment", ENVIRONMENT)
+        seed = fields.pop("seed", 0)
+        key = f"{pass_name}-{asked['label']}-{info.name}-s{seed}-0a1b2c3d"
+        common = {
+            "key": fields.pop("key", key),
+            "pass_name": pass_name,
+            "profile": "smoke",
+            "method": info,
+            "seed": seed,
+            "device": "cpu",
+            "dtype": "float32",
+            "threads": environment.threads,
+            "timeout_s": 600.0,
+            "code": "0123456789abcdef",
+        }
+        measured = {"status": "ok", "busy_s": 1.5 + self.n, **fields}
+        if measured["status"] == "ok":
+            measured.setdefault("attention", AttentionInfo(caveats=CAVEATS.get(info.name, [])))
         record = Record(
-            cell_key=fields.pop("cell_key", f"{pass_name}-{label}-{method}-s{seed}-0a1b2c3d"),
-            pass_name=pass_name,
-            profile="smoke",
-            task=task,
-            method=fields.pop("method_info", None) or method_info(method),
-            seed=seed,
-            device=fields.pop("device", "cpu"),
-            dtype=fields.pop("dtype", "float32"),
-            status=status,
+            cell=kind(**{**common, **asked}),
+            measurement=Measurement(**measured),
+            environment=environment,
             started_at=START + timedelta(minutes=self.n),
             ended_at=START + timedelta(minutes=self.n + 1),
-            environment=fields.pop("environment", ENVIRONMENT),
-            settings=settings,
-            **fields,
         )
         append_record(self.path, record)
         self.n += 1
         return record
 
     def add_artifact(self, name, arrays):
-        """Write an artifact as the harness does and return what its record says about it."""
+        """Write an artifact and return what its record says about it."""
         path = self.folder / "artifacts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, **arrays)

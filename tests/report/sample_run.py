@@ -1,4 +1,4 @@
-"""A records folder as the harness leaves it, with made-up but plausible numbers.
+"""A records folder as a run leaves it, with made-up but plausible numbers.
 
 Image at L = 256 (accuracy, three seeds), image at L = 1024 (gate, speed, memory, five methods),
 ListOps (one seed, not SPION), kernel cases at L = 4096, and one cell for every status.
@@ -6,8 +6,8 @@ ListOps (one seed, not SPION), kernel cases at L = 4096, and one cell for every 
 
 import numpy as np
 
-from spion_bench.records import MethodInfo, PatternInfo, TransitionInfo
-from tests.report.run_writer import IMAGE, LISTOPS, RunWriter, metric, sampled
+from spion_bench.records import KernelShape, PatternInfo, TransitionInfo
+from tests.report.run_writer import IMAGE, LISTOPS, RunWriter, gate_errors, metric, sampled
 
 METHODS = ("dense_sdpa", "dense_eager", "spion_c", "spion_f", "spion_cf")
 STEPS = 400
@@ -22,7 +22,7 @@ def write_sample_run(folder):
     add_kernels(writer)
     add_failures(writer)
     with writer.path.open("ab") as file:
-        file.write(b'{"schema_version": 1, "cell_key": "torn-of')
+        file.write(b'{"schema_version": 2, "cell": {"key": "torn-of')
     return writer
 
 
@@ -90,7 +90,8 @@ def add_training(writer, task, method, seed, *, accuracy, transition=None):
         seed=seed,
         metrics=metrics,
         artifacts=writer.add_artifact(name, arrays),
-        settings={"steps": STEPS, "batch_size": 32, "recipe": "corrected"},
+        cell={"batch_size": 32},
+        extra={"steps": STEPS, "recipe": "corrected"},
         deviations=[f"train.steps is {STEPS} instead of 35000", "gradients are cleared (B9.4)"],
         **fields,
     )
@@ -159,8 +160,8 @@ def add_image_costs(writer):
         is_spion = method.startswith("spion")
         fields = {"pattern": pattern_info(kept, 32, source)} if is_spion else {}
         errors = {"out": 2.1e-7, "dq": 3.3e-7, "dk": 4.0e-7, "dv": 1.2e-6}
-        budgets = {f"{name}_budget": 20 * error for name, error in errors.items()}
-        writer.add("gate", method, gate_errors=errors | budgets, **fields)
+        gate = gate_errors(**{name: (error, 20 * error) for name, error in errors.items()})
+        writer.add("gate", method, gate=gate, **fields)
         writer.add(
             "speed",
             method,
@@ -172,7 +173,7 @@ def add_image_costs(writer):
                     3.7e9 * (0.07 if is_spion else 1), "FLOP", modelled=True
                 ),
             },
-            settings={"batch_size": 8, "rounds": 5},
+            cell={"batch_size": 8},
             **fields,
         )
         writer.add(
@@ -192,7 +193,7 @@ def add_image_costs(writer):
 def add_kernels(writer):
     kept = [pattern_mask(64, np.random.default_rng(5))]
     full = [np.ones((64, 64), dtype=bool)]
-    shape = {"B": 1, "H": 2, "L": 4096, "D": 32, "block_size": 64}
+    shape = KernelShape(batch=1, heads=2, length=4096, head_dim=32, block_size=64)
     for place, (method, forward_ms) in enumerate(
         (("dense_sdpa", 96.0), ("block_attention", 6.1), ("pipeline", 9.8))
     ):
@@ -200,32 +201,27 @@ def add_kernels(writer):
         pattern = pattern_info(
             full if is_dense else kept, 64, "every block" if is_dense else "synthetic band+stripes"
         )
-        writer.add(
-            "kernel",
+        writer.add_kernel(
             method,
-            task=None,
-            label="attention_4096",
+            shape=shape,
             metrics={
                 "forward_ms": sampled(forward_ms, "ms", seed=place),
                 "forward_backward_ms": sampled(3.4 * forward_ms, "ms", seed=place + 5),
                 "flops_rate_gflops": sampled(41.0, "GFLOP/s", seed=place + 9, up=True),
             },
-            settings=shape,
             pattern=pattern,
-            gate_errors={"out": 1e-6, "out_budget": 1e-5},
+            gate=gate_errors(out=(1e-6, 1e-5)),
         )
     for method, name, value in (
         ("generate_pattern", "generate_pattern_ms", 31.0),
         ("flood_fill", "walk_ms", 0.021),
         ("python_walk", "walk_ms", 3.2),
     ):
-        writer.add(
-            "kernel",
+        writer.add_kernel(
             method,
-            task=None,
-            label="pattern_4096",
+            case="pattern_4096",
+            shape=shape.model_copy(update={"heads": 1}),
             metrics={name: sampled(value, "ms")},
-            settings=shape | {"H": 1},
         )
 
 
@@ -242,7 +238,7 @@ FAILURES = {
 
 def add_failures(writer):
     """One cell per status other than ok, and one that failed first and worked when run again."""
-    bare = {"task": None, "label": "image4096"}
+    task = IMAGE.model_copy(update={"length": 4096})
     for status, reason in FAILURES.items():
         pass_name = {"gate_failed": "gate", "nan": "accuracy"}.get(status, "speed")
         writer.add(
@@ -250,16 +246,15 @@ def add_failures(writer):
             "dense_eager",
             status=status,
             reason=reason,
-            cell_key=f"{pass_name}-image4096-dense_eager-{status}",
-            method_info=MethodInfo(name="dense_eager"),
-            **bare,
+            key=f"{pass_name}-image4096-dense_eager-{status}",
+            task=task,
+            is_loaded=False,
         )
     for status, reason in (("crash", "signal 9"), ("ok", None)):
         writer.add(
             "memory",
             "dense_sdpa",
             seed=7,
-            label="image2048",
             status=status,
             reason=reason,
             task=IMAGE.model_copy(update={"length": 2048}),

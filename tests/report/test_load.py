@@ -23,8 +23,8 @@ def test_folder_with_damaged_lines_only(tmp_path):
 
 
 def test_last_outcome_of_a_cell_counts_and_damage_is_named(sample):
-    retried = [o for o in sample.outcomes if o.record.seed == 7]
-    assert [o.record.status for o in retried] == ["ok"]
+    retried = [o for o in sample.outcomes if o.cell.seed == 7]
+    assert [o.measured.status for o in retried] == ["ok"]
     assert sample.n_replaced == 1
     assert len(sample.problems) == 1
     assert sample.problems[0].startswith("records.jsonl:39: not a record, skipped")
@@ -36,12 +36,12 @@ def test_a_single_file_can_be_read(sample_dir):
 
 
 def test_artifact_arrays(sample):
-    spion = next(o for o in sample.ok("accuracy") if o.record.method.name == "spion_cf")
+    spion = next(o for o in sample.ok("accuracy") if o.method.name == "spion_cf")
     assert len(spion.artifact.layers) == 2
-    assert [int(layer.kept.sum()) for layer in spion.artifact.layers] == spion.record.pattern.nnzb
+    assert [int(layer.kept.sum()) for layer in spion.artifact.layers] == spion.measured.pattern.nnzb
     assert not spion.artifact.curve.sparse[159]
     assert spion.artifact.curve.sparse[160]
-    dense = next(o for o in sample.ok("accuracy") if o.record.method.name == "dense_sdpa")
+    dense = next(o for o in sample.ok("accuracy") if o.method.name == "dense_sdpa")
     assert dense.artifact.layers == ()
 
 
@@ -71,7 +71,7 @@ def test_damaged_artifact_is_named_and_the_record_kept(tmp_path, damage, reason)
     ("arrays", "reason"),
     [
         ({"curve_step": np.arange(3)}, "is missing"),
-        ({"curve_step": np.array([{}], dtype=object)}, "ValueError"),
+        ({"curve_step": np.array([{}], dtype=object)}, "an array of dtype object"),
     ],
 )
 def test_artifact_with_missing_or_pickled_arrays(tmp_path, arrays, reason):
@@ -90,10 +90,10 @@ def test_an_artifact_name_cannot_leave_its_folder(tmp_path):
     assert "FileNotFoundError" in load_records(tmp_path / "run").problems[0]
 
 
-def test_failed_cell_takes_the_task_of_its_label(tmp_path):
+def test_a_failed_cell_belongs_to_the_setting_of_its_task_and_length(tmp_path):
     writer = RunWriter(tmp_path)
     writer.add("speed", "dense_sdpa", metrics={"train_step_ms": metric(1.0, "ms")})
-    writer.add("speed", "spion_cf", task=None, label="image1024", status="crash", reason="boom")
+    writer.add("speed", "spion_cf", is_loaded=False, status="crash", reason="boom")
     run = load_records(tmp_path)
     assert list(run.settings.values()) == ["image, L\u00a0=\u00a01024"]
 

@@ -62,7 +62,7 @@ def test_kernel_headline_is_not_the_luckiest_kernel(tmp_path):
     writer = RunWriter(tmp_path)
     for method, ms in (("dense_sdpa", 10.0), ("pipeline", 1.0), ("block_attention", 2.0)):
         times = {"forward_backward_ms": sampled(ms, "ms")}
-        writer.add("kernel", method, task=None, label="attention_256", metrics=times)
+        writer.add_kernel(method, case="attention_256", metrics=times)
     found = headlines(load_records(tmp_path))
     assert "block_attention" in found[0].label
 

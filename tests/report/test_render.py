@@ -11,7 +11,7 @@ import pytest
 from spion_bench import __version__
 from spion_bench.report import render_report
 from spion_bench.report.render import escape_markdown
-from tests.report.run_writer import IMAGE, RunWriter, metric
+from tests.report.run_writer import IMAGE, RunWriter, gate_errors, method_info, metric
 from tests.report.sample_run import add_kernels, add_training
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
@@ -98,7 +98,7 @@ def test_figures_and_tables_are_described(page):
 def test_every_number_of_the_records_is_on_the_page(sample, report):
     numbers = pd.read_csv(report / "tables" / "numbers.csv", skiprows=1)
     stored = [
-        metric.value for outcome in sample.outcomes for metric in outcome.record.metrics.values()
+        metric.value for outcome in sample.outcomes for metric in outcome.measured.metrics.values()
     ]
     assert numbers["value"].tolist() == pytest.approx(stored, rel=1e-12)
 
@@ -106,11 +106,11 @@ def test_every_number_of_the_records_is_on_the_page(sample, report):
 def test_every_status_and_reason_is_on_the_page(sample, page):
     text = " ".join(page.text)
     for outcome in sample.outcomes:
-        if outcome.record.status != "ok":
-            assert outcome.record.cell_key in text
-            assert outcome.record.reason in text
+        if outcome.measured.status != "ok":
+            assert outcome.record.key in text
+            assert outcome.measured.reason in text
     assert "records.jsonl:39: not a record" in text
-    assert "not measured: no GPU" in text
+    assert "Energy was not measured: this machine has no GPU." in text
     assert "not SPION" in text
 
 
@@ -122,7 +122,7 @@ def test_text_from_records_is_escaped(html):
 def test_hostile_text_stays_text(tmp_path):
     hostile = "</script><script>alert(1)</script>--><img src=x onerror=alert(1)>"
     writer = RunWriter(tmp_path / "a--b")
-    writer.add("speed", "dense_sdpa", status="crash", reason=hostile, label=hostile)
+    writer.add("speed", method_info(hostile), status="crash", reason=hostile)
     paths = render_report(tmp_path / "a--b", tmp_path / "report")
     tags = [tag for tag, _ in Page(paths.html.read_text()).tags]
     assert tags.count("script") == 1
@@ -171,8 +171,7 @@ def write_golden_run(folder):
     for method, times in (("dense_sdpa", [210.0, 212.0, 214.0]), ("spion_cf", [111.0, 112.0])):
         low, high = min(times), max(times)
         step = metric(sum(times) / len(times), "ms", samples=times, low=low, high=high)
-        errors = {"out": 2e-7, "out_budget": 4e-6}
-        writer.add("gate", method, gate_errors=errors)
+        writer.add("gate", method, gate=gate_errors(out=(2e-7, 4e-6)))
         writer.add("speed", method, metrics={"train_step_ms": step})
     writer.add("memory", "spion_cf", status="oom", reason="asked for 4.3 GB of 2 GB")
 
@@ -207,8 +206,8 @@ def test_old_parts_are_replaced_and_foreign_files_kept(tmp_path):
     assert [path.name for path in (out / "figures").iterdir()] == ["mine.svg"]
     assert not list((out / "tables").glob("summary*"))
     text = (out / "index.html").read_text("utf-8")
-    assert "not measured: no accuracy cell in this run" in text
-    assert "not measured: no gate cell in this run" not in text  # kernels gate themselves
+    assert "Training was not measured: this run has no accuracy cell." in text
+    assert "this run has no gate cell" not in text  # kernels gate themselves
 
 
 def test_empty_folder_gives_a_clear_error_and_writes_nothing(tmp_path):

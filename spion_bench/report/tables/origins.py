@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from spion_bench.records import Environment, KernelCell, MethodInfo, TaskInfo
+from spion_bench.records import CellBase, Environment, KernelCell, MethodInfo, TaskInfo
 from spion_bench.records.schema import Scalar
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import ordered, rank
@@ -98,41 +98,54 @@ def _kind(task: Any) -> Entry:
     return words("task's own", note=task.description)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Described:
-    """A method with the arguments it ran with, and what its attention says of itself."""
+    """A method, what its attention says of itself, and the cells that ran it so."""
 
     info: MethodInfo
     exact: bool | None
-    caveats: tuple[str, ...]
+    caveats: list[str]
+    cells: list[CellBase]
+
+    @property
+    def passes(self) -> str:
+        return ", ".join(dict.fromkeys(cell.pass_name for cell in self.cells))
+
+    @property
+    def arguments(self) -> str:
+        """Every argument; values that differ between cells are all shown."""
+        found: dict[str, dict[str, None]] = {}
+        for cell in self.cells:
+            method = cell.method
+            variant = {} if method.variant is None else {"variant": method.variant}
+            for name, value in {**variant, **method.arguments}.items():
+                origin = f" ({method.origins[name]})" if name in method.origins else ""
+                found.setdefault(name, {})[f"{value}{origin}"] = None
+        return ", ".join(f"{name} = {' / '.join(values)}" for name, values in found.items())
 
 
 def method_table(run: RecordSet) -> Table:
     """Return each method's kind, arguments, exactness and caveats."""
     described = {o.method.name for o in run.outcomes if o.measured.attention is not None}
-    found: dict[str, tuple[_Described, dict[str, None]]] = {}
+    found: dict[str, _Described] = {}
     for outcome in run.outcomes:
         attention = outcome.measured.attention
         # A cell that failed early does not know what its attention says of itself.
         if attention is None and outcome.method.name in described:
             continue
-        row = _Described(
-            outcome.method,
-            attention.exact if attention else None,
-            tuple(attention.caveats) if attention else (),
-        )
-        key = f"{row.info.name} {_arguments(row.info)} {row.exact} {row.caveats}"
-        found.setdefault(key, (row, {}))[1][outcome.pass_name] = None
+        exact, caveats = (attention.exact, attention.caveats) if attention else (None, [])
+        row = _Described(outcome.method, exact, caveats, [])
+        found.setdefault(f"{row.info.name} {exact} {caveats}", row).cells.append(outcome.cell)
     return make_table(
-        sorted(found.values(), key=lambda item: rank(item[0].info)),
+        sorted(found.values(), key=lambda row: rank(row.info)),
         [
-            text("method", "Method", lambda item: words(item[0].info.name, item[0].info.summary)),
-            text("kind", "Kind", lambda item: f"{item[0].info.family}, {item[0].info.role}"),
-            text("kernel", "Kernel", lambda item: item[0].info.native or absent("not recorded")),
-            text("exact", "Exact", lambda item: _exact(item[0].exact)),
-            text("passes", "Used by", lambda item: ", ".join(item[1])),
-            text("parameters", "Parameters", lambda item: _arguments(item[0].info) or "none"),
-            text("caveats", "Caveats", lambda item: "; ".join(item[0].caveats) or "none stated"),
+            text("method", "Method", lambda row: words(row.info.name, row.info.summary)),
+            text("kind", "Kind", lambda row: f"{row.info.family}, {row.info.role}"),
+            text("kernel", "Kernel", lambda row: row.info.native or absent("not recorded")),
+            text("exact", "Exact", lambda row: _exact(row.exact)),
+            text("passes", "Used by", lambda row: row.passes),
+            text("parameters", "Parameters", lambda row: row.arguments or "none"),
+            text("caveats", "Caveats", lambda row: "; ".join(row.caveats) or "none stated"),
         ],
         key="methods",
         title="Parameters and caveats",
@@ -148,14 +161,6 @@ def _exact(is_exact: bool | None) -> Entry:
     if is_exact is None:
         return absent("no cell got far enough to know it")
     return words("yes" if is_exact else "approximate")
-
-
-def _arguments(info: MethodInfo) -> str:
-    shown = dict(info.arguments)
-    if info.variant is not None:
-        shown = {"variant": info.variant, **shown}
-    origins = {name: f" ({origin})" for name, origin in info.origins.items()}
-    return ", ".join(f"{name} = {value}{origins.get(name, '')}" for name, value in shown.items())
 
 
 def settings_table(run: RecordSet) -> Table:

@@ -20,7 +20,7 @@ def load(data_dir: Path | None, options: ListOpsOptions) -> TaskSplits:
 
     Raises:
         ValueError: If no expression fits the options, or a released file is damaged.
-        FileNotFoundError: If the release is asked for, or begun, and not all there.
+        FileNotFoundError: If the release is incomplete, or is asked for and missing.
     """
     is_there = find_release(data_dir) is not None
     if options.source == "release" or (

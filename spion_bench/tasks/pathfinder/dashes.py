@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 ANTIALIAS = 2
 SEED_ANGLES = tuple(math.radians(degrees) for degrees in range(-180, 180))
-_ROUNDING = 1e-9  # so that 2 * cos(90 degrees) = 1e-16 is rounded up to 0, not to 1
+_ROUNDING = 1e-9  # 2 * cos(90 degrees) = 1e-16 must be rounded up to 0, not to 1
 
 Point = tuple[int, int]
 

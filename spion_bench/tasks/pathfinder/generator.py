@@ -57,8 +57,8 @@ class _Snake:
         end: Where its last dash ends.
         pivot: From where its last dash was aimed.
         direction: Number of its last dash's direction.
-        mask: The last dash's mask; it is not yet part of the canvas's, so that it cannot block the
-            next one.
+        mask: The last dash's mask. It joins the canvas's mask after the next dash, so it does not
+            block that one.
         mask_at: The point around which ``mask`` lies.
     """
 

@@ -71,7 +71,7 @@ def load(data_dir: Path | None, options: PathfinderOptions) -> TaskSplits:
 
     Raises:
         ValueError: If a file is damaged, or there are two releases.
-        FileNotFoundError: If the release is asked for, or begun, and not all there.
+        FileNotFoundError: If the release is incomplete, or is asked for and missing.
     """
     if options.source == "generated":
         return _draw(options, "as asked")

@@ -89,7 +89,7 @@ def read_pictures(entries: Sequence[Entry], side: int) -> Split:
     """Read pictures: grey values int16 ``[N, side * side]`` row by row, and labels.
 
     Raises:
-        ValueError: If a picture is damaged, not grey, or of another size.
+        ValueError: If a picture is damaged, not grey, or its size is wrong.
     """
     pixels = np.empty((len(entries), side * side), np.int16)
     for row, (path, _) in enumerate(entries):

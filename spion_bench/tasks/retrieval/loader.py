@@ -53,7 +53,7 @@ def load(data_dir: Path | None, options: RetrievalOptions) -> TaskSplits:
 
     Raises:
         ValueError: If a file is damaged or too short.
-        FileNotFoundError: If AAN is asked for, or begun, and not all there.
+        FileNotFoundError: If AAN is incomplete, or is asked for and missing.
     """
     is_there = find_aan(data_dir) is not None
     if options.source == "aan" or (options.source == "auto" and is_there):

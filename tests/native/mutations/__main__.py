@@ -6,6 +6,7 @@ first; then each mutation is applied, built, tested and undone. The exit status 
 mutation was caught.
 """
 
+import argparse
 import hashlib
 import os
 import re
@@ -166,8 +167,10 @@ def show(outcomes: list[Outcome]) -> None:
         print(f"| {outcome.name} | {outcome.verdict} | {first_line} | {outcome.seconds:.0f} |")
 
 
-def main(names: list[str]) -> int:
-    mutations = choose(names)
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Seed bugs into the kernels and test them.")
+    parser.add_argument("names", nargs="*", metavar="MUTATION", help="all by default")
+    mutations = choose(parser.parse_args(arguments).names)
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="spion-mutations-") as folder:
         project = ProjectCopy(Path(folder))

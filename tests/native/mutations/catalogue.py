@@ -12,7 +12,7 @@ class Mutation:
     """One bug: what to change, who must notice, and why it matters."""
 
     name: str
-    file: str  # relative to the project, as in `csrc/cpu/tile.h`
+    file: str  # relative to the project, as in `csrc/cpu/common/tile.h`
     find: str  # occurs exactly once in the file
     replace: str
     tests: tuple[str, ...]  # of which at least one must fail, as pytest names them

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from spion_bench.report.figures.patterns import pattern_figures
 from spion_bench.report.load import load_records
-from spion_bench.report.pattern_figures import pattern_figures
 from tests.report.reading import plain, titled
 from tests.report.run_writer import IMAGE, RunWriter
 from tests.report.sample_run import curve_arrays, layer_arrays

@@ -1,6 +1,6 @@
 import pytest
 
-from spion_bench.report.kernel_tables import kernel_tables
+from spion_bench.report.kernels.cases import kernel_tables
 from spion_bench.report.load import load_records
 from tests.report.reading import plain, rows_of, titled
 from tests.report.run_writer import RunWriter, sampled
@@ -12,7 +12,7 @@ def attention(sample):
 
 
 def kernel_metrics(sample, method):
-    return next(o.record.metrics for o in sample.ok("kernel") if o.record.method.name == method)
+    return next(o.measured.metrics for o in sample.ok("kernel") if o.method.name == method)
 
 
 def test_attention_speedups_are_ratios_of_medians(sample, attention):
@@ -48,23 +48,11 @@ def test_pattern_generation_is_compared_with_the_python_walk(sample):
 
 def test_failed_subjects_keep_their_row_and_reason(tmp_path):
     writer = RunWriter(tmp_path)
-    case = {"task": None, "label": "attention_256", "settings": {"L": 256}}
     times = {"forward_ms": sampled(1.0, "ms"), "forward_backward_ms": sampled(3.0, "ms")}
-    writer.add("kernel", "dense_sdpa", status="crash", reason="signal 4", **case)
-    writer.add("kernel", "block_attention", metrics=times, **case)
+    writer.add_kernel("dense_sdpa", status="crash", reason="signal 4")
+    writer.add_kernel("block_attention", metrics=times)
     [table] = kernel_tables(load_records(tmp_path))
     rows = rows_of(table)
     assert rows["dense_sdpa"]["forward_ms"].note == "crash: signal 4"
     entry = rows["block_attention"]["forward_speedup"]
     assert (entry.value, entry.note) == (None, "no number of dense_sdpa in this run")
-
-
-def test_failed_record_without_shape_joins_its_case(tmp_path):
-    writer = RunWriter(tmp_path)
-    shape = {"B": 1, "H": 2, "L": 256, "D": 32, "block_size": 32}
-    times = {"forward_ms": sampled(1.0, "ms"), "forward_backward_ms": sampled(3.0, "ms")}
-    bare = {"task": None, "label": "attention_256"}
-    writer.add("kernel", "dense_sdpa", metrics=times, settings=shape, **bare)
-    writer.add("kernel", "pipeline", status="timeout", reason="still busy after 1 s", **bare)
-    [table] = kernel_tables(load_records(tmp_path))
-    assert rows_of(table)["pipeline"]["forward_ms"].note == "timeout: still busy after 1 s"

@@ -1,15 +1,16 @@
 import pytest
 
+from spion_bench.records import Clocks
 from spion_bench.report import render_report
-from spion_bench.report.kernel_gpu_tables import gpu_headlines, gpu_lede, gpu_section
-from spion_bench.report.kernel_page import build_kernel_page
-from spion_bench.report.kernel_points import kernel_sweeps, task_sweeps
-from spion_bench.report.kernel_tables import kernel_cases
+from spion_bench.report.kernels.cases import kernel_cases
+from spion_bench.report.kernels.gpu import gpu_headlines, gpu_lede, gpu_section
+from spion_bench.report.kernels.page import build_kernel_page
+from spion_bench.report.kernels.points import kernel_sweeps, task_sweeps
 from spion_bench.report.load import load_records
-from tests.report.gpu_run import CASES, CLOCKS, add_gpu_case
+from tests.report.kernels.gpu_run import CASES, CLOCKS, add_gpu_case
+from tests.report.kernels.sweep_run import SWEEP_CASES, add_sweep_cell
 from tests.report.reading import plain, rows_of
 from tests.report.run_writer import RunWriter
-from tests.report.sweep_run import SWEEP_CASES, add_sweep_cell
 from tests.report.test_render import Page
 
 CASE = CASES["gpu_listops_16bit"]
@@ -28,10 +29,10 @@ def show(tmp_path):
     return show
 
 
-def test_measured_times_stand_beside_modelled_ones_that_say_so(show):
+def test_measured_times_stand_next_to_modelled_ones_that_say_so(show):
     sweeps, rows = show()
     row = rows["block_attention", "forward"]
-    metrics = sweeps.points[0].subjects["block_attention"].record.metrics
+    metrics = sweeps.points[0].subjects["block_attention"].measured.metrics
     expected = metrics["forward_expected_ms"]
     assert row["cold_ms"].value == metrics["forward_ms"].value
     assert row["warm_ms"].value == metrics["forward_warm_ms"].value
@@ -61,8 +62,9 @@ def test_a_time_that_refutes_the_model_is_flagged(show, times, words, flag):
 
 
 def test_a_gpu_that_was_slowed_down_shows_in_its_row_and_in_the_opening(show):
-    slowed = CLOCKS | {"throttle_reasons": "hw_thermal_slowdown sw_power_cap"}
-    sweeps, rows = show(pipeline={"measured": slowed})
+    reasons = ["hw_thermal_slowdown", "sw_power_cap"]
+    slowed = CLOCKS.model_copy(update={"throttle_reasons": reasons})
+    sweeps, rows = show(pipeline={"clocks": slowed})
     entry = rows["pipeline", "forward"]["clocks"]
     assert entry.flag == "warning"
     assert entry.text == "1410 to 1395 MHz"
@@ -71,11 +73,12 @@ def test_a_gpu_that_was_slowed_down_shows_in_its_row_and_in_the_opening(show):
     assert "slowed down while 1 cell ran" in plain(gpu_lede(sweeps))
 
 
-def test_clocks_that_nobody_read_are_missing_not_fine(show):
-    sweeps, rows = show(flex={"measured": {"clocks_not_read": "nvidia-ml-py is not installed"}})
+def test_clocks_that_could_not_be_read_are_missing_not_fine(show):
+    sweeps, rows = show(flex={"clocks": Clocks(problem="nvidia-ml-py is not installed")})
     entry = rows["flex", "forward"]["clocks"]
     assert (entry.flag, entry.note) == ("missing", "nvidia-ml-py is not installed")
-    assert "Nobody knows whether it was while 1 cell ran" in plain(gpu_lede(sweeps))
+    sentence = "The clocks could not be read during 1 cell, so throttling there is unknown."
+    assert sentence in plain(gpu_lede(sweeps))
 
 
 def test_a_red_gate_and_an_unsupported_peer_have_reasons_and_no_times(show):
@@ -93,7 +96,7 @@ def test_a_red_gate_and_an_unsupported_peer_have_reasons_and_no_times(show):
 
 
 def test_a_call_that_waited_for_the_host_says_so(show):
-    _, rows = show(csr_pipeline={"measured": CLOCKS | {"host_bound": "backward_ms"}})
+    _, rows = show(csr_pipeline={"host_bound": ["backward_ms"]})
     assert rows["csr_pipeline", "forward"]["cold_ms"].flag == ""
     for name in ("cold_ms", "warm_ms"):
         entry = rows["csr_pipeline", "backward"][name]
@@ -112,7 +115,7 @@ def test_speedups_are_ratios_within_the_case(show):
     assert labels == [f"listops, {p}: block_attention against dense_sdpa" for p in passes]
 
 
-def test_products_have_a_table_each_in_the_order_of_the_records(tmp_path):
+def test_precisions_have_a_table_each_in_the_order_of_the_records(tmp_path):
     writer = RunWriter(tmp_path)
     for name in ("gpu_image_16bit", "gpu_image_3xtf32", "gpu_listops_16bit"):
         add_gpu_case(writer, CASES[name])
@@ -132,10 +135,10 @@ def test_sweeps_of_the_cpu_do_not_see_a_gpu(tmp_path):
     add_gpu_case(mixed, CASE)
     run = load_records(mixed.folder)
     [sweeps], [expected] = kernel_sweeps(run), kernel_sweeps(load_records(alone.folder))
-    assert [p.label for p in sweeps.points] == [p.label for p in expected.points]
+    assert [p.cell.case for p in sweeps.points] == [p.cell.case for p in expected.points]
     assert kernel_cases(run) == []
     page = build_kernel_page(run, "stamp")
-    assert page.title == "CPU and GPU kernels beside their peers and limits"
+    assert page.title == "CPU and GPU kernels next to their peers and limits"
     assert page.lede[0] == build_kernel_page(load_records(alone.folder), "stamp").lede[0]
 
 
@@ -147,7 +150,7 @@ def test_the_page_of_a_gpu_is_linked_and_sound(tmp_path):
     for _, link in page.links:
         assert link[1:] in page.ids if link.startswith("#") else (out / link).is_file()
     text = plain("".join(page.text))
-    assert "GPU kernels beside their peers and limits" in text
+    assert "GPU kernels next to their peers and limits" in text
     assert "NVIDIA A100-SXM4-80GB" in text
     markdown = (out / "kernels.md").read_text("utf-8")
     assert "modelled, not measured" in markdown

@@ -1,6 +1,6 @@
 import pytest
 
-from spion_bench.report.quantities import (
+from spion_bench.report.words import (
     format_error,
     format_percent,
     format_quantity,
@@ -35,6 +35,10 @@ TIMES = "\u00d7"
         (136842, "count", f"136{SPACE}842"),
         (2.281, "nat", "2.28 nat"),
         (0, "ms", "0 s"),
+        (float("nan"), "ms", "NaN"),
+        (float("inf"), "bytes", "infinite"),
+        (float("-inf"), "times", f"{MINUS}infinite"),
+        (float("nan"), "count", "NaN"),
     ],
 )
 def test_numbers_have_three_digits_and_an_si_unit(value, unit, text):
@@ -56,12 +60,14 @@ def test_interval_shares_unit_and_decimals(numbers, unit, interval):
 
 def test_no_interval_without_both_ends():
     assert format_quantity(1.0, "ms", 0.9, None) == (f"1.00{SPACE}ms", "")
+    assert format_quantity(1.0, "ms", 0.9, float("nan")) == (f"1.00{SPACE}ms", "")
 
 
 def test_small_formats():
     assert format_percent(0.0571) == f"5.7{SPACE}%"
     assert format_error(2.14e-7) == f"2.1{TIMES}10⁻⁷"
     assert format_error(0.0) == "0 (exact)"
+    assert [format_error(float(text)) for text in ("nan", "inf")] == ["NaN", "infinite"]
     assert [plural(1, "cell"), plural(0, "cell"), plural(1200, "cell")] == [
         "1 cell",
         "0 cells",

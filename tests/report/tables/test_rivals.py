@@ -1,14 +1,9 @@
-"""The sections that compare sparse methods: rivals, growth with length, methods by task."""
-
 import pytest
 
-from spion_bench.report.growth import families, growth_blocks
 from spion_bench.report.load import load_records
-from spion_bench.report.matrix_table import matrix_table
 from spion_bench.report.narrative import headlines
 from spion_bench.report.page import build_page
-from spion_bench.report.rival_tables import rival_tables
-from spion_bench.report.table import Figure, Table
+from spion_bench.report.tables.rivals import rival_tables
 from tests.report.reading import plain, rows_of, titled
 from tests.report.run_writer import IMAGE, RunWriter, metric, sampled
 
@@ -41,7 +36,7 @@ def add_speed(writer, method, *, task=IMAGE, scale=1.0):
         "attention_ms": sampled(attention * scale, "ms", seed=len(method) + 1),
         "attention_flops_per_step": metric(flops, "FLOP", modelled=True),
     }
-    writer.add("speed", method, task=task, metrics=metrics, settings={"batch_size": 4})
+    writer.add("speed", method, task=task, metrics=metrics, cell={"batch_size": 4})
 
 
 def write_speeds(writer):
@@ -74,7 +69,7 @@ def test_what_isolates_a_cause_is_no_rival(run_of):
     assert rows["longformer@matched"]["train_step_lead"].value < 1
     assert rows["longformer@matched"]["train_step_lead"].note == "slower"
     found = {headline.label: headline for headline in headlines(run)}
-    best = found["Training step, spion_cf against the fastest sparse rival"]
+    best = found["Training step, spion_cf against the fastest rival"]
     assert plain(best.basis) == "image, L = 1024; bigbird_hf"
 
 
@@ -82,57 +77,3 @@ def test_without_spion_cf_there_is_nothing_to_compare(run_of):
     run = run_of(lambda writer: add_speed(writer, "longformer"))
     assert rival_tables(run) == []
     assert "rivals" not in {section.key for section in build_page(run).sections}
-
-
-def write_lengths(writer):
-    for length in (1024, 2048, 4096):
-        task, times = IMAGE.model_copy(update={"length": length}), length / 1024
-        add_speed(writer, "dense_sdpa", task=task, scale=times**2)
-        add_speed(writer, "spion_cf", task=task, scale=times)
-        peak = {"train_step_peak_bytes": sampled(5e6 * times, "bytes", seed=length)}
-        writer.add("memory", "spion_cf", task=task, metrics=peak)
-    writer.add("memory", "dense_sdpa", task=task, status="oom", reason="too large")
-
-
-def test_growth_is_the_slope_over_the_length(run_of):
-    run = run_of(write_lengths)
-    figure, table = growth_blocks(run)
-    assert isinstance(figure, Figure)
-    assert isinstance(table, Table)
-    rows = rows_of(table)
-    assert rows["dense_sdpa"]["train_step_ms_slope"].value == pytest.approx(2.0, abs=0.03)
-    assert rows["spion_cf"]["train_step_ms_slope"].value == pytest.approx(1.0, abs=0.03)
-    assert rows["spion_cf"]["train_step_peak_bytes_slope"].value == pytest.approx(1.0, abs=0.03)
-    assert rows["dense_sdpa"]["train_step_peak_bytes_slope"].note == "oom: too large"
-    assert "1024: " in figure.alt
-    assert "dense_sdpa" in figure.alt
-
-
-def test_two_lengths_are_too_few(run_of):
-    def write(writer):
-        for length in (1024, 2048):
-            add_speed(writer, "spion_cf", task=IMAGE.model_copy(update={"length": length}))
-
-    assert families(run_of(write)) == []
-
-
-def test_matrix_says_what_runs_where(run_of):
-    def write(writer):
-        errors = {"out": 1e-7, "out_budget": 4e-7, "dq": 3e-7, "dq_budget": 4e-7}
-        writer.add("steps", "spion_cf", gate_errors=errors)
-        writer.add("steps", "flex", status="unsupported", reason="no backward pass")
-        text = IMAGE.model_copy(update={"name": "text"})
-        writer.add("steps", "spion_cf", task=text, gate_errors={"shift": 0.0})
-
-    run = run_of(write)
-    table = matrix_table(run)
-    rows = {row[0].value: row[1:] for row in table.rows}
-    assert [plain(column.label) for column in table.columns] == [
-        "Method",
-        "image, L = 1024",
-        "text, L = 1024",
-    ]
-    assert [entry.note for entry in rows["spion_cf"]] == ["75% of the allowed error", "gate passed"]
-    assert (rows["flex"][0].text, rows["flex"][0].note) == ("unsupported", "no backward pass")
-    assert rows["flex"][1].flag == "absent"
-    assert "matrix" in {section.key for section in build_page(run).sections}

@@ -1,19 +1,19 @@
 import xml.etree.ElementTree as ET
+from typing import get_args
 
 import pytest
 
-from spion_bench.report.svg import (
+from spion_bench.records.schema import Family
+from spion_bench.report.style import (
     GRID,
     INK,
-    METHOD_COLOURS,
-    METHOD_MARKERS,
     PAPER,
     as_file,
-    method_colour,
-    method_marker,
+    looks_of,
     new_figure,
     to_svg,
 )
+from tests.report.run_writer import method_info
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,23 @@ def test_a_file_starts_with_its_stamp_and_adapts(svg):
     ET.fromstring(content)
 
 
-def test_methods_have_fixed_distinct_looks():
-    assert method_colour("spion_cf") == "#d55e00"
-    assert len(set(METHOD_COLOURS.values())) == len(METHOD_COLOURS)
-    assert len(set(METHOD_MARKERS.values())) == len(METHOD_MARKERS)
-    assert method_colour("something new") not in METHOD_COLOURS.values()
-    assert method_marker("something new") not in METHOD_MARKERS.values()
+def test_the_champion_and_the_baseline_have_the_pure_hue_of_their_families():
+    looks = looks_of(map(method_info, ("spion_c", "spion_f", "spion_cf", "dense_sdpa", "pipeline")))
+    assert looks["spion_cf"].colour == "#d55e00"
+    assert looks["dense_sdpa"].colour == "#0072b2"
+    assert len({look.colour for look in looks.values()}) == 5
+
+
+def test_any_number_of_methods_of_a_family_look_different():
+    methods = [method_info(f"rival{number:02d}") for number in range(55)]
+    looks = looks_of(methods)
+    assert len(set(looks.values())) == 55
+    assert looks == looks_of(reversed(methods))
+
+
+@pytest.mark.parametrize("family", get_args(Family))
+def test_every_family_has_a_hue_of_its_own(family):
+    of_family = method_info("x", family=family)
+    others = [method_info(other, family=other) for other in get_args(Family) if other != family]
+    colour = looks_of([of_family])["x"].colour
+    assert colour not in {look.colour for look in looks_of(others).values()}

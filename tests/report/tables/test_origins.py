@@ -1,6 +1,7 @@
-from spion_bench.records import MethodInfo
+from spion_bench.records import AttentionInfo, TaskSettings
+from spion_bench.records.settings import MeasureSettings, ModelConfig, SpionConfig, TrainConfig
 from spion_bench.report.load import load_records
-from spion_bench.report.provenance_tables import (
+from spion_bench.report.tables.origins import (
     data_table,
     deviation_table,
     environment_table,
@@ -8,7 +9,7 @@ from spion_bench.report.provenance_tables import (
     settings_table,
 )
 from tests.report.reading import rows_of
-from tests.report.run_writer import ENVIRONMENT, RunWriter
+from tests.report.run_writer import ENVIRONMENT, RunWriter, method_info
 
 
 def test_stand_ins_are_called_stand_ins(sample):
@@ -30,8 +31,8 @@ def test_methods_with_parameters_caveats_and_passes(sample):
 
 
 def test_a_method_known_only_from_failures_is_listed_too(tmp_path):
-    info = MethodInfo(name="flex", exact=False)
-    RunWriter(tmp_path).add("speed", "flex", status="crash", method_info=info)
+    attention = AttentionInfo(exact=False)
+    RunWriter(tmp_path).add("speed", "flex", status="crash", attention=attention)
     rows = rows_of(method_table(load_records(tmp_path)))
     assert rows["flex"]["exact"].text == "approximate"
 
@@ -54,7 +55,7 @@ def test_settings_show_differing_values_and_ranges(sample):
     assert rows[*speed, "batch_size"]["value"].text == "8"
     assert rows[*speed, "busy_s"]["value"].text.endswith("(5 values)")
     kernel = ("kernel", "random input, L\u00a0=\u00a04096")
-    assert rows[*kernel, "H"]["value"].text == "2 / 1"
+    assert rows[*kernel, "heads"]["value"].text == "2 / 1"
 
 
 def test_environment_in_columns_with_ranges_and_gaps(tmp_path):
@@ -72,3 +73,75 @@ def test_environment_in_columns_with_ranges_and_gaps(tmp_path):
     assert rows["GPU"]["environment_1"].note == "no GPU"
     assert rows["Uncommitted changes"]["environment_1"].flag == "warning"
     assert rows["Compiler flags"]["environment_1"].text == "-O3 -fopenmp"
+
+
+def test_methods_state_their_kind_kernel_and_where_arguments_come_from(tmp_path):
+    writer = RunWriter(tmp_path)
+    for place, window in enumerate((82, 163)):
+        facts = {"native": "PyTorch", "summary": "a window", "origins": {"window": "lra"}}
+        method = method_info("sliding_window", arguments={"window": window}, **facts)
+        writer.add("speed", method, seed=place)
+    [row] = rows_of(method_table(load_records(tmp_path))).values()
+    assert (row["kind"].text, row["kernel"].text) == ("sparse, rival", "PyTorch")
+    assert row["method"].note == "a window"
+    assert row["parameters"].text == "window = 82 (lra) / 163 (lra)"
+
+
+SETTINGS = TaskSettings(
+    options={"source": "digits"},
+    model=ModelConfig(
+        layers=2,
+        embedding_dim=64,
+        hidden_dim=128,
+        heads=2,
+        head_dim=32,
+        dropout=0.1,
+        vocab_size=256,
+        max_length=1024,
+        n_classes=10,
+        two_towers=False,
+        mask_attention=False,
+        mask_pooling=False,
+    ),
+    train=TrainConfig(
+        steps=400,
+        batch_size=32,
+        learning_rate=0.001,
+        warmup_steps=10,
+        weight_decay=0.0,
+        eval_every=20,
+        adam_beta1=0.9,
+        adam_beta2=0.98,
+        adam_eps=1e-9,
+        clip_value=1.0,
+        latest_transition_step=200,
+        eval_batch_size=64,
+    ),
+    spion=SpionConfig(
+        block_size=32,
+        quantile=0.96,
+        density=0.04,
+        filter_size=31,
+        transition_threshold_percent=15,
+        pruned="zero_logit",
+        selection="walk",
+        transition_mode="joint",
+    ),
+    recipe="corrected",
+    measure=MeasureSettings(),
+)
+
+
+def test_typed_settings_are_shown_by_section_and_name(tmp_path):
+    writer = RunWriter(tmp_path)
+    turn = {"methods": ["dense_sdpa", "spion_cf"], "rounds": 5}
+    writer.add("speed", "spion_cf", cell={"settings": SETTINGS, "batch_size": 8}, turn=turn)
+    table = settings_table(load_records(tmp_path))
+    shown = {row[2].text: row[3].text for row in table.rows}
+    assert shown["model.layers"] == "2"
+    assert shown["train.learning_rate"] == "0.001"
+    assert shown["spion.quantile"] == "0.96"
+    assert shown["options.source"] == "digits"
+    assert (shown["recipe"], shown["measure.rounds"]) == ("corrected", "5")
+    assert (shown["turn.methods"], shown["turn.rounds"]) == ("dense_sdpa, spion_cf", "5")
+    assert (shown["batch_size"], shown["timeout_s"]) == ("8", "600.0")

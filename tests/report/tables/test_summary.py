@@ -3,7 +3,7 @@ import statistics
 import pytest
 
 from spion_bench.report.load import load_records
-from spion_bench.report.tables import detail_tables, energy_note, summary_tables
+from spion_bench.report.tables.summary import detail_tables, energy_note, summary_tables
 from tests.report.reading import plain, rows_of, titled
 from tests.report.run_writer import IMAGE, RunWriter, metric, sampled
 from tests.report.sample_run import add_training
@@ -13,7 +13,7 @@ def test_accuracy_is_the_mean_over_seeds_with_t_interval(sample):
     table = titled(summary_tables(sample), "image, L = 256")
     entry = rows_of(table)["spion_cf"]["test_accuracy_ratio"]
     values = [0.931, 0.937, 0.943]
-    half = 4.303 * statistics.stdev(values) / 3**0.5
+    half = 4.302653 * statistics.stdev(values) / 3**0.5
     assert entry.value == pytest.approx(statistics.mean(values))
     assert (entry.low, entry.high) == pytest.approx((0.937 - half, 0.937 + half))
     assert plain(entry.text) == "93.7 %"
@@ -23,9 +23,9 @@ def test_accuracy_is_the_mean_over_seeds_with_t_interval(sample):
 def test_step_time_speedup_and_memory_come_from_the_records(sample):
     rows = rows_of(titled(summary_tables(sample), "image, L = 1024"))
     records = {
-        (o.record.pass_name, o.record.method.name): o.record.metrics
+        (o.pass_name, o.method.name): o.measured.metrics
         for o in sample.outcomes
-        if o.record.settings["label"] == "image1024"
+        if o.cell.label == "image1024"
     }
     for method in ("dense_eager", "spion_c", "spion_f", "spion_cf"):
         own = records["speed", method]["train_step_ms"]
@@ -53,7 +53,7 @@ def test_density_and_sparse_steps(sample):
     assert rows["dense_sdpa"]["density_ratio"].text == "all"
 
 
-def test_columns_nobody_measured_become_one_sentence(sample):
+def test_columns_that_were_not_measured_become_one_sentence(sample):
     table = titled(summary_tables(sample), "image, L = 256")
     assert "train_step_ms" not in [column.key for column in table.columns]
     assert "training step" in table.notes[0]
@@ -61,7 +61,7 @@ def test_columns_nobody_measured_become_one_sentence(sample):
 
 
 def test_failed_cells_say_why_and_are_never_zero(sample):
-    row = rows_of(titled(summary_tables(sample), "image4096"))["dense_eager"]
+    row = rows_of(titled(summary_tables(sample), "image, L = 4096"))["dense_eager"]
     entry = row["train_step_ms"]
     assert (entry.text, entry.value, entry.flag) == ("not measured", None, "missing")
     assert entry.note == "oom: asked for 4.3 GB of 2 GB (and 4 more)"
@@ -117,7 +117,7 @@ def test_modelled_numbers_say_so(sample):
 
 
 def test_energy_needs_a_gpu(sample):
-    assert energy_note(sample) == "Energy: not measured: no GPU."
+    assert energy_note(sample) == "Energy was not measured: this machine has no GPU."
 
 
 def test_csv_frame_has_raw_numbers_intervals_and_remarks(sample):
