@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from spion_bench.gpu_model.devices import GPUS, PRECISIONS
-from spion_bench.gpu_model.tables import model_text, replace_tables
+from spion_bench.gpu_model.tables import SECTION, model_text
 
 
 @click.command(
@@ -43,7 +43,7 @@ def model(devices: tuple[str, ...], precisions: tuple[str, ...], page: Path | No
         click.echo(text)
         return
     try:
-        replace_tables(page, text)
+        SECTION.write(page, text)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{page}: tables written")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from spion_bench.gpu_model.devices import GPUS, HALF, PRECISIONS, Gpu, Precision
 from spion_bench.gpu_model.predict import LABEL, METHODS, PASSES, Prediction, predict
 from spion_bench.gpu_model.work import WORK, kept_blocks
+from spion_bench.suite.pages import Section, markdown_table
 from spion_bench.suite.shapes import same_shapes, task_shapes
 
-BEGIN = "<!-- Written by `spion-bench model --write`: begin -->"
-END = "<!-- Written by `spion-bench model --write`: end -->"
+SECTION = Section("spion-bench model --write")
+"""Where the tables stand in their page."""
+
 METHOD_LABELS = {"dense_sdpa": "dense", "pipeline": "pipeline", "block_attention": "fused"}
 
 _SHAPE_HEADER = ("Task", "B", "H", "L", "D", "Block", "Kept blocks", "Density")
@@ -79,19 +80,6 @@ def model_text(
     by_size = {precision.element_bytes: precision for precision in precisions}
     parts += [_work_table(gpus[0], p, rows[p], groups) for p in by_size.values()]
     return "\n\n".join(parts)
-
-
-def replace_tables(path: Path, text: str) -> None:
-    """Replace what stands between the two markers of a Markdown file.
-
-    Raises:
-        ValueError: If the file does not hold each marker once, in order.
-    """
-    page = path.read_text(encoding="utf-8")
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        raise ValueError(f"{path}: expected the lines {BEGIN!r} and {END!r} once each, in order")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
 def _shape_table(groups: Groups) -> str:
@@ -204,6 +192,4 @@ def _digits(value: float) -> str:
 
 
 def _markdown(title: str, header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rule = ["---"] * len(header)
-    rows = ["| " + " | ".join(line) + " |" for line in (header, rule, *lines)]
-    return "\n".join([f"### {title}", "", *rows])
+    return f"### {title}\n\n{markdown_table(header, lines)}"

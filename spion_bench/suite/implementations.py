@@ -11,8 +11,9 @@ from typing import Literal
 
 from spion_bench.records import MethodInfo
 from spion_bench.records.names import check_name
-from spion_bench.records.schema import Family, Role, Scalar
+from spion_bench.records.schema import Family, Role
 from spion_bench.suite.cases.case import KernelCase
+from spion_bench.suite.method import Argument
 from spion_bench.suite.methods import METHODS
 
 Operator = Literal["attention", "pattern", "matmul", "copy"]
@@ -77,13 +78,12 @@ class Implementation:
 
     def info(self, case: KernelCase) -> MethodInfo:
         """Return what a cell of ``case`` states about the implementation."""
-        factory, arguments, variant = self.build, dict[str, Scalar](), None
+        factory, variant, stated = self.build, None, dict[str, Argument]()
         if self.method is not None:
             method = METHODS[self.method]
-            factory, variant = method.factory, method.variant
-            arguments = {name: argument.value for name, argument in method.arguments.items()}
+            factory, variant, stated = method.factory, method.variant, dict(method.arguments)
         if self.scores == "window":
-            arguments["window"] = case.window
+            stated["window"] = Argument(case.window, "ours")
         return MethodInfo(
             name=self.name,
             family=self.family,
@@ -94,8 +94,8 @@ class Implementation:
             factory=factory,
             variant=variant,
             devices=("cpu", "cuda"),
-            arguments=arguments,
-            origins=dict.fromkeys(arguments, "ours"),
+            arguments={name: argument.value for name, argument in stated.items()},
+            origins={name: argument.origin for name, argument in stated.items()},
         )
 
 

@@ -8,14 +8,13 @@ from click.testing import CliRunner, Result
 from spion_bench.cli import main
 from spion_bench.gpu_model.devices import H100, HALF
 from spion_bench.gpu_model.tables import (
-    BEGIN,
-    END,
+    SECTION,
     Key,
     model_rows,
     model_text,
-    replace_tables,
 )
 
+BEGIN, END = SECTION.begin, SECTION.end
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gpu_model.md"
 
 
@@ -35,8 +34,9 @@ def test_rows_are_keyed_by_device_task_method_and_pass():
 
 def test_the_page_holds_what_the_model_says():
     page = PAGE.read_text(encoding="utf-8")
-    shown = page.split(BEGIN)[1].split(END)[0].strip()
-    assert shown == model_text(), "renew it: spion-bench model --write docs/gpu_model.md"
+    assert SECTION.read(page) == model_text(), (
+        "renew it: spion-bench model --write docs/gpu_model.md"
+    )
 
 
 def test_every_table_of_times_says_that_nothing_was_measured():
@@ -72,7 +72,7 @@ def test_a_page_without_its_markers_is_left_alone(text, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="once each, in order"):
-        replace_tables(page, "new")
+        SECTION.write(page, "new")
     assert page.read_text(encoding="utf-8") == text
     assert invoke("--write", page).exit_code == 1
 
