@@ -102,7 +102,7 @@ def _comparison_sections(run: RecordSet) -> list[Section]:
     matrix, rivals, growth = matrix_table(run), rival_tables(run), growth_blocks(run)
     sections = (
         Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
-        Section("rivals", "Against other sparse attention", blocks=tuple(rivals)),
+        Section("rivals", "Against other attention", blocks=tuple(rivals)),
         Section("growth", "Growth with length", blocks=tuple(growth)),
     )
     return [section for section in sections if section.blocks]

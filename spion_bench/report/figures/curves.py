@@ -35,7 +35,7 @@ def _curves(group: Group, looks: dict[str, Look]) -> Figure | None:
     if not drawn:
         return None
     name = slug("curves", group.label)
-    with new_figure(9.0, 3.5) as figure:
+    with new_figure(9.0, 3.3) as figure:
         loss, accuracy = figure.subplots(1, 2)
         for method, cells in group.methods.items():
             curves = [o.artifact.curve for o in cells.outcomes if o.artifact is not None]

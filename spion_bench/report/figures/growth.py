@@ -14,7 +14,6 @@ from spion_bench.report.figures.lines import (
     Line,
     add_legend,
     draw,
-    legend_rows,
     make_line,
     outcomes_of,
     spoken,
@@ -153,8 +152,7 @@ def _figures(lengths: Lengths) -> Iterator[Figure]:
     if not panels:
         return
     name = slug("lengths", lengths.task)
-    n_labels = len({line.label for *_, lines in panels for line in lines})
-    with new_figure(9.5, 3.4 + 0.22 * legend_rows(n_labels)) as figure:
+    with new_figure(9.5, 3.4) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for ax, (measure, axis, factor, lines) in zip(axes, panels, strict=True):
             scaled = [

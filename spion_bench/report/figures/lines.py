@@ -16,8 +16,10 @@ from spion_bench.report.load import Outcome
 from spion_bench.report.style import Look
 from spion_bench.report.words import format_quantity
 
-LEGEND_COLUMNS = 6
+MOST_COLUMNS = 6
 """Names in a row of a legend, at most."""
+
+_HANDLE_INCHES, _LETTER_INCHES, _ROW_INCHES = 0.65, 0.08, 0.2
 
 Scale = Literal["linear", "log"]
 
@@ -111,23 +113,23 @@ def draw_curve(ax: Axes, xs: Sequence[float], ys: Sequence[float], colour: str, 
 
 
 def add_legend(figure: MplFigure, axes: Sequence[Axes]) -> None:
-    """Put one legend above several panels, each label once, in rows of equal length."""
+    """Put one legend above several panels, each label once; the figure grows by its rows."""
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    n_rows = max(1, legend_rows(len(found)))
+    if not found:
+        return
+    width = _HANDLE_INCHES + _LETTER_INCHES * max(map(len, found))
+    most = min(MOST_COLUMNS, int(figure.get_figwidth() / width))
+    n_rows = math.ceil(len(found) / max(1, most))
+    figure.set_figheight(figure.get_figheight() + _ROW_INCHES * n_rows)
     figure.legend(
         handles=list(found.values()),
         labels=list(found),
         loc="outside upper left",
-        ncols=max(1, math.ceil(len(found) / n_rows)),
+        ncols=math.ceil(len(found) / n_rows),
     )
-
-
-def legend_rows(n_labels: int) -> int:
-    """Return how many rows a legend of so many labels has."""
-    return math.ceil(n_labels / LEGEND_COLUMNS)
 
 
 def spoken(lines: Sequence[Line], unit: str, x_text: Callable[[float], str] = "{:g}".format) -> str:

@@ -46,7 +46,7 @@ def roofline_figure(sweeps: Sweeps, key: str) -> Figure | None:
     limits = [p for p in points if p.metric(SGEMM, RATE) or p.metric(COPY, "bandwidth")]
     used = [point.subjects[subject] for subject, point, _ in placed]
     used += [o for p in limits for o in p.outcomes([SGEMM, COPY])]
-    with new_figure(9.0, 4.2) as figure:
+    with new_figure(9.0, 4.0) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         roofs = _draw_limits(left, limits)
         _draw_rates(left, placed, sweeps.looks)

@@ -14,7 +14,6 @@ from spion_bench.report.figures.lines import (
     add_legend,
     draw,
     draw_curve,
-    legend_rows,
     make_line,
     outcomes_of,
     spoken,
@@ -92,8 +91,7 @@ def _figure(prefix: str, title: str, caption: str, panels: Sequence[_Panel]) -> 
     if not shown:
         return None
     key = slug(prefix, title)
-    n_labels = len({line.label for panel in shown for line in panel.lines})
-    with new_figure(9.0, 3.5 + 0.2 * legend_rows(n_labels + 1)) as figure:
+    with new_figure(9.0, 3.5) as figure:
         axes: Any = figure.subplots(1, len(shown), squeeze=False)[0]
         for ax, panel in zip(axes, shown, strict=True):
             if panel.curve is not None:
