@@ -13,6 +13,8 @@ from spion_bench import __version__
 from spion_bench.cli.console import examples
 from spion_bench.cli.data import data
 from spion_bench.cli.doctor import doctor
+from spion_bench.cli.export import export
+from spion_bench.cli.migrate import migrate
 from spion_bench.cli.model import model
 from spion_bench.cli.report import report
 from spion_bench.cli.run import list_command, plan, run
@@ -31,5 +33,5 @@ def main() -> None:
     """Benchmark and reproduce SPION: layer-wise sparse training of Transformers."""
 
 
-for command in (list_command, plan, run, report, doctor, data, model):
+for command in (list_command, plan, run, report, export, migrate, doctor, data, model):
     main.add_command(command)
