@@ -3,50 +3,88 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import ROOT
+
 PACKAGE = ROOT / "spion_bench"
 BASELINES = ROOT / "baselines"
 
-KERNELS = {"backends", "block_pattern", "kernels"}
-BUILD = {"build", "cuda_kernels"}
-OPS = {"ops", *KERNELS}
+OPS = {"block_pattern", "literals", "native", "ops", "records"}
 PATTERN = {"pattern", *OPS}
-MODEL = {"model", "tasks", *PATTERN}
-TRAIN = {"train", "records", *MODEL}
-HARNESS = {"harness", "measure", *TRAIN}
+MODEL = {"model", *PATTERN}
+TRAIN = {"train", "tasks", *MODEL}
 
-# Part -> the parts that it may import. `cli -> harness -> train -> model -> pattern -> ops`, never
-# back; tasks, measure and report stand beside.
+# Part -> the parts that it may import: `cli -> report | run -> suite`, `run -> passes -> measure,
+# train -> model -> pattern -> ops -> native`, never back.
 MAY_IMPORT = {
-    "__init__": HARNESS,
+    "__init__": {"block_pattern", "model", "ops", "pattern", "records"},
     "__main__": {"cli"},
-    "block_pattern": set(),
-    "records": set(),
-    "build": set(),
-    "cuda_kernels": {"build"},
-    "kernels": BUILD,
-    "backends": {"build", "kernels"},
+    "literals": set(),
+    "records": {"records", "literals"},
+    "datasets": {"datasets", "records"},
+    "tasks": {"tasks", "datasets", "records", "literals"},
+    "suite": {"suite", "tasks", "records", "literals"},
+    "gpu_model": {"gpu_model", "suite", "tasks", "records"},
+    "report": {"report", "suite", "gpu_model", "records", "literals"},
+    "native": {"native", "records"},
+    "block_pattern": {"records"},
     "ops": OPS,
     "pattern": PATTERN,
     "model": MODEL,
-    "tasks": {"tasks"},
-    "datasets": {"datasets", "tasks"},
-    "data_cli": {"datasets", "harness", "tasks"},
     "train": TRAIN,
-    "measure": {"measure", "records", "kernels"},
-    "report": {"report", "records"},
-    "harness": HARNESS,
-    "doctor": {"kernels", "measure", "tasks"},
-    "cli": {"cli", "data_cli", "doctor", "report", *HARNESS},
-    "asv_suite": {"asv_suite", *HARNESS},
+    "measure": {"measure", "native", "records"},
+    "passes": {"passes", "measure", "suite", "gpu_model", *TRAIN},
+    "run": {"run", "passes", "measure", "suite", *TRAIN},
+    "cli": {"cli", "report", "run", "gpu_model", "measure", "native", "suite", "datasets", "tasks"}
+    | {"records"},
+    "asv_suite": {"asv_suite", "passes", "suite"},
 }
-TORCHLESS = {"tasks", "datasets", "data_cli", "records", "report"}
+# The same inside two parts, by module or subfolder.
+GATED = {"gate", "session", "subject"}
+MAY_IMPORT_WITHIN = {
+    "passes": {
+        "attention": set(),
+        "synthetic": set(),
+        "session": {"gate"},
+        "gate": {"gate", "session", "subject"},
+        "subject": {"attention", "gate", "session", "synthetic"},
+        "training_step": {"subject"},
+        "accuracy": GATED,
+        "prefix": GATED,
+        "steps": {*GATED, "training_step"},
+        "speed": {*GATED, "training_step"},
+        "memory": {*GATED, "training_step"},
+        "kernel": {"attention", "gate", "kernel", "session", "synthetic"},
+    },
+    "report": {
+        "__init__": {"render"},
+        "words": set(),
+        "published": set(),
+        "methods": set(),
+        "parts": {"words"},
+        "style": {"methods"},
+        "load": {"style", "words"},
+        "groups": {"load", "methods", "parts", "words"},
+        "entries": {"groups", "methods", "parts", "words"},
+        "tables": {"entries", "groups", "kernels", "load", "methods", "parts", "published"}
+        | {"tables", "words"},
+        "figures": {"entries", "figures", "groups", "load", "methods", "parts", "style", "tables"}
+        | {"words"},
+        "kernels": {"entries", "figures", "groups", "kernels", "load", "methods", "parts", "style"}
+        | {"words"},
+        "narrative": {"entries", "groups", "kernels", "load", "methods", "parts", "tables"}
+        | {"words"},
+        "page": {"figures", "kernels", "load", "methods", "narrative", "parts", "tables", "words"},
+        "render": {"kernels", "load", "page", "parts", "style"},
+    },
+}
+TORCHLESS = {"records", "datasets", "tasks", "suite", "gpu_model", "report", "literals"}
+FULLEST_FOLDER = 14
 BASELINES_MAY_IMPORT = (
     "baselines",
+    "spion_bench.suite.method",
     "spion_bench.model.attention",
     "spion_bench.block_pattern",
     "spion_bench.ops",
@@ -55,11 +93,8 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *BASELINES.rglob("*.py")])
 
 # Files of `ops` that are not an operator's.
 OPS_SUPPORT = {"__init__", "checks", "checks_pattern", "registration"}
-REFERENCES = ("reference", "reference_dropout", "reference_pattern")
 OPERATORS = sorted(
-    path.stem
-    for path in (PACKAGE / "ops").glob("*.py")
-    if path.stem not in {*OPS_SUPPORT, *REFERENCES}
+    path.stem for path in (PACKAGE / "ops").glob("*.py") if path.stem not in OPS_SUPPORT
 )
 
 
@@ -95,6 +130,30 @@ def test_imports_run_one_way(path):
     assert parts <= MAY_IMPORT[part_of(path)]
 
 
+@pytest.mark.parametrize("part", sorted(MAY_IMPORT_WITHIN))
+def test_imports_run_one_way_within(part):
+    folder, allowed = PACKAGE / part, MAY_IMPORT_WITHIN[part]
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0].removesuffix(".py")
+        if own == "__init__" and part == "passes":
+            continue
+        prefix = f"spion_bench.{part}."
+        names = {n.removeprefix(prefix).split(".")[0] for n in imports_of(path) if prefix in n}
+        assert names <= allowed[own], name_of(path)
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=name_of)
+def test_no_folder_is_a_heap(folder):
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= FULLEST_FOLDER
+
+
+def test_every_family_of_baselines_states_its_methods_without_torch():
+    for path in BASELINES.glob("*/__init__.py"):
+        own = {name for name in imports_of(path) if name.startswith(("spion_bench", "torch"))}
+        assert own <= {"spion_bench.suite.method"}, path
+
+
 @pytest.mark.parametrize("path", sorted(BASELINES.rglob("*.py")), ids=name_of)
 def test_baselines_see_the_attention_protocol_only(path):
     own = {name for name in imports_of(path) if name.startswith(("spion_bench", "baselines"))}
@@ -114,7 +173,7 @@ def test_parts_without_torch_name_no_torch(part):
         assert not any(name.split(".")[0] == "torch" for name in imports_of(path)), path
 
 
-@pytest.mark.parametrize("module", ["records", "report.render", "tasks", "cli"])
+@pytest.mark.parametrize("module", ["records", "report.render", "tasks", "suite.plan", "cli"])
 def test_importing_them_imports_no_torch(module):
     code = f"import sys, spion_bench.{module}; print('torch' in sys.modules)"
     answer = subprocess.run(
@@ -125,10 +184,8 @@ def test_importing_them_imports_no_torch(module):
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_one_operator_one_name(operator):
-    assert (ROOT / "csrc" / "cpu" / f"{operator}.cpp").is_file()
-    assert (ROOT / "tests" / "ops" / f"test_{operator}.py").is_file()
     assert operator in functions_of(PACKAGE / "ops" / f"{operator}.py")
-    references = [functions_of(PACKAGE / "ops" / f"{name}.py") for name in REFERENCES]
+    references = [functions_of(path) for path in (PACKAGE / "ops" / "reference").glob("*.py")]
     assert sum(operator in functions for functions in references) == 1
 
 
@@ -147,15 +204,16 @@ def test_operators_do_not_import_one_another_nor_their_reference(operator):
         name.removeprefix("spion_bench.ops.")
         for name in imports_of(PACKAGE / "ops" / f"{operator}.py")
     }
-    assert imported.isdisjoint(REFERENCES)
+    assert not any(name.startswith("reference") for name in imported)
     if operator != "block_attention":  # the paper's pipeline is composed of the others
         assert imported.isdisjoint(OPERATORS)
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_references_use_torch_and_the_pattern_only(name):
-    own = {m for m in imports_of(PACKAGE / "ops" / f"{name}.py") if m.startswith("spion_bench")}
-    assert all(m.startswith(("spion_bench.block_pattern", "spion_bench.ops.ref")) for m in own)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "ops" / "reference").glob("*.py")), ids=name_of)
+def test_references_use_torch_and_the_pattern_only(path):
+    own = {m for m in imports_of(path) if m.startswith("spion_bench")}
+    allowed = ("spion_bench.block_pattern", "spion_bench.literals", "spion_bench.ops.reference")
+    assert all(name.startswith(allowed) for name in own)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from spion_bench.measure.machine import available_cores
+from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.names import UsageError
-from spion_bench.records.schema import KernelCell, TaskCell
 from spion_bench.records.store import Store
 from spion_bench.suite.plan import Filters, Machine, expand
 from spion_bench.suite.profile import load_profile

@@ -13,7 +13,7 @@ from rich.table import Table
 from spion_bench.cli.console import examples, make_console, print_line, print_list
 from spion_bench.cli.options import planned, selection
 from spion_bench.cli.report import REPORT_DIR, write_report
-from spion_bench.records.schema import KernelCell, TaskCell
+from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.store import BusyError, Store
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.methods import METHODS

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.records import Measurement
-from spion_bench.records.schema import Cell, Stored
+from spion_bench.records.cell import Cell, Stored
 from spion_bench.train.progress import ProgressEvent
 
 Tell = Callable[[ProgressEvent], None]

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from spion_bench.records.schema import KernelCell, Record
+from spion_bench.records.cell import KernelCell
+from spion_bench.records.schema import Record
 from spion_bench.records.store import latest_by_cell, read_records
 
 _TEXT = ("key", "reason", "git_sha")

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from spion_bench.records.schema import Family, KernelShape, Record, Role
+from spion_bench.records.cell import Family, KernelShape, Role
+from spion_bench.records.schema import Record
 
 _SHAPE = {"batch": "B", "heads": "H", "length": "L", "head_dim": "D", "block_size": "block_size"}
 _LABEL = re.compile(r"([a-z]+)(\d+)")

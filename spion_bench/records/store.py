@@ -14,8 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
+from spion_bench.records.cell import CellBase
 from spion_bench.records.files import file_digest, locked
-from spion_bench.records.schema import CellBase, Record
+from spion_bench.records.schema import Record
 from spion_bench.records.schema1 import Schema1Reader
 
 DONE = frozenset({"ok", "unsupported"})

@@ -18,7 +18,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure as MplFigure
 
 from spion_bench.records import MethodInfo
-from spion_bench.records.schema import Family
+from spion_bench.records.cell import Family
 from spion_bench.report.methods import CHAMPION, FAMILIES, rank
 
 INK = "#010203"

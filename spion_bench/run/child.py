@@ -14,7 +14,7 @@ from pathlib import Path
 
 from spion_bench.passes.session import Job
 from spion_bench.records import Measurement, Status
-from spion_bench.records.schema import Stored
+from spion_bench.records.cell import Stored
 from spion_bench.run.messages import (
     EVENTS,
     EndRequest,

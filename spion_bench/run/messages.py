@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from spion_bench.passes.session import Job
 from spion_bench.records import Measurement
-from spion_bench.records.schema import Stored
+from spion_bench.records.cell import Stored
 
 
 class JobRequest(Stored):

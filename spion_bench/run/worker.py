@@ -22,7 +22,7 @@ from spion_bench.passes.session import Job, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.records import Measurement, Status
-from spion_bench.records.schema import Stored
+from spion_bench.records.cell import Stored
 from spion_bench.run.messages import (
     REQUESTS,
     JobRequest,

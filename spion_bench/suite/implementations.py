@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spion_bench.records import MethodInfo
+from spion_bench.records.cell import Family, Role
 from spion_bench.records.names import check_name
-from spion_bench.records.schema import Family, Role
 from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.method import Argument
 from spion_bench.suite.methods import METHODS

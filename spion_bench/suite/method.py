@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spion_bench.literals import Variant
-from spion_bench.records.schema import Family, MethodInfo, Origin, Role, Scalar
+from spion_bench.records.cell import Family, MethodInfo, Origin, Role, Scalar
 from spion_bench.records.settings import SpionConfig
 from spion_bench.suite.budget import matched_window
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import get_args
 
 from spion_bench.literals import Variant
+from spion_bench.records.cell import Family
 from spion_bench.records.names import check_name
-from spion_bench.records.schema import Family
 from spion_bench.suite.method import Argument, Method
 
 _SPION = "spion_bench.model.attention:SpionAttention"

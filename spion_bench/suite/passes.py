@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spion_bench.records.cell import PassName
 from spion_bench.records.names import check_name
-from spion_bench.records.schema import PassName
 
 
 @dataclass(frozen=True)

@@ -1,46 +1,29 @@
 """From a profile to an ordered list of cells, without running anything.
 
 Everything that a cell is measured with is resolved here, once: its task's settings with the
-profile's replacements, its method's arguments, its gate, and the cell that it continues. A cell's
-key is a readable prefix and a hash of all that can change its numbers (``influence`` for the
-sources): after an edit, or with another torch, a cell is measured again.
+profile's replacements, its method's arguments, its gate and the cell that it continues (``needs``),
+and its key (``keys``).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
 from spion_bench.records import KernelCell, MethodInfo, PassName, Record, TaskCell, TaskSettings
 from spion_bench.records.names import check_name
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
-from spion_bench.suite.influence import code_hash
+from spion_bench.suite.keys import with_code, with_key
 from spion_bench.suite.methods import METHODS
+from spion_bench.suite.needs import with_needs
 from spion_bench.suite.passes import PASSES, find_pass, place
 from spion_bench.suite.profile import CellGroup, Profile
 from spion_bench.suite.settings import resolve
-from spion_bench.tasks import load_config, task_names
-
-PREFIX_METHOD = "dense_sdpa"
-"""Trains the shared dense phase: it is SPION's dense attention, bit for bit."""
-
-# Facts about a method that tables show and no number depends on.
-_SHOWN = {"family", "role", "base", "summary", "native", "devices", "origins"}
-_UNHASHED = {
-    *("key", "profile", "label", "method", "timeout_s", "turn", "gate"),
-    *("sweeps", "tasks", "precision"),
-}
-
-_CellT = TypeVar("_CellT", TaskCell, KernelCell)
+from spion_bench.tasks import task_names
 
 
 @dataclass(frozen=True)
@@ -165,73 +148,7 @@ def _group_cells(
                     profile, group.task, pass_name, method, settings, seed, group, machine
                 )
                 turn = f"{pass_name}/{number}/{cell.label}/{seed}"
-                yield _family(cell.model_copy(update={"turn": turn}))
-
-
-def _family(cell: TaskCell) -> list[TaskCell | KernelCell]:
-    """Return a cell after its gate cell and the cell that it continues, naming both."""
-    if PASSES[cell.pass_name].checks_itself:
-        return [_with_key(cell)]
-    gate = _gate_cell(cell)
-    before: list[TaskCell | KernelCell] = [gate]
-    named = {"gate": gate.key}
-    if (prefix := _prefix_cell(cell)) is not None:
-        gate_of_prefix = _gate_cell(prefix)
-        prefix = _with_key(prefix.model_copy(update={"gate": gate_of_prefix.key}))
-        before += [gate_of_prefix, prefix]
-        named["parent"] = prefix.key
-    return [*before, _with_key(cell.model_copy(update=named))]
-
-
-def _gate_cell(cell: TaskCell) -> TaskCell:
-    """Return the gate cell that must be ok before ``cell`` may be measured."""
-    published = load_config(cell.task)
-    neutral = {"train": published.train, "measure": MeasureSettings(), "recipe": "corrected"}
-    if cell.method.variant is None:  # what it takes of SPION's settings is in its arguments
-        neutral["spion"] = published.spion
-    changes = {
-        "pass_name": "gate",
-        "settings": cell.resolved().model_copy(update=neutral),
-        "seed": 0,
-        "turn": "",
-        "batch_size": None,
-        "gate": None,
-        "parent": None,
-    }
-    return _with_key(_with_code(cell.model_copy(update=changes)))
-
-
-def _prefix_cell(cell: TaskCell) -> TaskCell | None:
-    """Return the cell that trains the dense phase which ``cell`` continues, or None.
-
-    In the joint mode all layers turn sparse at one step, and until then a SPION run is a dense one.
-    The published recipe gives variant F a schedule of its own, and so a prefix of its own.
-    """
-    settings, method = cell.resolved(), cell.method
-    is_joint = settings.spion.transition_mode == "joint"
-    if cell.pass_name != "accuracy" or not method.shares_prefix or not is_joint:
-        return None
-    has_own_schedule = settings.recipe == "published" and method.variant == "F"
-    trained_by = method
-    if not has_own_schedule:
-        trained_by = METHODS[PREFIX_METHOD].info(settings.spion, cell.length)
-    # Of SPION's settings, the dense phase depends on the criterion alone.
-    published, spion = load_config(cell.task).spion, settings.spion
-    watched = {
-        "transition_threshold_percent": spion.transition_threshold_percent,
-        "transition_mode": spion.transition_mode,
-    }
-    changes = {"spion": published.model_copy(update=watched)}
-    return _with_code(
-        cell.model_copy(
-            update={
-                "pass_name": "prefix",
-                "method": trained_by,
-                "settings": settings.model_copy(update=changes),
-                "turn": "",
-            }
-        )
-    )
+                yield with_needs(cell.model_copy(update={"turn": turn}))
 
 
 def _task_cell(
@@ -248,7 +165,7 @@ def _task_cell(
     if trains:
         settings = settings.model_copy(update={"measure": MeasureSettings()})
     length = settings.model.max_length
-    return _with_code(
+    return with_code(
         TaskCell(
             key="",
             pass_name=pass_name,
@@ -296,38 +213,4 @@ def _kernel_cells(
                     measure=group.measure,
                     **case.cell_fields(),
                 )
-                yield _with_key(_with_code(cell))
-
-
-def _with_code(cell: _CellT) -> _CellT:
-    """Return the cell with the hash of the sources that can change its numbers."""
-    modules = (PASSES[cell.pass_name].session, cell.method.factory)
-    roots = tuple(name.partition(":")[0] for name in modules if name)
-    task = cell.task if isinstance(cell, TaskCell) else None
-    return cell.model_copy(update={"code": code_hash(roots, task, cell.device)})
-
-
-def _with_key(cell: _CellT) -> _CellT:
-    """Return the cell with its key: what it asks, its sources, and the versions of libraries."""
-    what = cell.model_dump(mode="json", exclude=_UNHASHED)
-    what["method"] = cell.method.model_dump(mode="json", exclude=_SHOWN)
-    what["versions"] = _versions(METHODS[cell.method.name].requires if _is_method(cell) else ())
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
-    prefix = f"{cell.pass_name}-{cell.label}-{cell.method.name}-s{cell.seed}"
-    return cell.model_copy(update={"key": f"{prefix}-{digest}"})
-
-
-def _is_method(cell: TaskCell | KernelCell) -> bool:
-    return cell.method.name in METHODS
-
-
-@cache
-def _versions(packages: tuple[str, ...]) -> list[str | None]:
-    return [_version(package) for package in ("torch", "numpy", *packages)]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+                yield with_key(with_code(cell))

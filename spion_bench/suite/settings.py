@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from spion_bench.records.cell import TaskSettings
 from spion_bench.records.names import UsageError
-from spion_bench.records.schema import TaskSettings
 from spion_bench.records.settings import Settings, describe_problems
 from spion_bench.suite.profile import CellGroup
 from spion_bench.tasks import load_config

@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from spion_bench.records.schema import Family
+from spion_bench.records.cell import Family
 from spion_bench.report.style import (
     GRID,
     INK,

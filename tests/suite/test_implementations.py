@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 
 from spion_bench.passes.kernel.attention import bind
+from spion_bench.records.cell import Family, Role
 from spion_bench.records.names import UsageError
-from spion_bench.records.schema import Family, Role
 from spion_bench.suite.cases import CASES, find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
 from spion_bench.suite.method import load_object

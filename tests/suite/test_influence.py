@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from spion_bench.suite import influence, plan
+from spion_bench.suite import influence
+from spion_bench.suite import keys as keys_module
 from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import CellGroup, Profile
 from tests import ROOT
@@ -169,5 +170,5 @@ def test_the_hash_is_taken_once_per_kind_of_cell(monkeypatch):
     group = CellGroup(passes=("speed",), task="image", methods=("dense_sdpa",), seeds=seeds)
     expand(Profile(name="p", description="", cells=(group,)), Machine("cpu", threads=2))
     assert len(calls) == 2  # the speed cells, and their gate
-    assert plan.code_hash is influence.code_hash
+    assert keys_module.code_hash is influence.code_hash
     forget()

@@ -15,8 +15,8 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import Attention, SpionAttention, UnavailableError
 from spion_bench.passes import attention as building
 from spion_bench.passes.attention import attention_maker
+from spion_bench.records.cell import Family, Origin, Role
 from spion_bench.records.names import UsageError
-from spion_bench.records.schema import Family, Origin, Role
 from spion_bench.suite.method import Argument, Method, load_object
 from spion_bench.suite.methods import METHODS, find_method
 from spion_bench.tasks import load_config

@@ -4,7 +4,7 @@ import pytest
 
 from spion_bench.records import TaskCell
 from spion_bench.records.names import UsageError
-from spion_bench.suite import plan
+from spion_bench.suite import keys as key_module
 from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import Filters, Machine, estimate_seconds, expand, turns
 from spion_bench.suite.profile import CellGroup, Profile, load_profile
@@ -202,10 +202,10 @@ def test_key_changes_with_the_machine_settings(machine):
 
 def test_key_changes_with_the_source_text_and_torch(monkeypatch):
     before = keys(expand(TINY, MACHINE))
-    monkeypatch.setattr(plan, "code_hash", lambda *arguments: "other")
+    monkeypatch.setattr(key_module, "code_hash", lambda *arguments: "other")
     assert set(before).isdisjoint(keys(expand(TINY, MACHINE)))
     monkeypatch.undo()
-    monkeypatch.setattr(plan, "_versions", lambda packages: ["99"])
+    monkeypatch.setattr(key_module, "_versions", lambda packages: ["99"])
     assert set(before).isdisjoint(keys(expand(TINY, MACHINE)))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.records import AttentionInfo
-from spion_bench.records.schema import Scalar
+from spion_bench.records.cell import Scalar
 from spion_bench.suite.cases.case import KernelCase
 
 # Name of a timed call -> name of its rate.

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from spion_bench.records import CellBase, Environment, KernelCell, MethodInfo, TaskInfo
-from spion_bench.records.schema import Scalar
+from spion_bench.records.cell import Scalar
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import ordered, rank
 from spion_bench.report.parts import (

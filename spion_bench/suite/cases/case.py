@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spion_bench.records import KernelShape
-from spion_bench.records.schema import PatternKind, Quantity
+from spion_bench.records.cell import PatternKind, Quantity
 
 
 @dataclass(frozen=True)

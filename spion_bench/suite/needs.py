@@ -1,0 +1,79 @@
+"""What a task's cell needs before it may be measured: its gate cell, and the cell it continues."""
+
+from __future__ import annotations
+
+from spion_bench.records import KernelCell, TaskCell
+from spion_bench.records.settings import MeasureSettings
+from spion_bench.suite.keys import with_code, with_key
+from spion_bench.suite.methods import METHODS
+from spion_bench.suite.passes import PASSES
+from spion_bench.tasks import load_config
+
+PREFIX_METHOD = "dense_sdpa"
+"""Trains the shared dense phase: it is SPION's dense attention, bit for bit."""
+
+
+def with_needs(cell: TaskCell) -> list[TaskCell | KernelCell]:
+    """Return a cell after its gate cell and the cell that it continues, naming both."""
+    if PASSES[cell.pass_name].checks_itself:
+        return [with_key(cell)]
+    gate = _gate_cell(cell)
+    before: list[TaskCell | KernelCell] = [gate]
+    named = {"gate": gate.key}
+    if (prefix := _prefix_cell(cell)) is not None:
+        gate_of_prefix = _gate_cell(prefix)
+        prefix = with_key(prefix.model_copy(update={"gate": gate_of_prefix.key}))
+        before += [gate_of_prefix, prefix]
+        named["parent"] = prefix.key
+    return [*before, with_key(cell.model_copy(update=named))]
+
+
+def _gate_cell(cell: TaskCell) -> TaskCell:
+    """Return the gate cell that must be ok before ``cell`` may be measured."""
+    published = load_config(cell.task)
+    neutral = {"train": published.train, "measure": MeasureSettings(), "recipe": "corrected"}
+    if cell.method.variant is None:  # what it takes of SPION's settings is in its arguments
+        neutral["spion"] = published.spion
+    changes = {
+        "pass_name": "gate",
+        "settings": cell.resolved().model_copy(update=neutral),
+        "seed": 0,
+        "turn": "",
+        "batch_size": None,
+        "gate": None,
+        "parent": None,
+    }
+    return with_key(with_code(cell.model_copy(update=changes)))
+
+
+def _prefix_cell(cell: TaskCell) -> TaskCell | None:
+    """Return the cell that trains the dense phase which ``cell`` continues, or None.
+
+    In the joint mode all layers turn sparse at one step, and until then a SPION run is a dense one.
+    The published recipe gives variant F a schedule of its own, and so a prefix of its own.
+    """
+    settings, method = cell.resolved(), cell.method
+    is_joint = settings.spion.transition_mode == "joint"
+    if cell.pass_name != "accuracy" or not method.shares_prefix or not is_joint:
+        return None
+    has_own_schedule = settings.recipe == "published" and method.variant == "F"
+    trained_by = method
+    if not has_own_schedule:
+        trained_by = METHODS[PREFIX_METHOD].info(settings.spion, cell.length)
+    # Of SPION's settings, the dense phase depends on the criterion alone.
+    published, spion = load_config(cell.task).spion, settings.spion
+    watched = {
+        "transition_threshold_percent": spion.transition_threshold_percent,
+        "transition_mode": spion.transition_mode,
+    }
+    changes = {"spion": published.model_copy(update=watched)}
+    return with_code(
+        cell.model_copy(
+            update={
+                "pass_name": "prefix",
+                "method": trained_by,
+                "settings": settings.model_copy(update=changes),
+                "turn": "",
+            }
+        )
+    )
