@@ -9,8 +9,8 @@ from typing import NamedTuple
 from spion_bench.gpu_model.devices import GPUS, HALF, PRECISIONS, Gpu, Precision
 from spion_bench.gpu_model.predict import LABEL, METHODS, PASSES, Prediction, predict
 from spion_bench.gpu_model.work import WORK, kept_blocks
+from spion_bench.suite.cases.shapes import same_shapes, task_shapes
 from spion_bench.suite.pages import Section, markdown_table
-from spion_bench.suite.shapes import same_shapes, task_shapes
 
 SECTION = Section("spion-bench model --write")
 """Where the tables stand in their page."""

@@ -1,5 +1,5 @@
 from spion_bench.records import KernelShape
-from spion_bench.suite.shapes import same_shapes, task_shapes
+from spion_bench.suite.cases.shapes import same_shapes, task_shapes
 
 PUBLISHED = {  # batch, heads, length, head_dim, block_size, n_blocks
     "image": (128, 2, 1024, 32, 32, 73),

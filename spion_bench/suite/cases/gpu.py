@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from spion_bench.records import KernelShape
 from spion_bench.suite.cases.case import KernelCase
-from spion_bench.suite.shapes import same_shapes, task_shapes
+from spion_bench.suite.cases.shapes import same_shapes, task_shapes
 
 GPU_IMPLEMENTATIONS = (
     *("block_attention", "pipeline"),

@@ -15,10 +15,10 @@ from spion_bench.passes.kernel.implementations import prepare
 from spion_bench.passes.kernel.modelled import modelled_metrics
 from spion_bench.records.store import Store
 from spion_bench.suite.cases.gpu import GPU_CASES, GPU_IMPLEMENTATIONS
+from spion_bench.suite.cases.shapes import same_shapes, task_shapes
 from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import load_profile
-from spion_bench.suite.shapes import same_shapes, task_shapes
 
 CASES = {case.name: case for case in GPU_CASES}
 
