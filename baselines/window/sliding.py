@@ -48,3 +48,8 @@ class SlidingWindow(Attention):
     def token_mask(self, length: int, heads: int) -> Tensor:
         """Return the band of the window, bool ``[L, L]``."""
         return window_mask(length, self.window // 2)
+
+    def n_scores(self, length: int, heads: int) -> int:
+        """Return the scores of the band, all heads together, without building it."""
+        half = min(self.window // 2, length - 1)
+        return heads * (length * (2 * half + 1) - half * (half + 1))

@@ -47,7 +47,7 @@ class BoundAttention:
         function: Maps q, k, v to the output.
         scores: Scores per head that the function needs: what its rate is counted on.
         pattern: The block pattern in use (the full one for dense attention), or None.
-        mask: bool ``[L, L]``: the keys of each query, for attention without a block pattern.
+        mask: Makes the bool ``[L, L]`` mask of attention without a block pattern, for its gate.
         method: The suite's attention that the function is, or None.
         chosen: Says, after it ran, what the function chose by itself for inputs like those given.
         problem: Why the function does not attend to the pattern, or None; part of the gate.
@@ -56,7 +56,7 @@ class BoundAttention:
     function: PlainAttention
     scores: int
     pattern: BlockPattern | None = None
-    mask: Tensor | None = None
+    mask: Callable[[], Tensor | None] = lambda: None
     method: Attention | None = None
     chosen: Callable[[Tensor, Tensor, Tensor], dict[str, str]] = lambda q, k, v: {}
     problem: str | None = None
@@ -126,7 +126,7 @@ def check_implementation(
 
     forward_only = implementation.forward_only
     if bound.pattern is None:
-        reference: AttentionFunction = partial(_masked, bound.mask)
+        reference: AttentionFunction = partial(_masked, bound.mask())
         return check_against(
             attend,
             reference,
@@ -191,8 +191,12 @@ def bind_dense(implementation: Implementation, case: KernelCase, device: str) ->
 def bind_window(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
     """Bind a window of tokens that is as dense as the case's pattern."""
     method = _method(implementation, case)
-    mask = method.token_mask(case.length, 1)
-    return BoundAttention(method, method.n_scores(case.length, 1), mask=mask, method=method)
+    return BoundAttention(
+        method,
+        method.n_scores(case.length, 1),
+        mask=lambda: method.token_mask(case.length, 1),
+        method=method,
+    )
 
 
 def mask_problem(pattern: BlockPattern) -> str | None:

@@ -23,6 +23,7 @@ def test_it_is_exact_over_its_band(length, window, is_padded):
     keep = band(length, window // 2)
     assert_exact(attention, length, keep, mask)
     assert torch.equal(attention.token_mask(length, 3), keep)
+    assert attention.n_scores(length, 3) == 3 * keep.sum()
 
 
 def test_holes_in_the_padding_mask_are_padding():
