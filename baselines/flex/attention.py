@@ -142,7 +142,7 @@ def attend(
         v: Like ``q``.
         block_mask: The pattern.
         key_padding_mask: bool ``[B, L]``, True = real token, or None.
-        n_pruned: float32 ``[L]``: how many scores of 0 each denominator gets besides, or None.
+        n_pruned: float32 ``[L]``: how many scores of 0 each denominator gets in addition, or None.
     """
     score_mod = None
     if key_padding_mask is not None:

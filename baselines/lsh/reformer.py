@@ -5,7 +5,7 @@ and keys are one tensor. In each round every token is hashed, the tokens are sor
 chunks of the sorted order attend to themselves and to the chunk before; rounds are combined by the
 logarithms of their denominators. ``block_gather`` computes the chunks: O(rounds * L) memory, and a
 sort. As in the published code a key is scaled to length 1, the score of a token with itself is
-lowered by 1e5, so that a token sees itself only if it sees nothing else, and a key met in several
+lowered by 1e5, so a token sees itself only if it sees nothing else, and a key met in several
 rounds counts in each. Deviations:
 
 - The suite has a projection for q and one for k; the shared tensor is (q + k) / sqrt(2), as large

@@ -59,7 +59,7 @@ def all_scores(shape: KernelShape) -> int:
 
 @dataclass(frozen=True)
 class Launch:
-    """The work of one launch, or of ``count`` launches that are not told apart.
+    """The work of one launch, or of ``count`` launches that are counted together.
 
     Attributes:
         name: What it computes.

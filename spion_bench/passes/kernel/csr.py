@@ -6,8 +6,8 @@ with a dense one. On the CPU the same calls run torch's CPU kernels.
 
 As there, one call serves all heads: their matrices are the diagonal blocks of one, ``[N, N]`` with
 ``N = B * H * L``. To be fast with what torch has, two things differ. Rows with equally many keys
-lie together, so that each such group is a rectangle for torch's own softmax (one read, one write).
-And torch multiplies a transposed CSR matrix only after converting it, so that the values are
+lie together, so each such group is a rectangle for torch's own softmax (one read, one write).
+And torch multiplies a transposed CSR matrix only after converting it, so the values are
 permuted into a second, transposed matrix, whose indices are made once per pattern.
 """
 
