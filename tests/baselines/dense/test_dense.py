@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from baselines.dense import METHODS
 from baselines.dense.eager import DenseEager
 from baselines.dense.sdpa import DenseSdpa
 from spion_bench.model.attention import SpionAttention
@@ -63,7 +64,8 @@ def test_it_describes_itself(dense):
     assert not list(dense().parameters())
 
 
-def test_only_sdpa_is_spions_dense_phase_bit_for_bit(dense, qkv, mask):
+def test_what_shares_spions_prefix_is_its_dense_phase_bit_for_bit(dense, qkv, mask):
+    shares = {m.factory: m.shares_prefix for m in METHODS}[f"{dense.__module__}:{dense.__name__}"]
+    assert shares == (dense is DenseSdpa)
     equal = torch.equal(dense()(*qkv, mask), SpionAttention("zero_logit")(*qkv, mask))
-    assert dense.shares_dense_prefix == (dense is DenseSdpa)
-    assert equal or not dense.shares_dense_prefix
+    assert equal or not shares
