@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from spion_bench.records import Environment, KernelCell, TaskInfo
-from spion_bench.records.schema import Scalar
+from spion_bench.records.cell import Scalar
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import ordered
 from spion_bench.report.parts import (
