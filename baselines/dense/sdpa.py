@@ -20,7 +20,6 @@ class DenseSdpa(Attention):
     caveats: ClassVar[tuple[str, ...]] = (
         "PyTorch's fused kernel, stronger than the dense attention that SPION's paper compares to",
     )
-    shares_dense_prefix: ClassVar[bool] = True
 
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
