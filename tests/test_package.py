@@ -1,20 +1,27 @@
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
 import spion_bench
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops.block_attention import block_attention
-
-REPOSITORY = Path(__file__).parents[1]
+from tests import ROOT
 
 
 def test_version_is_that_of_the_project():
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert spion_bench.__version__ == project["version"]
+
+
+def test_every_folder_of_modules_is_in_the_wheel():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    folders = [
+        p.parent for name in ("spion_bench", "baselines") for p in (ROOT / name).rglob("*.py")
+    ]
+    found = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(setuptools["packages"]) - set(setuptools["package-dir"]) == found
 
 
 def test_public_names_resolve():
@@ -33,6 +40,6 @@ def test_unknown_names_are_attribute_errors():
 def test_importing_the_package_needs_no_torch():
     script = "import sys, spion_bench, spion_bench.records; print('torch' in sys.modules)"
     out = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "False"

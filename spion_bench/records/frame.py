@@ -95,7 +95,9 @@ def read_files(path: Path) -> tuple[dict[str, list[Record]], list[str]]:
 def frame_of(records: Iterable[tuple[str, Record]]) -> pd.DataFrame:
     """Return the frame of records, each given with the file that it came from."""
     rows = [row for file, record in records for row in _rows(file, record)]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(_DTYPES)
+    # Through "string", a column without a value has the type of the others.
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_CATEGORIES, "string"))
+    return frame.astype(_DTYPES)
 
 
 def _rows(file: str, record: Record) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from spion_bench.records.cell import Family, KernelShape, Role
@@ -87,17 +88,20 @@ class Schema1Reader:
         self._shapes: dict[str, KernelShape] = {}
         self._cases: dict[str, dict[str, Any]] = {}
         for line in lines:
-            try:
-                document = _schema1(line)
-            except (ValueError, RecursionError):
-                continue
-            if document is not None and set(_SHAPE.values()) <= document["settings"].keys():
-                settings = document["settings"]
-                shape = {name: settings[key] for name, key in _SHAPE.items()}
-                kept = self._shapes.get(settings["label"])
-                n_blocks = _kept_blocks(document) or (kept.n_blocks if kept else None)
-                self._shapes[settings["label"]] = KernelShape(**shape, n_blocks=n_blocks)
-                self._cases[settings["label"]] = settings
+            # A damaged line is named when it is read; it teaches nothing about the others.
+            with suppress(ValueError, RecursionError, KeyError, TypeError, AttributeError):
+                self._learn(_schema1(line))
+
+    def _learn(self, document: dict[str, Any] | None) -> None:
+        """Remember the shape and the case of a kernel cell that states them."""
+        if document is None or not set(_SHAPE.values()) <= document["settings"].keys():
+            return
+        settings = document["settings"]
+        shape = {name: settings[key] for name, key in _SHAPE.items()}
+        kept = self._shapes.get(settings["label"])
+        n_blocks = _kept_blocks(document) or (kept.n_blocks if kept else None)
+        self._shapes[settings["label"]] = KernelShape(**shape, n_blocks=n_blocks)
+        self._cases[settings["label"]] = settings
 
     def read(self, line: bytes) -> Record | None:
         """Return the record of a line of schema 1, or None for a line of another schema.

@@ -223,7 +223,7 @@ def _read_artifact(record: Record, folder: Path) -> tuple[Artifact | None, str]:
 
 
 def _labels(settings: Iterable[Setting]) -> dict[Setting, str]:
-    """Name each setting by task and length, and by whatever else is needed to tell two apart."""
+    """Name each setting by task and length, and by whatever else makes two differ."""
     ordered = sorted(settings, key=lambda setting: (not setting.task, setting))
     extras: tuple[Callable[[Setting], str], ...] = (
         lambda s: s.source,
@@ -233,7 +233,7 @@ def _labels(settings: Iterable[Setting]) -> dict[Setting, str]:
         lambda s: s.machine,
         lambda s: s.file,
     )
-    needed = [extra for extra in extras if _tells_apart(extra, ordered)]
+    needed = [extra for extra in extras if _differs(extra, ordered)]
     return {s: ", ".join([_base_label(s), *(extra(s) for extra in needed)]) for s in ordered}
 
 
@@ -242,7 +242,7 @@ def _base_label(setting: Setting) -> str:
     return f"{name}, L\u00a0=\u00a0{setting.length}" if setting.length else name
 
 
-def _tells_apart(extra: Callable[[Setting], str], settings: list[Setting]) -> bool:
+def _differs(extra: Callable[[Setting], str], settings: list[Setting]) -> bool:
     seen: dict[str, set[str]] = {}
     for setting in settings:
         seen.setdefault(_base_label(setting), set()).add(extra(setting))

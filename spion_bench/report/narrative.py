@@ -20,7 +20,7 @@ from spion_bench.report.kernels.points import BOTH, FUSED, is_sweep
 from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE, ordered
 from spion_bench.report.parts import Entry, Headline, estimate
-from spion_bench.report.tables.rivals import Rival, fastest, find_rivals
+from spion_bench.report.tables.rivals import fastest, find_rivals
 from spion_bench.report.words import format_percent, format_quantity, join_words, plural
 
 
@@ -33,17 +33,17 @@ def lede(run: RecordSet) -> list[str]:
 def _what_was_run(run: RecordSet) -> str:
     names = ordered(o.method for o in run.outcomes if o.pass_name != "kernel")
     cases = kernel_cases(run)
-    subjects = []
+    parts = []
     if names:
-        subjects.append(f"{plural(len(names), 'attention method')} ({join_words(names)})")
-        subjects[0] += f" on {_tasks(run)}"
+        parts.append(f"{plural(len(names), 'attention method')} ({join_words(names)})")
+        parts[0] += f" on {_tasks(run)}"
     if cases:
-        subjects.append(plural(len(cases), "kernel case"))
+        parts.append(plural(len(cases), "kernel case"))
     n_swept = len({(o.file, o.cell.label) for o in run.outcomes if is_sweep(o)})
     if n_swept:
-        subjects.append(plural(n_swept, "case") + " of kernel sweeps")
+        parts.append(plural(n_swept, "case") + " of kernel sweeps")
     profiles = join_words(sorted({o.cell.profile for o in run.outcomes}))
-    return f"Profile {profiles} ran {join_words(subjects)}, on {_machines(run)}."
+    return f"Profile {profiles} ran {join_words(parts)}, on {_machines(run)}."
 
 
 def _tasks(run: RecordSet) -> str:
@@ -111,9 +111,7 @@ def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) 
     if difference is None:
         return []
     own, dense = accuracy_entry(cells), accuracy_entry(baseline)
-    points = _with_interval(
-        *format_quantity(difference.value, "points", difference.low, difference.high)
-    )
+    points = _shown(estimate(difference, "points"))
     return [
         f"On {group.label}, {cells.method} reached {_shown(own)} test accuracy and {BASELINE} "
         f"{_shown(dense)}, a difference of {points} ({difference.basis}), with "
@@ -139,25 +137,19 @@ def _kernel_sentence(case: KernelCase) -> list[str]:
     method = main_kernel(case)
     if method is None:
         return []
-    speedup = case.speedup(method, BOTH)
-    if speedup.value is None:
-        return []
     return [
-        f"In kernel case {case.name}, {method} ran forward and backward {_shown(speedup)} as fast "
-        f"as {BASELINE}{_density_words(case, method)}."
+        f"In kernel case {case.name}, {method} ran forward and backward "
+        f"{_shown(case.speedup(method, BOTH))} as fast as {BASELINE}{_density_words(case, method)}."
     ]
 
 
 def main_kernel(case: KernelCase) -> str | None:
-    """Return the subject that speaks for the suite's kernels in an attention case, or None.
+    """Return the implementation that speaks for the suite in an attention case, or None.
 
     It is named beforehand: the fastest one would be chosen by its noise.
     """
-    if not case.is_attention:
-        return None
-    names = [name for name in case.methods if name != BASELINE]
-    ordered = sorted(names, key=lambda name: name != FUSED)
-    with_number = [name for name in ordered if case.speedup(name, BOTH).value is not None]
+    names = sorted(case.methods, key=lambda name: name != FUSED) if case.is_attention else []
+    with_number = [name for name in names if case.speedup(name, BOTH).value is not None]
     return with_number[0] if with_number else None
 
 
@@ -213,15 +205,12 @@ def headlines(run: RecordSet) -> list[Headline]:
 
 def _rival_headlines(run: RecordSet) -> list[Headline]:
     found = []
-    by_group: dict[str, list[Rival]] = {}
-    for rival in find_rivals(run):
-        by_group.setdefault(rival.group.label, []).append(rival)
-    for label, here in by_group.items():
+    for here in find_rivals(run):
         for measure in (STEP, ATTENTION):
             best = fastest(here, measure)
             if best is not None:
                 name = f"{measure.label}, {best[0].champion.method} against the fastest rival"
-                basis = f"{label}; {best[0].cells.method}"
+                basis = f"{best[0].group.label}; {best[0].cells.method}"
                 found += _headline(name, estimate(best[1], "times"), basis)
     return found
 
@@ -230,9 +219,8 @@ def _accuracy_headline(group: Group, cells: MethodCells) -> list[Headline]:
     difference = accuracy_difference(group.baseline, cells) if group.baseline else None
     if difference is None:
         return []
-    text, interval = format_quantity(difference.value, "points", difference.low, difference.high)
     label = f"Test accuracy, {cells.method} minus {BASELINE}"
-    return [Headline(label, text, interval, f"{group.label}; {difference.basis}")]
+    return _headline(label, estimate(difference, "points"), f"{group.label}; {difference.basis}")
 
 
 def _headline(label: str, entry: Entry, basis: str) -> list[Headline]:
@@ -260,8 +248,4 @@ def overview_items(run: RecordSet) -> list[str]:
 
 
 def _shown(entry: Entry) -> str:
-    return _with_interval(entry.text, entry.interval)
-
-
-def _with_interval(text: str, interval: str) -> str:
-    return f"{text} {interval}" if interval else text
+    return f"{entry.text} {entry.interval}" if entry.interval else entry.text

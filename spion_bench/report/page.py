@@ -15,11 +15,11 @@ from spion_bench.report.methods import BASELINE
 from spion_bench.report.narrative import headlines, lede, overview_items
 from spion_bench.report.parts import Link, Page, Section
 from spion_bench.report.tables.matrix import matrix_table
+from spion_bench.report.tables.methods import method_table
 from spion_bench.report.tables.origins import (
     data_table,
     deviation_table,
     environment_table,
-    method_table,
     settings_table,
 )
 from spion_bench.report.tables.published import published_tables
@@ -208,7 +208,7 @@ def _reproduce_words(run: RecordSet) -> tuple[str, ...]:
     return (
         f"Measured from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC with code "
         f"{join_words(shas)}"
-        + (", with uncommitted changes, so that commit alone is not the code." if dirty else "."),
+        + (", with uncommitted changes: that commit alone is not the code." if dirty else "."),
         "The same seed on the same machine with the same number of threads gives the same losses "
         "to the last bit; times vary within their intervals.",
     )

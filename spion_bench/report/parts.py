@@ -146,7 +146,7 @@ def _stored(value: float | int | str | None) -> float | int | str | None:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: inline SVG for the page, the same as a file, its words, and its records."""
+    """A figure: inline SVG for the page, the same as a file, its text, and its records."""
 
     key: str
     title: str
@@ -164,7 +164,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Link:
-    """A link to another page of the report: the stem of its files, and the words of the link."""
+    """A link to another page of the report: the stem of its files, and the text of the link."""
 
     stem: str
     text: str

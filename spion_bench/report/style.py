@@ -84,7 +84,7 @@ _FILE_STYLE = (
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn: shape tells methods apart where colour does not reach."""
+    """How a method is drawn: markers separate methods where colour does not reach."""
 
     colour: str
     marker: str

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: SI units, three significant digits, intervals that match."""
+"""Numbers as a reader reads them: SI units, three significant digits, intervals that match."""
 
 from __future__ import annotations
 

@@ -145,8 +145,8 @@ def _who(outcomes: Sequence[Outcome], *, is_one_method: bool) -> str:
     for outcome in outcomes:
         mark = "" if is_what_it_says(outcome) else " (not SPION)"
         seeds.setdefault(outcome.method.name, []).append(f"{outcome.cell.seed}{mark}")
-    words = {m: f"seed{'' if len(s) == 1 else 's'} {', '.join(s)}" for m, s in seeds.items()}
-    return "; ".join(text if is_one_method else f"{m} {text}" for m, text in words.items())
+    shown = {m: f"seed{'' if len(s) == 1 else 's'} {', '.join(s)}" for m, s in seeds.items()}
+    return "; ".join(text if is_one_method else f"{m} {text}" for m, text in shown.items())
 
 
 def _transition_words(drawn: Sequence[Outcome]) -> str:

@@ -28,7 +28,7 @@ Scale = Literal["linear", "log"]
 class Line:
     """One method's values over a factor, where it has any; ``name`` if the legend has another."""
 
-    subject: str
+    method: str
     look: Look
     xs: tuple[float, ...]
     values: tuple[Estimate, ...]
@@ -38,11 +38,11 @@ class Line:
     @property
     def label(self) -> str:
         """What the legend calls the line."""
-        return self.name or self.subject
+        return self.name or self.method
 
 
 def make_line(
-    subject: str,
+    method: str,
     look: Look,
     places: Iterable[tuple[float | None, Estimate | None, Sequence[Outcome]]],
 ) -> Line | None:
@@ -55,7 +55,7 @@ def make_line(
     if not kept:
         return None
     xs, values, found = zip(*kept, strict=True)
-    return Line(subject, look, xs, values, tuple(o for outcomes in found for o in outcomes))
+    return Line(method, look, xs, values, tuple(o for outcomes in found for o in outcomes))
 
 
 def draw(

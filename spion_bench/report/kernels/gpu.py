@@ -125,7 +125,7 @@ def _table(points: list[Point], precision: str, key: str) -> Table:
         [_PassRow(row, pass_) for row in rows_of(points) for pass_ in PASSES],
         [
             text("task", "Task", lambda item: _tasks(item.row.point)),
-            text("subject", "Implementation", _subject),
+            text("implementation", "Implementation", _implementation),
             text("pass", "Pass", lambda item: item.pass_),
             Column("cold_ms", "Measured, cold L2", lambda item: _time(item, f"{item.pass_}_ms")),
             Column(
@@ -156,10 +156,10 @@ def _shape(point: Point) -> str:
     return f"{_tasks(point)}: {shape_words(point.shape)}{blocks}."
 
 
-def _subject(item: _PassRow) -> Entry:
+def _implementation(item: _PassRow) -> Entry:
     attention = item.row.outcome.measured.attention
     chosen = attention.chosen.values() if attention else ()
-    return words(item.row.subject, note=", ".join(chosen))
+    return words(item.row.implementation, note=", ".join(chosen))
 
 
 def _time(item: _PassRow, name: str) -> Entry:
@@ -205,9 +205,9 @@ def _verdict(item: _PassRow) -> Entry:
 
 
 def _speedup(item: _PassRow) -> Entry:
-    if item.row.subject == BASELINE:
+    if item.row.implementation == BASELINE:
         return absent("the baseline", "baseline")
-    value = item.row.point.speedup(item.row.subject, f"{item.pass_}_ms")
+    value = item.row.point.speedup(item.row.implementation, f"{item.pass_}_ms")
     return absent("no pair of numbers") if value is None else estimate(value, "times", note="")
 
 

@@ -31,11 +31,11 @@ class Point:
 
     Attributes:
         cell: The case, as any of its cells states it.
-        subjects: Last outcome of every implementation, in the order of every legend.
+        implementations: Last outcome of every implementation, in the order of every legend.
     """
 
     cell: KernelCell
-    subjects: dict[str, Outcome]
+    implementations: dict[str, Outcome]
 
     @property
     def shape(self) -> KernelShape:
@@ -55,33 +55,33 @@ class Point:
     @property
     def has_numbers(self) -> bool:
         """Whether any implementation was measured."""
-        return any(outcome.is_ok for outcome in self.subjects.values())
+        return any(outcome.is_ok for outcome in self.implementations.values())
 
-    def metric(self, subject: str, name: str) -> Metric | None:
+    def metric(self, implementation: str, name: str) -> Metric | None:
         """Return a metric of an implementation, or None if it has none."""
-        outcome = self.subjects.get(subject)
+        outcome = self.implementations.get(implementation)
         return None if outcome is None else outcome.measured.metrics.get(name)
 
-    def estimate(self, subject: str, name: str) -> Estimate | None:
+    def estimate(self, implementation: str, name: str) -> Estimate | None:
         """Return a metric's median and interval, or None if there is none."""
-        metric = self.metric(subject, name)
+        metric = self.metric(implementation, name)
         return None if metric is None else median_of(metric)
 
     def ratio(self, above: tuple[str, str], below: tuple[str, str]) -> Estimate | None:
-        """Return the ratio of two metrics, each given as subject and name; None if one lacks."""
+        """Return the ratio of two metrics of two implementations; None if one is missing."""
         numerator, denominator = self.metric(*above), self.metric(*below)
         if numerator is None or denominator is None:
             return None
         return ratio_of_medians(numerator, denominator)
 
-    def speedup(self, subject: str, name: str = BOTH) -> Estimate | None:
-        """Return how many times faster than dense attention a subject is, in this case."""
-        return self.ratio((BASELINE, name), (subject, name))
+    def speedup(self, implementation: str, name: str = BOTH) -> Estimate | None:
+        """Return how many times faster than dense attention a implementation is, in this case."""
+        return self.ratio((BASELINE, name), (implementation, name))
 
-    def outcomes(self, subjects: Iterable[str] | None = None) -> list[Outcome]:
-        """Return the outcomes of some subjects, or of all."""
-        names = self.subjects if subjects is None else subjects
-        return [self.subjects[name] for name in names if name in self.subjects]
+    def outcomes(self, implementations: Iterable[str] | None = None) -> list[Outcome]:
+        """Return the outcomes of some implementations, or of all."""
+        names = self.implementations if implementations is None else implementations
+        return [self.implementations[name] for name in names if name in self.implementations]
 
 
 FACTORS: dict[str, Callable[[Point], float | None]] = {
@@ -117,7 +117,7 @@ class Sweeps:
     @property
     def outcomes(self) -> list[Outcome]:
         """Every outcome, case by case."""
-        return [outcome for point in self.points for outcome in point.subjects.values()]
+        return [outcome for point in self.points for outcome in point.implementations.values()]
 
     @cached_property
     def methods(self) -> dict[str, MethodInfo]:
@@ -203,7 +203,7 @@ def _sweeps(run: RecordSet, is_wanted: Callable[[Outcome], bool]) -> list[Sweeps
 
 
 def _points(outcomes: Iterable[Outcome]) -> tuple[Point, ...]:
-    """Return the cases of a file; of a subject that was run more than once, the last run."""
+    """Return the cases of a file; of a implementation that was run more than once, the last run."""
     cases: dict[str, dict[str, Outcome]] = {}
     cells: dict[str, KernelCell] = {}
     for outcome in sorted(outcomes, key=lambda o: o.record.ended_at):

@@ -35,16 +35,16 @@ def roofline_figure(sweeps: Sweeps, key: str) -> Figure | None:
     most_threads = max((point.threads for point in measured), default=0)
     points = [point for point in measured if point.threads == most_threads]
     placed = [
-        (subject, point, rate)
-        for subject in sweeps.attention
+        (implementation, point, rate)
+        for implementation in sweeps.attention
         for point in points
-        if (rate := point.estimate(subject, RATE)) is not None
+        if (rate := point.estimate(implementation, RATE)) is not None
     ]
     if not placed:
         return None
     rated = sweeps.of("rate")
     limits = [p for p in points if p.metric(SGEMM, RATE) or p.metric(COPY, "bandwidth")]
-    used = [point.subjects[subject] for subject, point, _ in placed]
+    used = [point.implementations[implementation] for implementation, point, _ in placed]
     used += [o for p in limits for o in p.outcomes([SGEMM, COPY])]
     with new_figure(9.0, 4.0) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -67,9 +67,9 @@ def roofline_figure(sweeps: Sweeps, key: str) -> Figure | None:
     )
 
 
-def scores_per_row(point: Point, subject: str) -> float:
-    """Return how many keys a query sees on average, from the subject's pattern or window."""
-    outcome = point.subjects[subject]
+def scores_per_row(point: Point, implementation: str) -> float:
+    """Return how many keys a query sees on average, from the implementation's pattern or window."""
+    outcome = point.implementations[implementation]
     pattern = outcome.measured.pattern
     if pattern is not None:
         return pattern.nnzb[0] / (pattern.length // pattern.block_size) * pattern.block_size
@@ -110,16 +110,16 @@ def _middle(found: Sequence[Estimate | None]) -> float | None:
 def _draw_rates(
     ax: Axes, placed: Sequence[tuple[str, Point, Estimate]], looks: dict[str, Look]
 ) -> None:
-    for subject in dict.fromkeys(subject for subject, _, _ in placed):
-        own = [(point, rate) for name, point, rate in placed if name == subject]
+    for implementation in dict.fromkeys(implementation for implementation, _, _ in placed):
+        own = [(point, rate) for name, point, rate in placed if name == implementation]
         ax.plot(
-            [intensity(scores_per_row(point, subject)) for point, _ in own],
+            [intensity(scores_per_row(point, implementation)) for point, _ in own],
             [rate.value for _, rate in own],
-            looks[subject].marker,
-            color=looks[subject].colour,
+            looks[implementation].marker,
+            color=looks[implementation].colour,
             markersize=5,
             alpha=0.8,
-            label=subject,
+            label=implementation,
         )
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
@@ -139,12 +139,17 @@ def _draw_shares(ax: Axes, rated: Sequence[Point], sweeps: Sweeps) -> str:
     for place, point in enumerate(reversed(rated)):
         shape = point.shape
         names.append(f"D\u00a0=\u00a0{shape.head_dim}, block\u00a0{shape.block_size}")
-        for number, subject in enumerate(shown):
-            share = point.ratio((subject, RATE), (SGEMM, RATE))
+        for number, implementation in enumerate(shown):
+            share = point.ratio((implementation, RATE), (SGEMM, RATE))
             if share is None or not math.isfinite(share.value):
                 continue
             y = place + height * ((len(shown) - 1) / 2 - number)
-            ax.barh(y, 100 * share.value, height=0.85 * height, color=sweeps.looks[subject].colour)
+            ax.barh(
+                y,
+                100 * share.value,
+                height=0.85 * height,
+                color=sweeps.looks[implementation].colour,
+            )
             if share.low is not None and share.high is not None:
                 ax.plot([100 * share.low, 100 * share.high], [y, y], color=INK, linewidth=1.2)
             text = format_quantity(share.value, "ratio")[0]
@@ -156,7 +161,7 @@ def _draw_shares(ax: Axes, rated: Sequence[Point], sweeps: Sweeps) -> str:
                 va="center",
                 fontsize=8,
             )
-            spoken.append(f"{names[-1]} {subject} {text}")
+            spoken.append(f"{names[-1]} {implementation} {text}")
     ax.set_yticks(range(len(names)), names)
     ax.set_xlim(0, 112)
     ax.set_axisbelow(True)
@@ -168,10 +173,10 @@ def _draw_shares(ax: Axes, rated: Sequence[Point], sweeps: Sweeps) -> str:
 
 def _spoken(placed: Sequence[tuple[str, Point, Estimate]]) -> str:
     parts = []
-    for subject in dict.fromkeys(subject for subject, _, _ in placed):
-        rates = [rate.value for name, _, rate in placed if name == subject]
+    for implementation in dict.fromkeys(implementation for implementation, _, _ in placed):
+        rates = [rate.value for name, _, rate in placed if name == implementation]
         low, high = (format_quantity(end, "GFLOP/s")[0] for end in (min(rates), max(rates)))
-        parts.append(f"{subject} from {low} to {high} over {len(rates)} cases.")
+        parts.append(f"{implementation} from {low} to {high} over {len(rates)} cases.")
     return " ".join(parts)
 
 

@@ -62,25 +62,29 @@ def _lines(
     sweeps: Sweeps,
     sweep: str,
     quantity: Quantity,
-    subjects: Iterable[str] | None = None,
+    implementations: Iterable[str] | None = None,
     name: str = "{}",
 ) -> list[Line]:
     """Return the lines of the implementations (of attention) that have at least one value."""
     lines = []
-    for subject in sweeps.attention if subjects is None else subjects:
+    for implementation in sweeps.attention if implementations is None else implementations:
         places = [
-            (FACTORS[sweep](point), quantity(point, subject), point.outcomes([subject]))
+            (
+                FACTORS[sweep](point),
+                quantity(point, implementation),
+                point.outcomes([implementation]),
+            )
             for point in sweeps.of(sweep)
         ]
-        line = make_line(subject, sweeps.looks[subject], places)
+        line = make_line(implementation, sweeps.looks[implementation], places)
         if line is not None:
-            lines.append(line if name == "{}" else replace(line, name=name.format(subject)))
+            lines.append(line if name == "{}" else replace(line, name=name.format(implementation)))
     return lines
 
 
 def _metric(name: str, factor: float = 1.0) -> Quantity:
-    def read(point: Point, subject: str) -> Estimate | None:
-        value = point.estimate(subject, name)
+    def read(point: Point, implementation: str) -> Estimate | None:
+        value = point.estimate(implementation, name)
         return None if value is None else value.scaled(factor)
 
     return read
@@ -147,10 +151,10 @@ def _block_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
     )
 
 
-def _time_per_block(point: Point, subject: str) -> Estimate | None:
+def _time_per_block(point: Point, implementation: str) -> Estimate | None:
     """Return microseconds of forward and backward per kept block of one head."""
-    value, n_blocks = point.estimate(subject, BOTH), point.shape.n_blocks
-    is_of_blocks = any(o.measured.pattern is not None for o in point.outcomes([subject]))
+    value, n_blocks = point.estimate(implementation, BOTH), point.shape.n_blocks
+    is_of_blocks = any(o.measured.pattern is not None for o in point.outcomes([implementation]))
     if value is None or n_blocks is None or not is_of_blocks:
         return None
     return value.scaled(1e3 / (n_blocks * point.batch_heads))
@@ -181,7 +185,7 @@ def _density_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
 
 
 def _speedup_of(name: str) -> Quantity:
-    return lambda point, subject: point.speedup(subject, name)
+    return lambda point, implementation: point.speedup(implementation, name)
 
 
 def _factor_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
@@ -213,9 +217,9 @@ def _thread_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
     if one is None or len(points) < 2:
         return None
 
-    def gain(point: Point, subject: str) -> Estimate | None:
-        name = "matmul_ms" if subject == SGEMM else BOTH
-        alone, own = one.metric(subject, name), point.metric(subject, name)
+    def gain(point: Point, implementation: str) -> Estimate | None:
+        name = "matmul_ms" if implementation == SGEMM else BOTH
+        alone, own = one.metric(implementation, name), point.metric(implementation, name)
         return None if alone is None or own is None else ratio_of_medians(alone, own)
 
     threads = [float(point.threads) for point in points]

@@ -55,7 +55,7 @@ class Row:
     """One implementation at one point of a sweep."""
 
     point: Point
-    subject: str
+    implementation: str
     outcome: Outcome
 
     @property
@@ -77,7 +77,9 @@ class Row:
 def rows_of(points: list[Point]) -> list[Row]:
     """Return a row for every implementation at every point."""
     return [
-        Row(point, name, outcome) for point in points for name, outcome in point.subjects.items()
+        Row(point, name, outcome)
+        for point in points
+        for name, outcome in point.implementations.items()
     ]
 
 
@@ -98,9 +100,11 @@ def _table(points: list[Point], sweep: str, title: str, head: str, key: str) -> 
         [
             Column("factor", head, lambda row: _factor(row.point, sweep), numeric=sweep in FACTORS),
             text(
-                "subject",
+                "implementation",
                 "Implementation",
-                lambda row: words(row.subject, row.outcome.cell.dtype if sweep == "dtype" else ""),
+                lambda row: words(
+                    row.implementation, row.outcome.cell.dtype if sweep == "dtype" else ""
+                ),
             ),
             Column("density_ratio", "Blocks kept", _density),
             Column(
@@ -153,10 +157,10 @@ def _density(row: Row) -> Entry:
 
 
 def _speedup(row: Row) -> Entry:
-    if row.subject == BASELINE:
+    if row.implementation == BASELINE:
         return absent("the baseline", "baseline")
     for name, note in ((BOTH, ""), ("forward_ms", "forward only")):
-        value = row.point.speedup(row.subject, name)
+        value = row.point.speedup(row.implementation, name)
         if value is not None:
             return estimate(value, "times", note=note)
     return absent("no pair of numbers")
@@ -167,7 +171,7 @@ def _memory_table(points: list[Point], key: str) -> Table:
         rows_of(points),
         [
             Column("length", "L", lambda row: number(row.point.shape.length, "count")),
-            text("subject", "Implementation", lambda row: row.subject),
+            text("implementation", "Implementation", lambda row: row.implementation),
             Column(
                 "peak_bytes",
                 "Peak above the inputs",

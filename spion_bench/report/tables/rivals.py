@@ -37,7 +37,7 @@ class Rival:
 
     @property
     def is_rival(self) -> bool:
-        """Whether it competes; otherwise it tells pattern, budget and kernel apart."""
+        """Whether it competes; otherwise it separates pattern, budget and kernel."""
         return self.cells.info.role == "rival"
 
     def lead(self, measure: Measure) -> Estimate | None:
@@ -46,14 +46,16 @@ class Rival:
         return None if own is None or other is None else ratio_of_medians(other, own)
 
 
-def find_rivals(run: RecordSet) -> list[Rival]:
-    """Return every method, but dense ones and SPION, that was timed next to SPION-CF."""
+def find_rivals(run: RecordSet) -> list[list[Rival]]:
+    """Return, per setting, every method timed next to SPION-CF, but dense ones and SPION."""
     return [
-        Rival(group, group.champion, cells)
+        [
+            Rival(group, champion, cells)
+            for cells in group.methods.values()
+            if not is_dense(cells.info) and not is_spion(cells.info)
+        ]
         for group in groups(run, ("speed",))
-        if group.champion is not None and group.champion.ok("speed")
-        for cells in group.methods.values()
-        if not is_dense(cells.info) and not is_spion(cells.info)
+        if (champion := group.champion) is not None and champion.ok("speed")
     ]
 
 
@@ -66,18 +68,15 @@ def fastest(rivals: list[Rival], measure: Measure) -> tuple[Rival, Estimate] | N
 
 def rival_tables(run: RecordSet) -> list[Table]:
     """Return two tables per setting: rivals at their own settings, then what isolates a cause."""
-    by_group: dict[str, list[Rival]] = {}
-    for rival in find_rivals(run):
-        by_group.setdefault(rival.group.label, []).append(rival)
     tables = []
-    for label, here in by_group.items():
+    for here in find_rivals(run):
         rivals = [rival for rival in here if rival.is_rival]
         others = [rival for rival in here if not rival.is_rival]
         if rivals:
-            title = f"{label}: rivals in their own implementation, as published"
+            title = "rivals in their own implementation, as published"
             tables.append(_table("rivals", title, rivals))
         if others:
-            title = f"{label}: other settings, or SPION's kernel on another pattern"
+            title = "other settings, or SPION's kernel on another pattern"
             tables.append(_table("causes", title, others))
     return tables
 
@@ -107,7 +106,7 @@ def _table(kind: str, title: str, rivals: list[Rival]) -> Table:
             ),
         ],
         key=slug(kind, group.label),
-        title=title,
+        title=f"{group.label}: {title}",
         caption=f"{source_note(group)} {_batch_words(champion)}",
         provenance=provenance(outcomes),
         notes=tuple(_fastest_words(rivals, name)),

@@ -14,7 +14,14 @@ CLOCKS = Clocks(
     memory_after_mhz=1593,
     throttle_reasons=[],
 )
-SUBJECTS = ("block_attention", "pipeline", "flex", "csr_pipeline", "dense_sdpa", "dense_xformers")
+IMPLEMENTATIONS = (
+    "block_attention",
+    "pipeline",
+    "flex",
+    "csr_pipeline",
+    "dense_sdpa",
+    "dense_xformers",
+)
 
 # Implementation -> its time over the expected time of the fused operator.
 TIMES = {"block_attention": 1.1, "pipeline": 3.0, "flex": 1.6, "csr_pipeline": 9, "dense_sdpa": 12}
@@ -52,17 +59,25 @@ CASES = {
 }
 
 
-def add_gpu_case(writer, case, **of_subjects):
-    """Add a cell per implementation; ``of_subjects`` changes what some of them get."""
-    for subject in SUBJECTS:
-        options = of_subjects.get(subject, {})
-        if subject == "dense_xformers":
+def add_gpu_case(writer, case, **of_implementations):
+    """Add a cell per implementation; ``of_implementations`` changes what some of them get."""
+    for implementation in IMPLEMENTATIONS:
+        options = of_implementations.get(implementation, {})
+        if implementation == "dense_xformers":
             options = {"status": "unsupported", "reason": "xformers is not installed"} | options
-        add_gpu_cell(writer, case, subject, **options)
+        add_gpu_cell(writer, case, implementation, **options)
 
 
 def add_gpu_cell(
-    writer, case, subject, *, times=None, status="ok", reason=None, clocks=CLOCKS, host_bound=()
+    writer,
+    case,
+    implementation,
+    *,
+    times=None,
+    status="ok",
+    reason=None,
+    clocks=CLOCKS,
+    host_bound=(),
 ):
     asked = {
         "device": "cuda",
@@ -79,20 +94,24 @@ def add_gpu_cell(
             "cuda_timing": CudaTiming(
                 l2=["cold", "warm"], l2_bytes=1, flush_bytes=2, host_bound=list(host_bound)
             ),
-            "metrics": metrics_of(subject, TIMES[subject] if times is None else times),
-            "pattern": pattern_of(case.shape, subject),
+            "metrics": metrics_of(
+                implementation, TIMES[implementation] if times is None else times
+            ),
+            "pattern": pattern_of(case.shape, implementation),
         }
-    return writer.add_kernel(subject, case=case.name, shape=case.shape, cell=asked, **measured)
+    return writer.add_kernel(
+        implementation, case=case.name, shape=case.shape, cell=asked, **measured
+    )
 
 
-def metrics_of(subject, times):
+def metrics_of(implementation, times):
     found = {}
     for factor, pass_ in ((1, "forward"), (2, "backward")):
         cold = times * factor * EXPECTED_MS["block_attention"]
         found[f"{pass_}_ms"] = sampled(cold, "ms")
         found[f"{pass_}_warm_ms"] = sampled(0.8 * cold, "ms")
-        if subject in EXPECTED_MS:
-            expected = factor * EXPECTED_MS[subject]
+        if implementation in EXPECTED_MS:
+            expected = factor * EXPECTED_MS[implementation]
             bounds = {"low": 0.8 * expected, "high": 1.3 * expected}
             found[f"{pass_}_expected_ms"] = metric(expected, "ms", modelled=True, **bounds)
             found[f"{pass_}_floor_ms"] = metric(0.5 * expected, "ms", modelled=True)

@@ -37,7 +37,7 @@ class Case:
 
     name: str
     sweeps: str
-    subjects: tuple[str, ...]
+    implementations: tuple[str, ...]
     density: float | None = 0.04
     has_pattern: bool = True
     heads: int = 8
@@ -74,8 +74,8 @@ class Case:
         )
 
 
-def _band(name, sweeps, subjects, **changes):
-    return Case(f"sweep_band_{name}", sweeps, subjects, density=None, **changes)
+def _band(name, sweeps, implementations, **changes):
+    return Case(f"sweep_band_{name}", sweeps, implementations, density=None, **changes)
 
 
 SWEEP_CASES = (
@@ -86,8 +86,13 @@ SWEEP_CASES = (
     ),
     *(Case(f"sweep_L{n}", "length", EVERY, length=n) for n in (1024, 2048, 8192, 16384, 32768)),
     *(
-        Case(f"sweep_D{n}", "head_dim", subjects, head_dim=n)
-        for n, subjects in {16: WITH_DENSE, 32: WITH_FLEX, 80: WITH_DENSE, 128: WITH_FLEX}.items()
+        Case(f"sweep_D{n}", "head_dim", implementations, head_dim=n)
+        for n, implementations in {
+            16: WITH_DENSE,
+            32: WITH_FLEX,
+            80: WITH_DENSE,
+            128: WITH_FLEX,
+        }.items()
     ),
     *(Case(f"sweep_block{n}", "block_size", SPARSE, block_size=n) for n in (8, 16, 32, 128)),
     *(
@@ -132,15 +137,15 @@ def write_sweep_run(folder, cases=SWEEP_CASES, more=()):
     """
     writer = RunWriter(folder)
     for case in cases:
-        for subject in (*case.subjects, *(more if case.has_pattern else ())):
-            add_sweep_cell(writer, case, subject)
+        for implementation in (*case.implementations, *(more if case.has_pattern else ())):
+            add_sweep_cell(writer, case, implementation)
     return writer
 
 
-def add_sweep_cell(writer, case, subject, **fields):
+def add_sweep_cell(writer, case, implementation, **fields):
     threads = case.threads or 2
-    info = method_info(subject)
-    if subject == "sliding_window":
+    info = method_info(implementation)
+    if implementation == "sliding_window":
         info = info.model_copy(update={"arguments": {"window": case.window}})
     common = {
         "case": case.name,
@@ -148,27 +153,31 @@ def add_sweep_cell(writer, case, subject, **fields):
         "cell": {"sweeps": case.sweeps.split(), "dtype": case.dtype, "measures": case.measures},
         "environment": ENVIRONMENT.model_copy(update={"threads": threads}),
     } | fields
-    reason = refusal(case, subject)
+    reason = refusal(case, implementation)
     if reason:
         return writer.add_kernel(info, status="unsupported", reason=reason, **common)
     if "metrics" not in common:
-        common["metrics"] = metrics_of(case, subject, threads)
-    if case.has_pattern and subject not in ("sgemm", "memory_copy", "sliding_window"):
-        common["pattern"] = pattern_of(case.shape, subject)
+        common["metrics"] = metrics_of(case, implementation, threads)
+    if case.has_pattern and implementation not in ("sgemm", "memory_copy", "sliding_window"):
+        common["pattern"] = pattern_of(case.shape, implementation)
     return writer.add_kernel(info, **common)
 
 
-def refusal(case, subject):
+def refusal(case, implementation):
     if case.threads is not None and case.threads > CORES:
         return f"the case needs {case.threads} threads, this machine has {CORES} cores"
     operations = 14 * case.head_dim * case.heads * case.length**2
-    if subject.startswith("dense") and subject in SHARES and operations > LONGEST_CALL_FLOP:
+    if (
+        implementation.startswith("dense")
+        and implementation in SHARES
+        and operations > LONGEST_CALL_FLOP
+    ):
         return f"one call would be {operations / 1e12:.2f} TFLOP (modelled), too long for a sweep"
     return None
 
 
-def pattern_of(shape, subject):
-    n_blocks = shape.nb**2 if subject.startswith("dense") else shape.n_blocks
+def pattern_of(shape, implementation):
+    n_blocks = shape.nb**2 if implementation.startswith("dense") else shape.n_blocks
     return PatternInfo(
         source="synthetic",
         block_size=shape.block_size,
@@ -178,39 +187,39 @@ def pattern_of(shape, subject):
     )
 
 
-def metrics_of(case, subject, threads):
-    seed = int(hashlib.sha256(f"{case.name}{subject}".encode()).hexdigest()[:6], 16)
+def metrics_of(case, implementation, threads):
+    seed = int(hashlib.sha256(f"{case.name}{implementation}".encode()).hexdigest()[:6], 16)
 
     def some(value, unit, **options):
         return sampled(value, unit, n=6, seed=seed, **options)
 
-    if subject == "sgemm":
+    if implementation == "sgemm":
         rate = SGEMM * threads / 2
         return {
             "matmul_ms": some(2e-6 * 2048**3 / rate, "ms"),
             "flops_rate_gflops": some(rate, "GFLOP/s", up=True),
         }
-    if subject == "memory_copy":
+    if implementation == "memory_copy":
         return {"copy_ms": some(20, "ms"), "bandwidth": some(26, "GB/s", up=True)}
-    if subject == "pattern_from_qk":
+    if implementation == "pattern_from_qk":
         return {"pattern_from_qk_ms": some(180, "ms")}
     if case.measures == "memory":
-        scores = 0 if subject == "block_attention" else case.n_blocks * case.block_size**2
+        scores = 0 if implementation == "block_attention" else case.n_blocks * case.block_size**2
         workspace = 8 * (2 * case.length * case.head_dim + scores) * 4
         return {
             "forward_backward_peak_bytes": metric(3 * workspace, "bytes"),
             "workspace_bytes": metric(workspace, "bytes"),
         }
     scores = case.n_blocks * case.block_size**2 if case.has_pattern else 0
-    if subject.startswith("dense"):
+    if implementation.startswith("dense"):
         scores = case.length**2
     operations = case.head_dim * case.heads * scores
-    rate = SHARES.get(subject, 0.3) * SGEMM * threads / 2
+    rate = SHARES.get(implementation, 0.3) * SGEMM * threads / 2
     found = {
         "forward_ms": some(4e-6 * operations / rate, "ms"),
         "forward_rate_gflops": some(rate, "GFLOP/s", up=True),
     }
-    if "forward" not in subject:
+    if "forward" not in implementation:
         found["forward_backward_ms"] = some(14e-6 * operations / rate, "ms")
         found["flops_rate_gflops"] = some(rate, "GFLOP/s", up=True)
     return found

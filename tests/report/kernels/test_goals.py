@@ -17,9 +17,9 @@ def goals(sweeps):
     return rows_of(goal_table(sweeps, "goals"))
 
 
-def value_of(sweeps, label, subject, metric):
+def value_of(sweeps, label, implementation, metric):
     point = next(point for point in sweeps.points if point.cell.case == label)
-    return point.metric(subject, metric).value
+    return point.metric(implementation, metric).value
 
 
 def test_share_of_sgemm_is_a_ratio_of_rates_within_one_case(sweeps, goals):
@@ -34,8 +34,8 @@ def test_share_of_sgemm_is_a_ratio_of_rates_within_one_case(sweeps, goals):
 
 def test_speedup_is_reported_in_units_of_one_over_the_density(sweeps, goals):
     dense, own = (
-        value_of(sweeps, "sweep_speedup_L4096", subject, "forward_backward_ms")
-        for subject in ("dense_sdpa", "block_attention")
+        value_of(sweeps, "sweep_speedup_L4096", implementation, "forward_backward_ms")
+        for implementation in ("dense_sdpa", "block_attention")
     )
     row = next(row for name, row in goals.items() if "times the density" in name)
     assert row["value"].value == pytest.approx(dense / own * 164 / 4096)

@@ -18,13 +18,13 @@ CASE = CASES["gpu_listops_16bit"]
 
 @pytest.fixture
 def show(tmp_path):
-    """Write one case's records, changed for some subjects; return its sweep and its rows."""
+    """Write one case's records, changed for some implementations; return its sweep and its rows."""
 
-    def show(**of_subjects):
-        add_gpu_case(RunWriter(tmp_path), CASE, **of_subjects)
+    def show(**of_implementations):
+        add_gpu_case(RunWriter(tmp_path), CASE, **of_implementations)
         [sweeps] = task_sweeps(load_records(tmp_path))
         [table] = gpu_section(sweeps).blocks
-        return sweeps, rows_of(table, "subject", "pass")
+        return sweeps, rows_of(table, "implementation", "pass")
 
     return show
 
@@ -32,7 +32,7 @@ def show(tmp_path):
 def test_measured_times_stand_next_to_modelled_ones_that_say_so(show):
     sweeps, rows = show()
     row = rows["block_attention", "forward"]
-    metrics = sweeps.points[0].subjects["block_attention"].measured.metrics
+    metrics = sweeps.points[0].implementations["block_attention"].measured.metrics
     expected = metrics["forward_expected_ms"]
     assert row["cold_ms"].value == metrics["forward_ms"].value
     assert row["warm_ms"].value == metrics["forward_warm_ms"].value
@@ -84,12 +84,12 @@ def test_clocks_that_could_not_be_read_are_missing_not_fine(show):
 def test_a_red_gate_and_an_unsupported_peer_have_reasons_and_no_times(show):
     red = {"status": "gate_failed", "reason": "dq is off by 0.1, allowed is 0.01"}
     sweeps, rows = show(flex=red)
-    for subject, reason in (
+    for implementation, reason in (
         ("flex", "gate_failed: dq is off by 0.1, allowed is 0.01"),
         ("dense_xformers", "unsupported: xformers is not installed"),
     ):
         for pass_ in ("forward", "backward"):
-            row = rows[subject, pass_]
+            row = rows[implementation, pass_]
             assert (row["cold_ms"].flag, row["cold_ms"].note) == ("missing", reason)
             assert row["warm_ms"].value is row["speedup"].value is None
     assert "4 of 6 cells gave numbers" in plain(gpu_lede(sweeps))
@@ -130,8 +130,8 @@ def test_sweeps_of_the_cpu_do_not_see_a_gpu(tmp_path):
     alone, mixed = RunWriter(tmp_path / "alone"), RunWriter(tmp_path / "mixed")
     cpu_case = next(case for case in SWEEP_CASES if case.name == "sweep_density8")
     for writer in (alone, mixed):
-        for subject in cpu_case.subjects:
-            add_sweep_cell(writer, cpu_case, subject)
+        for implementation in cpu_case.implementations:
+            add_sweep_cell(writer, cpu_case, implementation)
     add_gpu_case(mixed, CASE)
     run = load_records(mixed.folder)
     [sweeps], [expected] = kernel_sweeps(run), kernel_sweeps(load_records(alone.folder))

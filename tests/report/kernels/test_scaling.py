@@ -16,8 +16,8 @@ def test_every_factor_has_a_figure_and_every_figure_its_numbers(sweeps):
 
 def test_a_run_of_one_case_has_only_the_figures_it_can_fill(tmp_path):
     writer = RunWriter(tmp_path)
-    for subject in ("block_attention", "dense_sdpa"):
-        add_sweep_cell(writer, case_named("sweep_density8"), subject)
+    for implementation in ("block_attention", "dense_sdpa"):
+        add_sweep_cell(writer, case_named("sweep_density8"), implementation)
     [sweeps] = kernel_sweeps(load_records(tmp_path))
     [figure] = scaling_figures(sweeps, "kernels")
     assert figure.title.startswith("Speed-up over dense SDPA")

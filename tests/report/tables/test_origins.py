@@ -1,15 +1,14 @@
-from spion_bench.records import AttentionInfo, TaskSettings
+from spion_bench.records import TaskSettings
 from spion_bench.records.settings import MeasureSettings, ModelConfig, SpionConfig, TrainConfig
 from spion_bench.report.load import load_records
 from spion_bench.report.tables.origins import (
     data_table,
     deviation_table,
     environment_table,
-    method_table,
     settings_table,
 )
 from tests.report.reading import rows_of
-from tests.report.run_writer import ENVIRONMENT, RunWriter, method_info
+from tests.report.run_writer import ENVIRONMENT, RunWriter
 
 
 def test_stand_ins_are_called_stand_ins(sample):
@@ -19,22 +18,6 @@ def test_stand_ins_are_called_stand_ins(sample):
     assert rows["listops", 128]["kind"].text == "task's own"
     assert rows["listops", 128]["fingerprint"].value == "cd" * 32
     assert rows["image", 256]["source"].note == "scikit-learn 1.5.0"
-
-
-def test_methods_with_parameters_caveats_and_passes(sample):
-    rows = rows_of(method_table(sample))
-    assert rows["dense_eager"]["caveats"].text == "stores all [B, H, L, L] probabilities"
-    assert (
-        rows["spion_cf"]["parameters"].text == "variant = CF, block_size = 8, pruned = zero_logit"
-    )
-    assert rows["spion_cf"]["passes"].text == "accuracy, gate, speed, memory"
-
-
-def test_a_method_known_only_from_failures_is_listed_too(tmp_path):
-    attention = AttentionInfo(exact=False)
-    RunWriter(tmp_path).add("speed", "flex", status="crash", attention=attention)
-    rows = rows_of(method_table(load_records(tmp_path)))
-    assert rows["flex"]["exact"].text == "approximate"
 
 
 def test_deviations_say_where_they_apply(sample):
@@ -73,18 +56,6 @@ def test_environment_in_columns_with_ranges_and_gaps(tmp_path):
     assert rows["GPU"]["environment_1"].note == "no GPU"
     assert rows["Uncommitted changes"]["environment_1"].flag == "warning"
     assert rows["Compiler flags"]["environment_1"].text == "-O3 -fopenmp"
-
-
-def test_methods_state_their_kind_kernel_and_where_arguments_come_from(tmp_path):
-    writer = RunWriter(tmp_path)
-    for place, window in enumerate((82, 163)):
-        facts = {"native": "PyTorch", "summary": "a window", "origins": {"window": "lra"}}
-        method = method_info("sliding_window", arguments={"window": window}, **facts)
-        writer.add("speed", method, seed=place)
-    [row] = rows_of(method_table(load_records(tmp_path))).values()
-    assert (row["kind"].text, row["kernel"].text) == ("sparse, rival", "PyTorch")
-    assert row["method"].note == "a window"
-    assert row["parameters"].text == "window = 82 (lra) / 163 (lra)"
 
 
 SETTINGS = TaskSettings(

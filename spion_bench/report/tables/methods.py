@@ -1,0 +1,69 @@
+"""The table of methods: kind, kernel, exactness, arguments and their origins, caveats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spion_bench.records import MethodInfo
+from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.methods import rank
+from spion_bench.report.parts import Entry, Table, absent, make_table, text, words
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A method with the arguments it ran with, and what its attention says of itself."""
+
+    info: MethodInfo
+    exact: bool | None
+    caveats: str
+
+    @property
+    def arguments(self) -> str:
+        shown = dict(self.info.arguments)
+        if self.info.variant is not None:
+            shown = {"variant": self.info.variant, **shown}
+        origins = {name: f" ({origin})" for name, origin in self.info.origins.items()}
+        return ", ".join(
+            f"{name} = {value}{origins.get(name, '')}" for name, value in shown.items()
+        )
+
+
+def method_table(run: RecordSet) -> Table:
+    """Return each method's kind, kernel, exactness and caveats, a row per set of arguments."""
+    described = {o.method.name for o in run.outcomes if o.measured.attention is not None}
+    found: dict[str, tuple[_Described, dict[str, None]]] = {}
+    for outcome in run.outcomes:
+        attention = outcome.measured.attention
+        # A cell that failed early does not know what its attention says of itself.
+        if attention is None and outcome.method.name in described:
+            continue
+        exact, caveats = (attention.exact, attention.caveats) if attention else (None, [])
+        row = _Described(outcome.method, exact, "; ".join(caveats))
+        key = f"{row.info.name} {row.arguments} {exact} {row.caveats}"
+        found.setdefault(key, (row, {}))[1][outcome.pass_name] = None
+    return make_table(
+        sorted(found.values(), key=lambda item: rank(item[0].info)),
+        [
+            text("method", "Method", lambda item: words(item[0].info.name, item[0].info.summary)),
+            text("kind", "Kind", lambda item: f"{item[0].info.family}, {item[0].info.role}"),
+            text("kernel", "Kernel", lambda item: item[0].info.native or absent("not recorded")),
+            text("exact", "Exact", lambda item: _exact(item[0].exact)),
+            text("passes", "Used by", lambda item: ", ".join(item[1])),
+            text("parameters", "Parameters", lambda item: item[0].arguments or "none"),
+            text("caveats", "Caveats", lambda item: item[0].caveats or "none stated"),
+        ],
+        key="methods",
+        title="Parameters and caveats",
+        caption=(
+            "Encoder, projections, heads and parameter count are the same for all methods. In "
+            "parentheses: where a parameter's value comes from."
+        ),
+        provenance=provenance(run.outcomes),
+    )
+
+
+def _exact(is_exact: bool | None) -> Entry:
+    if is_exact is None:
+        return absent("no cell got far enough to know it")
+    return words("yes" if is_exact else "approximate")
