@@ -45,6 +45,7 @@ class MethodInfo(Stored):
         origins: Where each argument's value comes from.
         takes_layer: Whether the factory also takes the number of the layer.
         shares_prefix: Whether its dense training is SPION's, bit for bit.
+        requires: Packages that it runs beyond the suite's own dependencies.
     """
 
     name: str
@@ -60,6 +61,7 @@ class MethodInfo(Stored):
     origins: dict[str, Origin] = Field(default_factory=dict)
     takes_layer: bool = False
     shares_prefix: bool = False
+    requires: tuple[str, ...] = ()
 
 
 class CellBase(Stored):

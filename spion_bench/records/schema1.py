@@ -193,8 +193,9 @@ def _kept_blocks(old: dict[str, Any]) -> int | None:
 def _method(old: dict[str, Any]) -> dict[str, Any]:
     name = str(old["method"]["name"])
     family, role = _METHODS.get(name, _OTHER)
-    # The width of a kernel case's token window stood among the settings.
-    window = {name: old["settings"][name] for name in ("window",) if name in old["settings"]}
+    # A kernel case's token window stood among the settings, as the neighbours on either side.
+    settings = old["settings"]
+    window = {"window": 2 * settings["window"]} if "window" in settings else {}
     parameters = {**window, **old["method"]["parameters"]}
     return {
         "name": name,

@@ -96,6 +96,7 @@ class Implementation:
             devices=("cpu", "cuda"),
             arguments={name: argument.value for name, argument in stated.items()},
             origins={name: argument.origin for name, argument in stated.items()},
+            requires=self.requires,
         )
 
 

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from spion_bench.records import KernelCell, TaskCell
 from spion_bench.suite.influence import code_hash
-from spion_bench.suite.methods import METHODS
 from spion_bench.suite.passes import PASSES
 
 # Facts about a method that tables show and no number depends on.
@@ -39,14 +38,10 @@ def with_key(cell: _CellT) -> _CellT:
     """Return the cell with its key: what it asks, its sources, and the versions of libraries."""
     what = cell.model_dump(mode="json", exclude=_UNHASHED)
     what["method"] = cell.method.model_dump(mode="json", exclude=_SHOWN)
-    what["versions"] = _versions(METHODS[cell.method.name].requires if _is_method(cell) else ())
+    what["versions"] = _versions(cell.method.requires)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     prefix = f"{cell.pass_name}-{cell.label}-{cell.method.name}-s{cell.seed}"
     return cell.model_copy(update={"key": f"{prefix}-{digest}"})
-
-
-def _is_method(cell: TaskCell | KernelCell) -> bool:
-    return cell.method.name in METHODS
 
 
 @cache

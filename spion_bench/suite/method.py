@@ -107,6 +107,7 @@ class Method:
             origins={name: argument.origin for name, argument in self.arguments.items()},
             takes_layer=self.takes_layer,
             shares_prefix=self.shares_prefix,
+            requires=self.requires,
         )
 
 

@@ -73,7 +73,7 @@ def scores_per_row(point: Point, implementation: str) -> float:
     pattern = outcome.measured.pattern
     if pattern is not None:
         return pattern.nnzb[0] / (pattern.length // pattern.block_size) * pattern.block_size
-    return 2 * float(outcome.method.arguments.get("window") or 0) + 1
+    return float(outcome.method.arguments.get("window") or 0) + 1
 
 
 def _draw_limits(ax: Axes, limits: Sequence[Point]) -> str:
