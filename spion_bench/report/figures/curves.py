@@ -102,7 +102,8 @@ def _draw_lines(
 def _smooth(values: NDArray[Any]) -> NDArray[Any]:
     """Average over a centred window, which shrinks at both ends: nothing is padded."""
     half = int(len(values) * SMOOTHING_SHARE / 2)
-    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    known = np.where(np.isfinite(values), values, np.nan)  # a curve ends where it is not finite
+    sums = np.concatenate([[0.0], np.cumsum(known, dtype=np.float64)])
     index = np.arange(len(values))
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
     return np.asarray((sums[high] - sums[low]) / (high - low))

@@ -93,7 +93,7 @@ def draw(
     ax.set_xticks(xs, [x_text(x) for x in xs])
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.tick_params(axis="x", which="minor", length=0)
-    if y_scale == "log":
+    if y_scale == "log" and any(value.value > 0 for line in lines for value in line.values):
         set_log_y(ax)
     else:
         ax.set_ylim(bottom=0)

@@ -6,6 +6,7 @@ the records: the run knew its GPU. ``docs/gpu_model.md`` explains the model.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from spion_bench.records import Clocks, Metric
@@ -190,7 +191,7 @@ def _floor(item: _PassRow) -> Entry:
 def _verdict(item: _PassRow) -> Entry:
     """Return whether the measured time with cold L2 refutes the model."""
     measured, expected, floor = (item.metric(kind) for kind in ("", "expected", "floor"))
-    if measured is None or expected is None or floor is None:
+    if measured is None or expected is None or floor is None or not math.isfinite(measured.value):
         return absent("nothing to compare")
     share = format_quantity(measured.value / expected.value, "times")[0]
     note = f"{share} the expected time"
