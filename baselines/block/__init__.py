@@ -40,7 +40,7 @@ METHODS = (
         "BigBird with blocks of SPION's size, for sequences of 512 and 1024",
         _BIGBIRD,
         family="sparse",
-        role="isolates",
+        role="rival",
         native="PyTorch",
         arguments={
             "block_size": _SPION_BLOCK,

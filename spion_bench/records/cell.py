@@ -34,7 +34,7 @@ class MethodInfo(Stored):
         name: What users, records and reports call it.
         family: What kind of attention it is; orders and colours every table and figure.
         role: What it is there for: ``subject`` (SPION), ``reference`` (dense attention), ``rival``,
-            ``isolates`` (tells pattern, budget and kernel apart), ``control``, ``limit``.
+            ``isolates`` (tells pattern and kernel apart), ``control``, ``limit``.
         base: The name without its variant.
         summary: One line.
         native: Whose kernel it runs, e.g. ``"block_attention"`` or ``"PyTorch"``.

@@ -95,7 +95,7 @@ def test_no_committed_method_is_unknown():
         for file in FILES
         for record in read_records(file)[0]
     }
-    assert ("longformer@window128", "sparse", "isolates") in methods
+    assert ("longformer@window128", "sparse", "rival") in methods
     assert ("reformer", "hashing", "rival") in methods
     assert ("flex_forward", "spion", "isolates") in methods
     assert len({name for name, _, _ in methods}) == len(methods)

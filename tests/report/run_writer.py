@@ -79,7 +79,7 @@ FACTS = {
     "spion_f": ("spion", "subject", "F"),
     "spion_cf": ("spion", "subject", "CF"),
     "flex": ("spion", "isolates", "CF"),
-    "longformer@matched": ("sparse", "isolates", None),
+    "longformer@matched": ("sparse", "rival", None),
     "spion+bigbird_block": ("sparse", "isolates", None),
     "reformer": ("hashing", "rival", None),
     "block_attention": ("spion", "subject", None),

@@ -5,7 +5,7 @@ from tests.report.run_writer import method_info
 
 NAMES = (
     *("dense_sdpa", "dense_eager", "spion_c", "spion_f", "spion_cf", "bigbird", "longformer"),
-    *("reformer", "flex", "longformer@matched", "spion+bigbird_block"),
+    *("longformer@matched", "reformer", "flex", "spion+bigbird_block"),
 )
 
 

@@ -1,7 +1,7 @@
 """SPION-CF next to every other method that is not dense: a training step, and attention alone.
 
-Rivals run in their own implementation with their own setting. Methods that get SPION's budget, or
-SPION's kernel on another pattern, say where a difference comes from and stand in a second table.
+Rivals run in their own implementation, whoever chose their setting. SPION's kernel on another
+pattern says where a difference comes from and stands in a second table.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Rival:
 
     @property
     def is_rival(self) -> bool:
-        """Whether it competes; otherwise it separates pattern, budget and kernel."""
+        """Whether it competes; otherwise it separates pattern and kernel."""
         return self.cells.info.role == "rival"
 
     def lead(self, measure: Measure) -> Estimate | None:
@@ -67,16 +67,16 @@ def fastest(rivals: list[Rival], measure: Measure) -> tuple[Rival, Estimate] | N
 
 
 def rival_tables(run: RecordSet) -> list[Table]:
-    """Return two tables per setting: rivals at their own settings, then what isolates a cause."""
+    """Return two tables per setting: rivals, then what isolates a cause."""
     tables = []
     for here in find_rivals(run):
         rivals = [rival for rival in here if rival.is_rival]
         others = [rival for rival in here if not rival.is_rival]
         if rivals:
-            title = "rivals in their own implementation, as published"
+            title = "rivals in their own implementation"
             tables.append(_table("rivals", title, rivals))
         if others:
-            title = "other settings, or SPION's kernel on another pattern"
+            title = "SPION's kernel on another pattern, or another kernel"
             tables.append(_table("causes", title, others))
     return tables
 
