@@ -38,8 +38,7 @@ def roofline_figure(sweeps: Sweeps, key: str) -> Figure | None:
         (implementation, point, rate)
         for implementation in sweeps.attention
         for point in points
-        if (rate := point.estimate(implementation, RATE)) is not None
-        and 0 < rate.value < math.inf
+        if (rate := point.estimate(implementation, RATE)) is not None and 0 < rate.value < math.inf
     ]
     if not placed:
         return None
