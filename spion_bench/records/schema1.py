@@ -37,18 +37,6 @@ _METHODS: dict[str, tuple[Family, Role]] = {
     "spion_f": ("spion", "subject"),
     "spion_cf": ("spion", "subject"),
     "flex": ("spion", "isolates"),
-    "sliding_window": ("sparse", "rival"),
-    "sliding_window@matched": ("sparse", "rival"),
-    "longformer": ("sparse", "rival"),
-    "longformer@matched": ("sparse", "rival"),
-    "longformer@window128": ("sparse", "rival"),
-    "bigbird": ("sparse", "rival"),
-    "bigbird@spion_block": ("sparse", "rival"),
-    "sparse_transformer@strided": ("sparse", "rival"),
-    "sparse_transformer@fixed": ("sparse", "rival"),
-    "longformer_hf": ("sparse", "rival"),
-    "bigbird_hf": ("sparse", "rival"),
-    "xformers_window": ("sparse", "rival"),
     "reformer": ("hashing", "rival"),
     "reformer_hf": ("hashing", "rival"),
     "spion+window_block": ("sparse", "isolates"),
@@ -70,7 +58,7 @@ _METHODS: dict[str, tuple[Family, Role]] = {
     "sgemm": ("limit", "limit"),
     "memory_copy": ("limit", "limit"),
 }
-_OTHER: tuple[Family, Role] = ("sparse", "rival")  # a user's own method
+_OTHER: tuple[Family, Role] = ("sparse", "rival")  # all others, a user's own method too
 _VARIANTS = {"spion_c": "C", "spion_f": "F", "spion_cf": "CF"}  # a failed cell did not say
 
 

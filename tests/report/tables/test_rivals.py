@@ -58,7 +58,7 @@ def test_the_fastest_rival_is_named_whoever_chose_its_setting(run_of):
     assert rows["reformer"]["train_step_lead"].note == "unsupported: not here"
     step, attention = (plain(note) for note in table.notes)
     assert step.startswith("Fastest rival in the training step: longformer@matched; spion_cf is 1.")
-    assert attention.startswith("Fastest rival in the attention alone: longformer@matched; spion_cf is ")
+    assert attention.startswith("Fastest rival in the attention alone: longformer@matched; ")
     assert "Batch: 4 per step" in table.caption
 
 
