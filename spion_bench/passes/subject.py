@@ -213,8 +213,7 @@ def _patterns(
     if job.pattern_artifact is not None and job.pattern_sha256 is not None:
         stored = read_patterns(Path(job.pattern_artifact), job.pattern_sha256)
         patterns = [
-            BlockPattern(size, torch.tensor(crow), torch.tensor(col))
-            for size, crow, col in stored
+            BlockPattern(size, torch.tensor(crow), torch.tensor(col)) for size, crow, col in stored
         ]
         return patterns, f"accuracy cell {job.pattern_cell}"
     budget = block_budget(

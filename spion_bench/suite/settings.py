@@ -11,7 +11,7 @@ from spion_bench.records.cell import TaskSettings
 from spion_bench.records.names import UsageError
 from spion_bench.records.settings import Settings, describe_problems
 from spion_bench.suite.profile import CellGroup
-from spion_bench.tasks import load_config
+from spion_bench.tasks import load_config, load_spec
 
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
 
@@ -20,10 +20,12 @@ def resolve(group: CellGroup) -> TaskSettings:
     """Return the settings of a group's cells.
 
     Raises:
-        UsageError: If a replacement names an unknown setting or has a value that is not allowed.
+        UsageError: If an option of the task or a replacement of a setting is unknown, or has a
+            value that is not allowed.
     """
     if group.task is None:
         raise ValueError("group.task: expected a task name, got None (a kernel group has no task)")
+    load_spec(group.task).parse(group.options)
     config = load_config(group.task)
     length = group.options.get("length")
     model = {"max_length": length, **group.model} if length else group.model

@@ -41,6 +41,8 @@ def test_the_length_option_sets_the_models_length():
         ({"train": {"step": 5}}, "image: train: step"),
         ({"spion": {"quantile": 1.5}}, "image: spion: quantile.*got 1.5"),
         ({"model": {"layers": "two"}}, "image: model: layers"),
+        ({"options": {"length": 64}}, "image: option length.*got 64"),
+        ({"options": {"lenght": 256}}, "lenght.*length"),
     ],
 )
 def test_wrong_replacements_are_refused_by_name(fields, message):
