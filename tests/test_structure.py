@@ -42,20 +42,22 @@ MAY_IMPORT = {
     "asv_suite": {"asv_suite", "passes", "suite"},
 }
 # The same inside two parts, by module or subfolder.
-GATED = {"gate", "session", "subject"}
+ON_A_TASK = {"gate", "session", "subject", "task_session"}
 MAY_IMPORT_WITHIN = {
     "passes": {
         "attention": set(),
         "synthetic": set(),
         "session": {"gate"},
-        "gate": {"gate", "session", "subject"},
+        "gate": {"gate", "task_session"},
         "subject": {"attention", "gate", "session", "synthetic"},
+        "task_session": {"gate", "session", "subject"},
+        "training": {"session", "subject"},
         "training_step": {"subject"},
-        "accuracy": GATED,
-        "prefix": GATED,
-        "steps": {*GATED, "training_step"},
-        "speed": {*GATED, "training_step"},
-        "memory": {*GATED, "training_step"},
+        "accuracy": {*ON_A_TASK, "training"},
+        "prefix": {*ON_A_TASK, "training"},
+        "steps": {*ON_A_TASK, "training_step"},
+        "speed": {*ON_A_TASK, "training_step"},
+        "memory": {*ON_A_TASK, "training_step"},
         "kernel": {"attention", "gate", "kernel", "session", "synthetic"},
     },
     "report": {

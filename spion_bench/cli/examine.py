@@ -122,6 +122,8 @@ def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
     try:
         info = library.build_info(device)
     except library.BuildError as error:
+        if device == "cuda" and not torch.cuda.is_available():
+            return Finding(what, "limited", str(error), "not needed without a GPU")
         return Finding(what, "missing", str(error))
     detail = f"{info.status}, compiled in {info.seconds:.0f} s"
     if device == "cpu":

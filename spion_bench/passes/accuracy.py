@@ -6,34 +6,29 @@ from pathlib import Path
 
 import numpy as np
 
-from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
-from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import Job, Tell
-from spion_bench.passes.subject import Subject, describe_patterns, prepare_subject
+from spion_bench.passes.subject import Subject, describe_patterns
+from spion_bench.passes.task_session import TaskSession
+from spion_bench.passes.training import training_arguments
 from spion_bench.records import ChosenWeights, Measurement, Metric, TransitionInfo
 from spion_bench.records.artifacts import Artifact, Curve, Layer, write_artifact
 from spion_bench.records.statistics import wilson_interval
 from spion_bench.suite.metrics import single
 from spion_bench.tasks import load_config
-from spion_bench.train import RECIPES, TrainResult, TrainSettings, train
+from spion_bench.train import RECIPES, TrainResult, train
 
 
-class AccuracySession:
+class AccuracySession(TaskSession):
     """A method on a task, trained with one seed; it continues its parent where it has one."""
 
     def __init__(self, job: Job, tell: Tell) -> None:
-        self._subject = prepare_subject(job)
-        self._tell = tell
+        super().__init__(job, tell)
         self._out = Path(job.out)
         self._trained: TrainResult | None = None
 
-    def check(self) -> GateResult:
-        """Run the gate on the task's shape."""
-        return self._subject.check()
-
     def describe(self) -> Measurement:
         """Return what is known before training."""
-        return self._subject.describe().model_copy(update={"pattern": None})
+        return super().describe().model_copy(update={"pattern": None})
 
     def measure(self) -> None:
         """Train and test, or go on where training was interrupted.
@@ -41,21 +36,13 @@ class AccuracySession:
         Raises:
             NonFiniteLossError: If a training loss is NaN or infinite.
         """
-        subject = self._subject
-        cell, settings = subject.cell, subject.settings
-        can_measure = cell.device != "cpu" or clear_refs_problem() is None
+        cell = self._subject.cell
         self._trained = train(
-            subject.task,
-            TrainSettings(settings.model, settings.train, settings.spion, settings.recipe),
-            make_attention=subject.make_dense_attention,
+            **training_arguments(self._subject, self._tell),
+            make_attention=self._subject.make_dense_attention,
             method=cell.method.name,
-            variant=cell.method.variant,
-            seed=cell.seed,
-            device=cell.device,
             out_dir=self._out / "checkpoints" / cell.key,
             prefix=None if cell.parent is None else self._out / "artifacts" / cell.parent,
-            progress=self._tell,
-            peak_meter=peak_meter(cell.device, present_bytes(cell.device)) if can_measure else None,
         )
 
     def result(self) -> Measurement:

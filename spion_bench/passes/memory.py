@@ -15,9 +15,8 @@ from spion_bench.measure.memory import (
     release_free_heap,
 )
 from spion_bench.model.attention import UnavailableError
-from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import Job, Tell
-from spion_bench.passes.subject import prepare_subject
+from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
 from spion_bench.suite.metrics import sampled, single
@@ -29,7 +28,7 @@ METHODS = {
 }
 
 
-class MemorySession:
+class MemorySession(TaskSession):
     """A method made ready on a task.
 
     Raises:
@@ -37,20 +36,12 @@ class MemorySession:
     """
 
     def __init__(self, job: Job, tell: Tell) -> None:
-        self._subject = prepare_subject(job)
+        super().__init__(job, tell)
         self._device = job.cell.device
         if self._device == "cpu" and (problem := clear_refs_problem()):
             raise UnavailableError(problem)
         self._peaks: list[float] = []
         self._step: TrainingStep | None = None
-
-    def check(self) -> GateResult:
-        """Run the gate on the task's shape and the cell's patterns."""
-        return self._subject.check()
-
-    def describe(self) -> Measurement:
-        """Return what is known before anything is measured."""
-        return self._subject.describe()
 
     def measure(self) -> None:
         """Do a step to warm up, then frame some."""
@@ -69,7 +60,7 @@ class MemorySession:
             "model_bytes": single("model_bytes", model.size_bytes()),
         }
         changes = {"metrics": metrics, "memory_method": METHODS[self._device]}
-        return self._subject.describe().model_copy(update=changes)
+        return self.describe().model_copy(update=changes)
 
     def _framed(self, step: TrainingStep) -> float:
         step.forget_gradients()

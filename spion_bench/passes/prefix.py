@@ -4,36 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
-from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import Job, Tell
-from spion_bench.passes.subject import prepare_subject
+from spion_bench.passes.task_session import TaskSession
+from spion_bench.passes.training import training_arguments
 from spion_bench.records import Measurement
 from spion_bench.records.files import file_digest
 from spion_bench.suite.metrics import single
-from spion_bench.train import TrainSettings, TrainState, train_prefix
+from spion_bench.train import TrainState, train_prefix
 from spion_bench.train.checkpoint import MANIFEST
 
 
-class PrefixSession:
+class PrefixSession(TaskSession):
     """A dense phase on a task; its checkpoint is the artifact, named by its manifest.
 
     The manifest states the checksum of the file with the weights.
     """
 
     def __init__(self, job: Job, tell: Tell) -> None:
-        self._subject = prepare_subject(job)
-        self._tell = tell
+        super().__init__(job, tell)
         self._folder = Path(job.out) / "artifacts" / job.cell.key
         self._state: TrainState | None = None
-
-    def check(self) -> GateResult:
-        """Run the gate on the task's shape."""
-        return self._subject.check()
-
-    def describe(self) -> Measurement:
-        """Return what is known before training."""
-        return self._subject.describe()
 
     def measure(self) -> None:
         """Train, or go on where training was interrupted.
@@ -41,18 +31,8 @@ class PrefixSession:
         Raises:
             NonFiniteLossError: If a training loss is NaN or infinite.
         """
-        subject = self._subject
-        cell, settings = subject.cell, subject.settings
-        can_measure = cell.device != "cpu" or clear_refs_problem() is None
         self._state = train_prefix(
-            subject.task,
-            TrainSettings(settings.model, settings.train, settings.spion, settings.recipe),
-            variant=cell.method.variant,
-            seed=cell.seed,
-            device=cell.device,
-            out_dir=self._folder,
-            progress=self._tell,
-            peak_meter=peak_meter(cell.device, present_bytes(cell.device)) if can_measure else None,
+            **training_arguments(self._subject, self._tell), out_dir=self._folder
         )
 
     def result(self) -> Measurement:
@@ -71,4 +51,4 @@ class PrefixSession:
             "metrics": {n: single(n, value) for n, value in values.items() if value is not None},
             "artifacts": {f"{self._folder.name}/{MANIFEST}": file_digest(manifest)},
         }
-        return self._subject.describe().model_copy(update=changes)
+        return self.describe().model_copy(update=changes)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from spion_bench.measure.clock import sample_ms, warm_up
-from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import Job, Tell
-from spion_bench.passes.subject import prepare_subject
+from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
 from spion_bench.suite.metrics import sampled, single
 
 
-class SpeedSession:
+class SpeedSession(TaskSession):
     """A method made ready on a task; ``measure`` takes one round."""
 
     def __init__(self, job: Job, tell: Tell) -> None:
-        self._subject = prepare_subject(job)
+        super().__init__(job, tell)
         self._step = TrainingStep(self._subject)
         self._calls = {
             "train_step_ms": self._step.run,
@@ -23,14 +22,6 @@ class SpeedSession:
             "attention_ms": self._step.run_attention,
         }
         self._samples: dict[str, list[float]] = {name: [] for name in self._calls}
-
-    def check(self) -> GateResult:
-        """Run the gate on the task's shape and the cell's patterns."""
-        return self._subject.check()
-
-    def describe(self) -> Measurement:
-        """Return what is known before anything is measured."""
-        return self._subject.describe()
 
     def measure(self) -> None:
         """Take this round's samples of every timed call."""
@@ -50,4 +41,4 @@ class SpeedSession:
         )
         metrics["parameters"] = single("parameters", step.model.parameter_count())
         metrics["model_bytes"] = single("model_bytes", step.model.size_bytes())
-        return self._subject.describe().model_copy(update={"metrics": metrics})
+        return self.describe().model_copy(update={"metrics": metrics})

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from spion_bench.model.attention import UnsupportedError
-from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import Job, Tell
-from spion_bench.passes.subject import check_training, prepare_subject
+from spion_bench.passes.subject import check_training
+from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
 from spion_bench.suite.metrics import single
@@ -19,7 +19,7 @@ from spion_bench.suite.metrics import single
 STEPS = 2
 
 
-class StepsSession:
+class StepsSession(TaskSession):
     """A method on a task.
 
     A method without a backward pass on the device passes the gate forward only and is then
@@ -27,16 +27,8 @@ class StepsSession:
     """
 
     def __init__(self, job: Job, tell: Tell) -> None:
-        self._subject = prepare_subject(job)
+        super().__init__(job, tell)
         self._found: dict[str, Any] = {}
-
-    def check(self) -> GateResult:
-        """Run the gate."""
-        return self._subject.check()
-
-    def describe(self) -> Measurement:
-        """Return what is known before anything runs."""
-        return self._subject.describe()
 
     def measure(self) -> None:
         """Do two training steps.
@@ -59,4 +51,4 @@ class StepsSession:
 
     def result(self) -> Measurement:
         """Return what came out."""
-        return self._subject.describe().model_copy(update={**self._found, "isolation": "warm"})
+        return self.describe().model_copy(update={**self._found, "isolation": "warm"})

@@ -59,6 +59,19 @@ def test_cuda_kernels_need_a_cuda_build_of_torch(findings, monkeypatch):
     assert findings()["CUDA kernels"].verdict == "ok"
 
 
+@pytest.mark.parametrize(("has_gpu", "verdict"), [(True, "missing"), (False, "limited")])
+def test_cuda_kernels_that_do_not_compile_are_missing_only_with_a_gpu(
+    findings, monkeypatch, has_gpu, verdict
+):
+    def fail(device):
+        raise BuildError("it did not compile")
+
+    monkeypatch.setattr(doctor.torch.version, "cuda", "13.0")
+    monkeypatch.setattr(doctor.torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(doctor.library, "build_info", fail)
+    assert findings(build=True)["CUDA kernels"].verdict == verdict
+
+
 def test_unwritable_clear_refs_limits_the_memory_pass(findings, monkeypatch):
     monkeypatch.setattr(doctor, "clear_refs_problem", lambda: "read-only")
     assert findings()["peak memory"].verdict == "limited"

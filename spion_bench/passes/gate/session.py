@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
-from spion_bench.passes.subject import prepare_subject
+from spion_bench.passes.task_session import TaskSession
 from spion_bench.records import Measurement
 
 
-class GateSession:
+class GateSession(TaskSession):
     """Its check is all that there is to measure."""
-
-    def __init__(self, job: Job, tell: Tell) -> None:
-        self._subject = prepare_subject(job)
-
-    def check(self) -> GateResult:
-        """Run the gate."""
-        return self._subject.check()
-
-    def describe(self) -> Measurement:
-        """Return what is known before the gate is run."""
-        return self._subject.describe()
 
     def measure(self) -> None:
         """Do nothing more."""
 
     def result(self) -> Measurement:
         """Return what the gate was run on."""
-        return self._subject.describe()
+        return self.describe()
