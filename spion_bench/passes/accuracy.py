@@ -8,7 +8,7 @@ import numpy as np
 
 from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import Subject, describe_patterns, prepare_subject
 from spion_bench.records import ChosenWeights, Measurement, Metric, TransitionInfo
 from spion_bench.records.artifacts import Artifact, Curve, Layer, write_artifact
@@ -21,9 +21,9 @@ from spion_bench.train import RECIPES, TrainResult, TrainSettings, train
 class AccuracySession:
     """A method on a task, trained with one seed; it continues its parent where it has one."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
-        self._tell = tell
+        self._on_progress = on_progress
         self._out = Path(job.out)
         self._trained: TrainResult | None = None
 
@@ -54,7 +54,7 @@ class AccuracySession:
             device=cell.device,
             out_dir=self._out / "checkpoints" / cell.key,
             prefix=None if cell.parent is None else self._out / "artifacts" / cell.parent,
-            progress=self._tell,
+            progress=self._on_progress,
             peak_meter=peak_meter(cell.device, present_bytes(cell.device)) if can_measure else None,
         )
 

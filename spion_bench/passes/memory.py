@@ -16,7 +16,7 @@ from spion_bench.measure.memory import (
 )
 from spion_bench.model.attention import UnavailableError
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import prepare_subject
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
@@ -36,7 +36,7 @@ class MemorySession:
         UnavailableError: If this system does not let a process reset its high-water mark.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
         self._device = job.cell.device
         if self._device == "cpu" and (problem := clear_refs_problem()):

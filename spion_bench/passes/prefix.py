@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import prepare_subject
 from spion_bench.records import Measurement
 from spion_bench.records.files import file_digest
@@ -21,9 +21,9 @@ class PrefixSession:
     The manifest states the checksum of the file with the weights.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
-        self._tell = tell
+        self._on_progress = on_progress
         self._folder = Path(job.out) / "artifacts" / job.cell.key
         self._state: TrainState | None = None
 
@@ -51,7 +51,7 @@ class PrefixSession:
             seed=cell.seed,
             device=cell.device,
             out_dir=self._folder,
-            progress=self._tell,
+            progress=self._on_progress,
             peak_meter=peak_meter(cell.device, present_bytes(cell.device)) if can_measure else None,
         )
 

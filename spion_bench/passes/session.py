@@ -13,7 +13,7 @@ from spion_bench.records import Measurement
 from spion_bench.records.cell import Cell, Stored
 from spion_bench.train.progress import ProgressEvent
 
-Tell = Callable[[ProgressEvent], None]
+OnProgress = Callable[[ProgressEvent], None]
 
 
 class Job(Stored):
@@ -37,7 +37,7 @@ class Job(Stored):
 
 
 class Session(Protocol):
-    """One cell in its worker. Built as ``Session(job, tell)``; ``tell`` shows progress."""
+    """One cell in its worker, built as ``Session(job, on_progress)``."""
 
     def describe(self) -> Measurement:
         """Return what is known before anything is measured: all that a red gate leaves."""

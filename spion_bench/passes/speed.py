@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spion_bench.measure.clock import sample_ms, warm_up
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import prepare_subject
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
@@ -14,7 +14,7 @@ from spion_bench.suite.metrics import sampled, single
 class SpeedSession:
     """A method made ready on a task; ``measure`` takes one round."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
         self._step = TrainingStep(self._subject)
         self._calls = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from spion_bench.model.attention import UnsupportedError
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import check_training, prepare_subject
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
@@ -26,7 +26,7 @@ class StepsSession:
     ``unsupported``.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
         self._found: dict[str, Any] = {}
 

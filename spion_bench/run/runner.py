@@ -20,7 +20,7 @@ from spion_bench.records import (
     now,
 )
 from spion_bench.records.store import Store
-from spion_bench.run.conduct import OMP_WAIT_POLICY, Tell, conduct, rounds_of
+from spion_bench.run.conduct import OMP_WAIT_POLICY, OnEvent, conduct, rounds_of
 from spion_bench.run.interrupts import deferred_interrupts
 from spion_bench.run.messages import Progress, RoundStarted
 from spion_bench.suite.cases import find_case
@@ -29,7 +29,7 @@ from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import turns
 
-Conduct = Callable[[Sequence[Job], Tell], dict[str, Measurement]]
+Conduct = Callable[[Sequence[Job], OnEvent], dict[str, Measurement]]
 Planned = TaskCell | KernelCell
 
 

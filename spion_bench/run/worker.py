@@ -75,11 +75,11 @@ def run_job(job: Job, channel: Channel) -> Measurement:
     torch.set_num_threads(job.cell.threads)
     entry = PASSES[job.cell.pass_name]
 
-    def tell(event: ProgressEvent) -> None:
+    def on_progress(event: ProgressEvent) -> None:
         channel.send(Progress(**vars(event)))
 
     try:
-        return _run(load_object(entry.session)(job, tell), entry, job, channel)
+        return _run(load_object(entry.session)(job, on_progress), entry, job, channel)
     except tuple(NAMED_FAILURES) as error:
         return Measurement(
             status=NAMED_FAILURES[type(error)],

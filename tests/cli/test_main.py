@@ -46,7 +46,7 @@ class TestEndToEnd:
             "kernel": ["ok"] * 6,
         }
 
-    def test_records_tell_where_they_come_from(self, tiny_run):
+    def test_records_say_where_they_come_from(self, tiny_run):
         folder, _, _ = tiny_run
         for record in Store(folder / "out").records:
             assert record.environment.torch == torch.__version__

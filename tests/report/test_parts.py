@@ -28,7 +28,7 @@ def test_columns_that_were_not_tried_can_be_dropped():
     assert len(table.rows[0]) == 2
 
 
-def test_the_csv_file_tells_nan_from_nothing():
+def test_the_csv_file_distinguishes_nan_from_nothing():
     entries = [number(math.nan, "ms"), missing("oom"), number(1.5, "ms")]
     table = make_table(entries, [Column("value_ms", "Value", lambda entry: entry)], **PARTS)
     assert table.to_frame().to_csv(index=False) == "value_ms,value_ms_note\nNaN,\n,oom\n1.5,\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import prepare_subject
 from spion_bench.records import Measurement
 
@@ -11,7 +11,7 @@ from spion_bench.records import Measurement
 class GateSession:
     """Its check is all that there is to measure."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
 
     def check(self) -> GateResult:
