@@ -36,7 +36,7 @@ class AccuracySession:
         return self._subject.describe().model_copy(update={"pattern": None})
 
     def measure(self) -> None:
-        """Train and test, or go on where training was interrupted.
+        """Train and test, or continue interrupted training.
 
         Raises:
             NonFiniteLossError: If a training loss is NaN or infinite.

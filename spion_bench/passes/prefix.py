@@ -36,7 +36,7 @@ class PrefixSession:
         return self._subject.describe()
 
     def measure(self) -> None:
-        """Train, or go on where training was interrupted.
+        """Train, or continue interrupted training.
 
         Raises:
             NonFiniteLossError: If a training loss is NaN or infinite.

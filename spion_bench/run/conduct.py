@@ -23,7 +23,7 @@ from spion_bench.run.messages import (
 from spion_bench.suite.passes import PASSES
 
 # Threads that wait sleep instead of spinning. With spinning, one busy program next to the
-# measurement made training steps six times slower, and not every method alike.
+# measurement made training steps six times slower, some methods more than others.
 OMP_WAIT_POLICY = "PASSIVE"
 
 OnEvent = Callable[[CellBase, Progress | RoundStarted], None]
@@ -38,7 +38,7 @@ def start_child(job: Job) -> Child:
         "OMP_NUM_THREADS": str(cell.threads),
         "MKL_NUM_THREADS": str(cell.threads),
         "OMP_WAIT_POLICY": OMP_WAIT_POLICY,
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it torch trains on no GPU reproducibly
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # needed to train reproducibly on a GPU
     }
     if measures_memory(cell):
         environment |= MALLOC_ENVIRONMENT
@@ -46,7 +46,7 @@ def start_child(job: Job) -> Child:
 
 
 def measures_memory(cell: TaskCell | KernelCell) -> bool:
-    """Return whether the worker must start with a malloc that hands memory back at once."""
+    """Return whether the worker must start with a malloc that returns freed memory at once."""
     if isinstance(cell, KernelCell):
         return cell.measures == "memory"
     return cell.pass_name == "memory"
@@ -67,7 +67,7 @@ def conduct(jobs: Sequence[Job], on_event: OnEvent, start: StartChild = start_ch
     found: Found = {}
     try:
         for job in jobs:
-            with deferred_interrupts():  # a worker without a name here could not be stopped
+            with deferred_interrupts():  # a worker missing from this dict could not be stopped
                 children[job.cell.key] = start(job)
         if PASSES[jobs[0].cell.pass_name].interleaved:
             _take_rounds(jobs, children, found, on_event)
@@ -82,8 +82,8 @@ def conduct(jobs: Sequence[Job], on_event: OnEvent, start: StartChild = start_ch
 class WarmConductor:
     """Conducts as ``conduct`` does, but lets a method's cells of a warm pass share a worker.
 
-    Starting a worker takes longer than two training steps. Such cells are not timed: what an
-    earlier one left warm cannot flatter a number. Use it in a ``with`` statement.
+    Starting a worker takes longer than two training steps. Such cells are not timed,
+    so warm caches cannot distort a number. Use it in a ``with`` statement.
 
     Args:
         start: Starts a worker; tests replace it.
@@ -168,7 +168,7 @@ def _await(
     *,
     stays: bool = False,
 ) -> None:
-    """Pass events on until ``wanted`` comes; note the result if the worker gives one or ends.
+    """Pass events on until ``wanted`` arrives; note the result if the worker gives one or ends.
 
     After its result a worker ends, unless it ``stays`` for another job.
     """

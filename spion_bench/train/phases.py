@@ -51,7 +51,7 @@ class NonFiniteLossError(RuntimeError):
 class Run:
     """Everything that training works on.
 
-    ``seeks_transition`` tells a SPION run (or the dense prefix of some) from a dense run.
+    ``seeks_transition`` is true for a SPION run and for the dense prefix of one.
     """
 
     task: TaskData

@@ -21,7 +21,7 @@ class ProgressEvent:
         total_steps: Steps of the whole run.
         loss: The last training loss; None before the first step or with a message.
         dev_accuracy: Set right after an evaluation.
-        message: Something worth a line, for example that another process is waited for.
+        message: Something worth a line, for example a wait for another process.
     """
 
     phase: Phase

@@ -1,6 +1,15 @@
 import math
 
-from spion_bench.report.parts import Column, absent, make_table, missing, number, slug, text, words
+from spion_bench.report.parts import (
+    Column,
+    absent,
+    make_table,
+    missing,
+    number,
+    slug,
+    text,
+    text_entry,
+)
 
 PARTS = {"key": "k", "title": "t", "caption": "c", "provenance": "p"}
 
@@ -35,7 +44,9 @@ def test_the_csv_file_distinguishes_nan_from_nothing():
 
 
 def test_notes_become_a_column_of_their_own():
-    table = make_table(["x"], [text("name", "Name", lambda row: words(row, note="n"))], **PARTS)
+    table = make_table(
+        ["x"], [text("name", "Name", lambda row: text_entry(row, note="n"))], **PARTS
+    )
     assert table.to_frame().to_dict("list") == {"name": ["x"], "name_note": ["n"]}
 
 

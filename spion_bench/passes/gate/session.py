@@ -9,7 +9,7 @@ from spion_bench.records import Measurement
 
 
 class GateSession:
-    """Its check is all that there is to measure."""
+    """The check is the whole measurement."""
 
     def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
