@@ -82,10 +82,10 @@ def test_clocks_that_could_not_be_read_are_missing_not_fine(show):
 
 
 def test_a_red_gate_and_an_unsupported_peer_have_reasons_and_no_times(show):
-    red = {"status": "gate_failed", "reason": "dq is off by 0.1, allowed is 0.01"}
+    red = {"status": "gate_failed", "reason": "dq is off by 0.1, the limit is 0.01"}
     sweeps, rows = show(flex=red)
     for implementation, reason in (
-        ("flex", "gate_failed: dq is off by 0.1, allowed is 0.01"),
+        ("flex", "gate_failed: dq is off by 0.1, the limit is 0.01"),
         ("dense_xformers", "unsupported: xformers is not installed"),
     ):
         for pass_ in ("forward", "backward"):
