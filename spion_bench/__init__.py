@@ -1,6 +1,6 @@
 """Benchmark and reproducibility suite for SPION, layer-wise sparse training of Transformers.
 
-The public names are loaded on first use, so that importing a part that needs no torch
+The public names are loaded on first use, so importing a part that needs no torch
 (``spion_bench.records``, ``spion_bench.report``) does not import torch.
 """
 

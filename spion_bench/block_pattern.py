@@ -1,7 +1,7 @@
 """The block-sparsity pattern of one attention layer.
 
 A pattern keeps whole ``block_size`` x ``block_size`` blocks of an ``[L, L]`` score matrix. It is
-stored in torch's own words for block-sparse rows (BSR): ``crow_indices`` and ``col_indices``, so
+stored as in torch's block-sparse row format (BSR): ``crow_indices`` and ``col_indices``, so
 ``torch.sparse_bsr_tensor`` is an independent check of the format. One pattern serves a layer: all
 batch items and all heads share it.
 """
@@ -37,7 +37,7 @@ class BlockPattern:
     """Which blocks of an ``[L, L]`` score matrix exist.
 
     Attributes:
-        block_size: Side of a block in tokens; a power of two from 8 to 128.
+        block_size: Rows and columns of a block, in tokens; a power of two from 8 to 128.
         crow_indices: int32 ``[nb + 1]``; block row r owns ``col_indices[crow[r]:crow[r + 1]]``.
         col_indices: int32 ``[nnzb]``; block columns, strictly ascending within a row.
         t_crow_indices: int32 ``[nb + 1]``; the same list by block column (the transpose).
@@ -45,7 +45,7 @@ class BlockPattern:
         t_tile_indices: int32 ``[nnzb]``; position in ``col_indices`` of each transposed entry.
 
     The three ``t_`` tensors are derived. A pattern is immutable and validated on construction:
-    ValueError names the word that is wrong, what was expected and what came.
+    ValueError names the tensor that is wrong, what was expected and what came.
     """
 
     block_size: int
@@ -57,8 +57,8 @@ class BlockPattern:
 
     def __post_init__(self) -> None:
         check_block_size(self.block_size)
-        _check_words(self.crow_indices, self.col_indices)
-        t_crow, t_row, t_tile = _transpose_words(self.crow_indices, self.col_indices)
+        _check_indices(self.crow_indices, self.col_indices)
+        t_crow, t_row, t_tile = _transpose(self.crow_indices, self.col_indices)
         object.__setattr__(self, "t_crow_indices", t_crow)
         object.__setattr__(self, "t_row_indices", t_row)
         object.__setattr__(self, "t_tile_indices", t_tile)
@@ -69,7 +69,7 @@ class BlockPattern:
 
         Args:
             mask: ``[nb, nb]``, bool or any number type (non-zero means keep).
-            block_size: Side of a block in tokens.
+            block_size: Rows and columns of a block, in tokens.
 
         Raises:
             ValueError: If ``mask`` is not square and two-dimensional, or is empty.
@@ -116,7 +116,7 @@ class BlockPattern:
         return self.nnzb / (self.nb * self.nb)
 
     @property
-    def words(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def index_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The five index tensors, in the order in which operators take them."""
         by_column = (self.t_crow_indices, self.t_row_indices, self.t_tile_indices)
         return self.crow_indices, self.col_indices, *by_column
@@ -162,12 +162,12 @@ class BlockPattern:
         Raises:
             OSError: If it cannot be written.
         """
-        words = {
+        stored = {
             "block_size": self.block_size,
             "crow_indices": self.crow_indices.tolist(),
             "col_indices": self.col_indices.tolist(),
         }
-        replace_file(Path(path), f"{json.dumps(words)}\n".encode())
+        replace_file(Path(path), f"{json.dumps(stored)}\n".encode())
 
     @classmethod
     def load(cls, path: Path | str) -> BlockPattern:
@@ -177,10 +177,10 @@ class BlockPattern:
             ValueError: If the file is not a pattern, naming the file and the reason.
         """
         try:
-            words: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            crow = torch.tensor(words["crow_indices"], dtype=torch.int32)
-            col = torch.tensor(words["col_indices"], dtype=torch.int32)
-            return cls(int(words["block_size"]), crow, col)
+            stored: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            crow = torch.tensor(stored["crow_indices"], dtype=torch.int32)
+            col = torch.tensor(stored["col_indices"], dtype=torch.int32)
+            return cls(int(stored["block_size"]), crow, col)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path}: not a saved BlockPattern ({error})") from error
 
@@ -213,12 +213,12 @@ def _block_rows(length: int, block_size: int) -> int:
     return length // block_size
 
 
-def _check_words(crow: Tensor, col: Tensor) -> None:
-    for name, words in (("crow_indices", crow), ("col_indices", col)):
-        if words.dtype != torch.int32 or words.ndim != 1:
+def _check_indices(crow: Tensor, col: Tensor) -> None:
+    for name, tensor in (("crow_indices", crow), ("col_indices", col)):
+        if tensor.dtype != torch.int32 or tensor.ndim != 1:
             raise ValueError(
                 f"{name}: expected a one-dimensional int32 tensor, "
-                f"got {words.dtype} with shape {list(words.shape)}"
+                f"got {tensor.dtype} with shape {list(tensor.shape)}"
             )
     if crow.device != col.device:
         raise ValueError(
@@ -243,7 +243,7 @@ def _check_words(crow: Tensor, col: Tensor) -> None:
         raise ValueError("col_indices: expected strictly ascending columns within each block row")
 
 
-def _transpose_words(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _transpose(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     nb = crow.shape[0] - 1
     rows = torch.arange(nb, dtype=torch.int32, device=crow.device)
     rows = rows.repeat_interleave(crow.diff().long())

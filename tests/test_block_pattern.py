@@ -17,7 +17,7 @@ def masks(draw):
     return torch.tensor(bits).view(nb, nb)
 
 
-def words(crow, col):
+def index_tensors(crow, col):
     return torch.tensor(crow, dtype=torch.int32), torch.tensor(col, dtype=torch.int32)
 
 
@@ -51,7 +51,7 @@ def test_property_transposed_entries_point_at_their_tiles(mask):
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @given(mask=masks())
 def test_property_words_are_those_of_torch_csr(mask):
-    # A CSR matrix of ones, one entry per block, is an independent derivation of the words.
+    # A CSR matrix of ones, one entry per block, is an independent derivation of the index tensors.
     csr = mask.double().to_sparse_csr()
     pattern = BlockPattern.from_mask(mask, 8)
     assert torch.equal(pattern.crow_indices.long(), csr.crow_indices())
@@ -140,13 +140,13 @@ def test_wrong_block_sizes(block_size):
         ([0], [], "crow_indices: expected at least one block row"),
     ],
 )
-def test_wrong_words(crow, col, message):
+def test_wrong_index_tensors(crow, col, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        BlockPattern(8, *words(crow, col))
+        BlockPattern(8, *index_tensors(crow, col))
 
 
 def test_words_must_be_int32():
-    crow, col = words([0, 1], [0])
+    crow, col = index_tensors([0, 1], [0])
     with pytest.raises(ValueError, match="crow_indices: expected a one-dimensional int32 tensor"):
         BlockPattern(8, crow.long(), col)
     with pytest.raises(ValueError, match="col_indices: expected a one-dimensional int32 tensor"):

@@ -1,4 +1,4 @@
-"""SPION's attention on PyTorch's FlexAttention: the same pattern, another kernel.
+"""SPION's attention on PyTorch's FlexAttention: the same pattern, a different kernel.
 
 FlexAttention compiles attention over a block mask: Dong et al., "Flex Attention: A Programming
 Model for Generating Optimized Attention Kernels", 2024 (arXiv 2412.05496). Training is SPION's:

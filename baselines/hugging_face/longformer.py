@@ -34,9 +34,9 @@ class LongformerHF(HuggingFaceAttention):
     """Window attention and global tokens through ``LongformerSelfAttention``.
 
     Args:
-        window: Tokens of the window, half of them on either side; even, and the token itself
-            comes on top. 512 is the default of the module and of Long Range Arena.
-        n_global: The first so many tokens are global.
+        window: Tokens of the window, half on either side, and the token itself
+            besides; even. 512 is the default of the module and of Long Range Arena.
+        n_global: How many tokens are global: the first ones.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(dtypes=(torch.float32,), padded_rows=False)

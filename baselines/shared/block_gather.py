@@ -50,7 +50,7 @@ class Gather:
 
 
 def split(x: Tensor, dim: int, size: int) -> Tensor:
-    """View dimension ``dim`` of ``x`` as two: so many groups of ``size``."""
+    """View dimension ``dim`` of ``x`` as two: groups of ``size``."""
     return x.view(*x.shape[:dim], -1, size, *x.shape[dim + 1 :])
 
 

@@ -16,7 +16,7 @@ from spion_bench.block_pattern import BlockPattern
 
 
 def window_block(length: int, block_size: int, *, window: int = 512) -> BlockPattern:
-    """Keep every block that a sliding window of so many tokens touches, half on either side."""
+    """Keep every block that a sliding window of ``window`` tokens touches, half on either side."""
     return BlockPattern.band(length, block_size, _reach(window, block_size))
 
 
@@ -97,7 +97,7 @@ def strided(length: int, block_size: int, *, stride: int | None = None) -> Block
 def fixed(
     length: int, block_size: int, *, stride: int | None = None, n_summary: int = 1
 ) -> BlockPattern:
-    """Keep each group of ``stride`` blocks, and the last blocks of all groups for everyone.
+    """Keep each group of ``stride`` blocks, and the last blocks of all groups for every row.
 
     The fixed pattern of the same paper and section, in blocks and not causal: a position sees its
     own group as a whole, and the summary blocks of later groups too.
@@ -106,7 +106,7 @@ def fixed(
         length: Sequence length in tokens.
         block_size: Tokens in a block.
         stride: Blocks in a group; None: the root of the number of blocks.
-        n_summary: Blocks at the end of each group that everyone sees (the paper's ``c``).
+        n_summary: Blocks at the end of each group that every row sees (the paper's ``c``).
     """
     nb = BlockPattern.band(length, block_size, 0).nb
     stride = _stride(stride, nb)

@@ -1,4 +1,4 @@
-"""Running other people's modules: behind a fence around random states, named if absent."""
+"""Running third-party modules: behind a fence around random states, named if absent."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ class Longformer(Attention):
     """Exact attention to a window around each token and to the global tokens, which see all.
 
     Args:
-        window: Tokens of the window, half of them on either side, the token itself on top; even.
-        n_global: The first so many tokens are global.
+        window: Tokens of the window, half on either side, and the token itself besides; even.
+        n_global: How many tokens are global: the first ones.
         dilation: Step between the keys of a dilated head.
-        dilated_heads: The last so many heads are dilated.
+        dilated_heads: How many heads are dilated: the last ones.
         dilated_from_layer: The first layer with dilated heads.
         layer: Number of the layer.
     """

@@ -28,7 +28,7 @@ class Windows:
         length: Sequence length L in tokens.
         half: Keys on either side, ``dilation`` tokens apart.
         dilation: Step between neighbouring keys.
-        n_common: The first so many tokens are seen by all, and once only.
+        n_common: How many tokens are seen by all, and once only: the first ones.
         seen: bool ``[dilation, n, chunk, span]``: which keys of a chunk's window each of its
             queries sees, in a sequence without padding.
     """

@@ -44,7 +44,7 @@ class XformersFmha(Attention):
         """Return dense attention, ``[B, H, L, D]``; a sequence of padding only gives zeros.
 
         Raises:
-            UnsupportedError: If xFormers has no operator for these inputs, in its own words.
+            UnsupportedError: If xFormers has no operator for these inputs, with its own reason.
         """
         bias = None if key_padding_mask is None else padding_bias(q, key_padding_mask)
         out = self.attend(q, k, v, bias)
@@ -91,8 +91,8 @@ class XformersWindow(XformersFmha):
     """Exact attention to a local window, computed in 16 bits whatever the inputs are.
 
     Args:
-        window: Tokens of the window, half of them on either side; even, and the token itself
-            comes on top.
+        window: Tokens of the window, half on either side, and the token itself
+            besides; even.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(

@@ -1,8 +1,8 @@
 """The command ``spion-bench``.
 
-Exit codes: 0 if every cell that was asked for is ok or honestly unsupported, 1 if some cell
-failed, 2 for wrong usage, 130 after Ctrl-C. Heavy modules are imported by the commands that need
-them: help and wrong usage answer at once.
+Exit codes: 0 if every chosen cell is ok or unsupported, 1 if some cell failed, 2 for wrong usage,
+130 after Ctrl-C. Heavy modules are imported by the commands that need them, so help and usage
+errors appear at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from spion_bench.cli.run import list_command, plan, run
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
-        "spion-bench run                   the smoke profile: a true result in minutes",
+        "spion-bench run                   the smoke profile: a real result in minutes",
         "spion-bench plan --profile smoke  what it would run, and how long that took before",
         "spion-bench doctor --build        what this machine can do",
     ),

@@ -36,7 +36,7 @@ _DATA_DIR = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("data"),
     show_default=True,
-    help="The data folder; give the same to `spion-bench run`.",
+    help="The data folder; pass the same one to `spion-bench run`.",
 )
 
 
@@ -90,7 +90,7 @@ def _facts(data_set: DataSet) -> Iterator[str]:
     "--base-url",
     envvar=BASE_URL_VARIABLE,
     show_envvar=True,
-    help="Of a mirror: a served copy of a data folder.",
+    help="URL of a mirror: a served copy of a data folder.",
 )
 @click.option("--attempts", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True)
@@ -104,8 +104,8 @@ def fetch(
 ) -> None:
     """Download the data sets NAMES into the data folder.
 
-    Interrupted downloads are resumed. --attempts counts attempts in a row without a new byte,
-    --timeout is the time without a byte, in seconds.
+    Interrupted downloads are resumed. --attempts limits the attempts in a row that bring
+    no new byte, --timeout the seconds without a byte.
     """
     from spion_bench.datasets.data_set import choose_parts
     from spion_bench.datasets.download import Patience
@@ -125,8 +125,8 @@ def fetch(
 def verify(names: tuple[str, ...], data_dir: Path) -> None:
     """Read the files of the data sets NAMES and compare them with their checksums.
 
-    Without NAMES: everything that is here, prepared arrays too. The exit code is 1 if a file is
-    damaged, or if a data set that was named is incomplete.
+    Without NAMES: everything in the data folder, prepared arrays too. The exit code is 1 if a file
+    is damaged, or if a data set that was named is incomplete.
     """
     from spion_bench.datasets.ledger import read_ledger
     from spion_bench.datasets.verify import ABSENT, PARTIAL, state, verify
@@ -158,8 +158,8 @@ def verify(names: tuple[str, ...], data_dir: Path) -> None:
 )
 @click.argument("task", type=click.Choice(task_names()), required=False)
 @_DATA_DIR
-@click.option("-o", "--option", "options", multiple=True, help="Of TASK: NAME=VALUE.")
-@click.option("--profile", help="All that this profile asks for: a name, or a .toml file.")
+@click.option("-o", "--option", "options", multiple=True, help="An option of TASK: NAME=VALUE.")
+@click.option("--profile", help="Prepare all data of this profile: a name, or a .toml file.")
 def prepare(
     task: str | None, data_dir: Path, options: tuple[str, ...], profile: str | None
 ) -> None:

@@ -51,7 +51,7 @@ class PlainDisplay:
         self._line("start " + ", ".join(name_of(cell) for cell in cells))
 
     def event(self, cell: CellBase, event: Event) -> None:
-        """Print messages and evaluations at once, training steps now and then."""
+        """Print messages and evaluations at once, training steps at intervals."""
         is_worth_a_line = isinstance(event, TrainingProgress) and (
             event.message or event.dev_accuracy is not None
         )
@@ -142,7 +142,7 @@ def columns() -> tuple[ProgressColumn, ...]:
 
 def opening(total: int, done: int) -> str:
     """Say how many cells there are and how many are already measured."""
-    known = f", {done} of them measured before (--fresh measures them again)" if done else ""
+    known = f", {done} of them already measured (--fresh measures them again)" if done else ""
     return f"{total} cells{known}"
 
 

@@ -16,9 +16,9 @@ STYLES = {"ok": "green", "limited": "yellow", "missing": "red"}
 @click.option("--build", is_flag=True, help="Build and load the CPU kernels.")
 @click.option("--data-dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def doctor(*, build: bool, data_dir: Path | None) -> None:
-    """Say what this machine can do and how to get the rest.
+    """Check what this machine can run and how to get the rest.
 
-    The exit code is 1 if something is missing that `run` cannot do without.
+    The exit code is 1 if something that `run` needs is missing.
     """
     from spion_bench.cli.examine import examine
 

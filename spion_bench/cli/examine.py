@@ -38,7 +38,7 @@ Verdict = Literal["ok", "limited", "missing"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's answer.
+    """One line of the doctor's report.
 
     Attributes:
         what: What was looked at.
@@ -84,7 +84,7 @@ def _cpu() -> Finding:
 def _load() -> Finding:
     load = load_average()
     if load is None:
-        return Finding("load", "limited", "this system does not tell its load")
+        return Finding("load", "limited", "this system does not report its load")
     if load > QUIET_LOAD_PER_CORE * available_cores():
         remedy = "stop other programs before you measure times"
         return Finding("load", "limited", f"{load:.2f}: other programs are running", remedy)
@@ -94,7 +94,7 @@ def _load() -> Finding:
 def _memory() -> Finding:
     free = psutil.virtual_memory().available / GIB
     if free < ENOUGH_MEMORY_GIB:
-        remedy = f"the smoke profile wants about {ENOUGH_MEMORY_GIB} GiB; stop other programs"
+        remedy = f"the smoke profile needs about {ENOUGH_MEMORY_GIB} GiB; stop other programs"
         return Finding("memory", "limited", f"{free:.1f} GiB available", remedy)
     return Finding("memory", "ok", f"{free:.1f} GiB available")
 
@@ -111,8 +111,8 @@ def _compiler() -> Finding:
 def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
     what = f"{device.upper()} kernels"
     if device == "cuda" and torch.version.cuda is None:
-        remedy = "not needed without a GPU; a CUDA build of torch compiles them for one"
-        return Finding(what, "limited", f"torch {torch.__version__} is no CUDA build", remedy)
+        remedy = "needed only with a GPU; compiling them takes a CUDA build of torch"
+        return Finding(what, "limited", f"torch {torch.__version__} is not a CUDA build", remedy)
     if not build:
         cache = library.cache_root()
         name = library.DEVICES[device].name
@@ -135,7 +135,7 @@ def _peak_memory() -> Finding:
     problem = clear_refs_problem()
     if problem is None:
         return Finding("peak memory", "ok", "/proc/self/clear_refs is writable")
-    return Finding("peak memory", "limited", problem, "memory cells become unsupported")
+    return Finding("peak memory", "limited", problem, "memory cells will be unsupported")
 
 
 def _gpu() -> Finding:

@@ -15,7 +15,7 @@ from spion_bench.records.schema1 import Schema1Reader
 from spion_bench.records.store import BusyError, Store
 
 BACKUP_SUFFIX = ".schema1"
-"""What the name of a backup ends with; reports do not read it."""
+"""Suffix of a backup; reports do not read such files."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _write_in_place(migrated: list[_Migrated]) -> None:
     changed = [found for found in migrated if found.n_converted]
     for found in changed:
         if found.backup.exists():
-            raise FileExistsError(f"{found.backup}: a backup is there already; move it away first")
+            raise FileExistsError(f"{found.backup}: a backup already exists; move it away first")
     done: list[_Migrated] = []
     try:
         for found in changed:
@@ -130,10 +130,10 @@ def _write_in_place(migrated: list[_Migrated]) -> None:
 
 
 def _write_to(out: Path, migrated: list[_Migrated], root: Path) -> None:
-    """Write a new folder under another name first, so it is there whole or not at all."""
+    """Write a new folder under another name first, so it appears whole or not at all."""
     part = out.with_name(f"{out.name}.part")
     if out.exists():
-        raise FileExistsError(f"{out}: is there already; name a new folder")
+        raise FileExistsError(f"{out}: already exists; choose a new folder")
     if part.exists():
         raise FileExistsError(f"{part}: left by an interrupted migration; delete it first")
     try:

@@ -30,7 +30,10 @@ def selection(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that choose cells."""
     options = (
         click.option(
-            "--profile", default="smoke", show_default=True, help="Name, or a .toml file."
+            "--profile",
+            default="smoke",
+            show_default=True,
+            help="Name of a profile, or a .toml file.",
         ),
         click.option("--task", "tasks", multiple=True, help="Only this task (repeatable)."),
         click.option("--method", "methods", multiple=True, help="Only this method (repeatable)."),
@@ -76,7 +79,7 @@ def planned(
     except UsageError as error:
         raise click.UsageError(str(error)) from error
     if not cells:
-        raise click.UsageError(f"no cell of profile {chosen.name} is left by the options given")
+        raise click.UsageError(f"no cell of profile {chosen.name} matches the options given")
     store = Store(out or Path("results/local") / chosen.name)
     for problem in store.problems:
         click.echo(f"warning: {problem}", err=True)

@@ -45,7 +45,7 @@ def list_command() -> None:
 def plan(**options: Any) -> None:
     """Show which cells `run` would measure, without running anything.
 
-    The time of a cell is the median of earlier runs of such cells in the same --out.
+    The time of a cell is the median of earlier runs of similar cells in the same --out.
     """
     cells, store = planned(**options)
     console = make_console()
@@ -64,7 +64,7 @@ def plan(**options: Any) -> None:
     known = [estimate for estimate in estimates if estimate is not None]
     unknown = len(estimates) - len(known)
     note = f", and {unknown} cells of unknown duration" if unknown else ""
-    console.print(f"Estimated time to go: {sum(known):.0f} s{note}", highlight=False)
+    console.print(f"Estimated time left: {sum(known):.0f} s{note}", highlight=False)
 
 
 @click.command(
@@ -75,14 +75,14 @@ def plan(**options: Any) -> None:
     )
 )
 @selection
-@click.option("--fresh", is_flag=True, help="Measure everything again, also what is done.")
+@click.option("--fresh", is_flag=True, help="Measure every cell again, even finished ones.")
 @click.option("--no-report", is_flag=True, help="Do not write the report.")
 @REPORT_DIR
 def run(*, fresh: bool, no_report: bool, report_dir: Path | None, **options: Any) -> None:
     """Measure a profile's cells, store one record each, and write the report.
 
-    Cells that have a good record are not measured again; failed ones are. Ctrl-C is safe at any
-    time: the same command goes on where it was stopped.
+    Cells with a good record are not measured again; failed ones are. Ctrl-C is safe at any time:
+    the same command continues where it stopped.
     """
     cells, store = planned(**options)
     console = make_console()
@@ -111,7 +111,7 @@ def _measure(
                 return Runner(store, environment, display, fresh, conductor).run(cells)
     except KeyboardInterrupt:
         console.print(
-            "\nStopped. Finished cells are stored; the same command (without --fresh) goes on."
+            "\nStopped. Finished cells are stored; the same command (without --fresh) continues."
         )
         raise SystemExit(INTERRUPTED) from None
     except (BusyError, OSError) as error:

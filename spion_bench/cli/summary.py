@@ -1,4 +1,4 @@
-"""What a run came to: one line per record, a table of all, and the exit code."""
+"""The results of a run: one line per record, a table of all, and the exit code."""
 
 from __future__ import annotations
 
@@ -93,6 +93,6 @@ def mean_accuracies(records: Sequence[Record]) -> list[str]:
 
 
 def exit_code(records: Sequence[Record]) -> int:
-    """Return 0 if every cell gave numbers or is honestly unsupported, else 1."""
+    """Return 0 if every cell gave numbers or is unsupported, else 1."""
     failed = {*FAILED_STATUSES, "skipped"}
     return int(any(record.measurement.status in failed for record in records))

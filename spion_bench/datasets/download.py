@@ -93,7 +93,7 @@ def download(
         Whether bytes of an earlier call or connection were used.
 
     Raises:
-        DownloadError: If the server has no such file, offers another size, or cannot be reached.
+        DownloadError: If the server has no such file or a different size, or cannot be reached.
         OSError: If the disk is full or not writable.
     """
     if not url.startswith(("http://", "https://")):

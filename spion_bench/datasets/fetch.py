@@ -49,12 +49,12 @@ class ChecksumError(ValueError):
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Brings data sets into a folder; what is there already is left as it is.
+    """Brings data sets into a folder; files already present are left as they are.
 
     Attributes:
         data_dir: The folder; it is created.
         observer: Receives what happens.
-        base_url: Of a mirror, a copy of a data folder; None: the published addresses.
+        base_url: URL of a mirror, a copy of a data folder; None: the published addresses.
         patience: How long to keep trying.
     """
 
@@ -92,7 +92,7 @@ class Fetcher:
     def _fetch_file(self, file: DataFile) -> None:
         target = self.data_dir / file.path
         if target.exists():
-            self.observer.say(f"{file.path}: already there; `spion-bench data verify` checks it")
+            self.observer.say(f"{file.path}: already present; `spion-bench data verify` checks it")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(target.name + ".part")

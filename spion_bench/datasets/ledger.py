@@ -27,7 +27,7 @@ class FileEntry(Settings):
     Attributes:
         size: Bytes.
         mtime_ns: Time of its last change; with the size it shows whether the file changed since.
-        sha256: Of its content, in hexadecimal digits.
+        sha256: sha256 of its content, in hexadecimal digits.
         basis: Whether that content matched a published checksum, or was only the first seen.
         url: Where it was downloaded from; None if it was put there by hand.
         checked_at: UTC, ISO 8601.

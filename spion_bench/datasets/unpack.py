@@ -54,8 +54,8 @@ def unpack(
         archive: The archive; it is read to its end, where gzip checks its content.
         data_dir: Where the folders appear, by a rename, once everything was read.
         folders: Paths of folders in the archive.
-        max_bytes: Of the whole unpacked content.
-        max_files: Members of the archive.
+        max_bytes: Most bytes of the whole unpacked content.
+        max_files: Most members of the archive.
         on_progress: Called with the archive's bytes read and all of its bytes.
 
     Returns:
@@ -63,11 +63,11 @@ def unpack(
 
     Raises:
         UnsafeArchiveError: If the archive is damaged or hostile, or a folder is not in it.
-        FileExistsError: If a folder is already there.
+        FileExistsError: If a folder already exists.
     """
     for folder in folders:
         if (data_dir / folder).exists():
-            raise FileExistsError(f"{data_dir / folder} is already there; remove it first")
+            raise FileExistsError(f"{data_dir / folder} already exists; remove it first")
     try:
         with scratch_folder(data_dir / f".{archive.name}.unpacking") as work:
             found = _write_members(archive, work, folders, max_bytes, max_files, on_progress)

@@ -1,4 +1,4 @@
-"""Checking what lies in a data folder: against published checksums, or against what came first."""
+"""Checking the files of a data folder: against published checksums, or the first download."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Finding:
 
 
 def state(data_set: DataSet, data_dir: Path, ledger: Ledger) -> str:
-    """Return in short what is there of a data set, without reading it."""
+    """Return in short which files of a data set are present, without reading them."""
     files = [file for file in data_set.files if (data_dir / file.path).exists()]
     parts = data_set.unpacking.parts if data_set.unpacking else {}
     unpacked = [name for name, folder in parts.items() if (data_dir / folder).exists()]

@@ -59,7 +59,7 @@ def round_orders(names: Iterable[str], *, rounds: int, seed: int) -> list[list[s
     """Return ``rounds`` random orders of ``names``.
 
     Methods that take turns in random order share slow drifts of the machine (heat, neighbours)
-    equally, so that their ratios stay fair.
+    equally, so their ratios stay fair.
     """
     generator = np.random.default_rng(seed)
     ordered = sorted(names)

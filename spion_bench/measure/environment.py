@@ -1,6 +1,6 @@
 """Where and with what a measurement ran, captured into ``records.Environment``.
 
-What cannot be read is None, never a guess. Host and user names are not recorded.
+A value that cannot be read is None, never a guess. Host and user names are not recorded.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def probe_gpu(index: int = 0) -> Gpu | None:
-    """Describe one NVIDIA GPU through NVML, or through torch where NVML cannot tell."""
+    """Describe one NVIDIA GPU through NVML, or through torch where NVML is not available."""
     try:
         import pynvml
     except ImportError:

@@ -1,4 +1,4 @@
-"""The machine, as far as it can be told without torch."""
+"""The machine, as far as it can be described without torch."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 On the CPU the kernel's high-water mark of the resident size (``VmHWM``) is reset through
 ``/proc/self/clear_refs``. Unlike ``ru_maxrss`` it belongs to this process alone and can frame a
-single training step. Heap reuse blurs it unless malloc hands memory back at once, which
+single training step. Heap reuse blurs it unless malloc returns freed memory at once, which
 ``MALLOC_ENVIRONMENT`` asks for; set it before the process starts. It slows a step down, so time
 and memory are measured in different processes.
 """

@@ -1,6 +1,6 @@
 """The attention protocol: what every method of the suite looks like to the encoder.
 
-The same encoder, projections, heads and parameter count serve every method, so that only
+The same encoder, projections, heads and parameter count serve every method, so only
 attention differs. A method is a module that maps ``q k v`` to the attention output.
 """
 
@@ -23,9 +23,9 @@ class UnsupportedError(RuntimeError):
 
 
 class UnavailableError(UnsupportedError):
-    """What the cell needs is missing on this machine: a package, a device, a compiler, a right.
+    """This machine lacks what the cell needs: a package, a device, a compiler, a permission.
 
-    Unlike any other UnsupportedError it may be gone at the next try.
+    Unlike other UnsupportedErrors, it may not occur again at the next try.
     """
 
 
@@ -64,7 +64,7 @@ class Attention(nn.Module):
 
     ``forward(q, k, v, key_padding_mask)`` takes ``q k v: [B, H, L, D]`` and an optional bool
     ``[B, L]`` mask (True = real token) and returns ``[B, H, L, D]``. Subclasses set
-    ``capabilities`` and ``caveats``; caveats are printed beside the method's numbers.
+    ``capabilities`` and ``caveats``; caveats are printed next to the method's numbers.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities()
@@ -77,7 +77,7 @@ class Attention(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def refusal(self, device: str) -> str | None:
-        """Return in the method's own words why it cannot run on a device type, if it has any."""
+        """Return the method's own reason why it cannot run on a device type, if it has one."""
         return None
 
     def details(self) -> dict[str, str]:
@@ -148,8 +148,8 @@ class SpionAttention(Attention):
     def take_map(self) -> Tensor:
         """Return the watched forward pass's attention map, averaged over batch and heads, once.
 
-        The ``[L, L]`` map is computed here rather than in the forward pass, so that its cost can
-        be told apart from that of a training step.
+        The ``[L, L]`` map is computed here rather than in the forward pass, so its cost can be
+        separated from that of a training step.
 
         Raises:
             RuntimeError: If no forward pass was watched since the last call.

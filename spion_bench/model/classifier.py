@@ -36,7 +36,7 @@ class Classifier(nn.Module):
             tokens: int64 ``[B, L]``, or ``[B, 2, L]`` for pairs.
 
         Raises:
-            ValueError: If ``tokens`` has another dtype or shape.
+            ValueError: If ``tokens`` has a different dtype or shape.
         """
         self._check(tokens)
         if self.config.two_towers:

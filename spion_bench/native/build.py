@@ -36,7 +36,7 @@ CXX_FLAGS = (
     "-fopenmp",
     # Nothing reads errno or floating-point exception flags; giving them up lets loops vectorise.
     # -ffast-math would also give up NaN, which must propagate. No -march: the sources choose
-    # instruction sets at run time, so that a cached library may move between machines.
+    # instruction sets at run time, so a cached library may move between machines.
     "-fno-math-errno",
     "-fno-trapping-math",
 )
@@ -156,8 +156,8 @@ def _files(sources: Path, patterns: tuple[str, ...]) -> list[Path]:
 def _build_key(sources: Path, compiler: str, recipe: Recipe = CPU_RECIPE) -> str:
     versions = [torch.__version__, str(torch.compiled_with_cxx11_abi()), sys.version, compiler]
     versions += [recipe.cuda_version, platform.system(), platform.machine()]
-    words = [*versions, *recipe.flags, *LINKER_FLAGS]
-    digest = hashlib.sha256("\n".join(words).encode())
+    parts = [*versions, *recipe.flags, *LINKER_FLAGS]
+    digest = hashlib.sha256("\n".join(parts).encode())
     for file in [*_files(sources, recipe.compiled), *_files(sources, recipe.included)]:
         digest.update(f"\n{file.relative_to(sources)}\n".encode())
         digest.update(file.read_bytes())

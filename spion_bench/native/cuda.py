@@ -1,4 +1,4 @@
-"""What it takes to build the CUDA kernels here: an nvcc that fits torch, and GPUs to compile for.
+"""What building the CUDA kernels takes: an nvcc that fits torch, and GPUs to compile for.
 
 They are compiled for the GPUs that torch sees. Where it sees none, ``TORCH_CUDA_ARCH_LIST`` says
 for which, in torch's notation: compute capabilities such as ``"8.0 9.0"``.
@@ -27,7 +27,7 @@ def cuda_recipe() -> Recipe:
     """Return how to build ``csrc/cuda`` on this machine.
 
     Raises:
-        BuildError: If torch has no CUDA, no nvcc of its CUDA's major version is there, or there is
+        BuildError: If torch has no CUDA, no nvcc of its CUDA's major version is found, or there is
             nothing to compile for; the message says how to change that.
     """
     nvcc, version = _nvcc()
@@ -65,7 +65,7 @@ def _nvcc() -> tuple[Path, str]:
         raise BuildError(f"CUDA compiler: `{nvcc} --version` failed: {answer.stderr}")
     if release[1] != torch.version.cuda.partition(".")[0]:
         raise BuildError(
-            f"CUDA compiler: {nvcc} is of CUDA {release[1]}.{release[2]}, but torch "
+            f"CUDA compiler: {nvcc} is from CUDA {release[1]}.{release[2]}, but torch "
             f"{torch.__version__} is built for CUDA {torch.version.cuda}; install {wanted}"
         )
     return nvcc, answer.stdout.strip()

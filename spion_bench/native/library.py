@@ -44,7 +44,7 @@ OPERATORS = (
 )
 EMULATED_RECIPE = Recipe(
     kernels="CUDA kernels for the emulator",
-    duration="some minutes",
+    duration="a few minutes",
     compiled=("emulation/*.cpp",),
     included=(
         "*.h",
@@ -67,8 +67,8 @@ class Library:
     """One library of kernels: loaded once per process, and what follows its load.
 
     Attributes:
-        name: Of the library and of its namespace in ``torch.ops`` (the CUDA kernels have none of
-            their own); its cache folder begins with it.
+        name: Name of the library and of its namespace in ``torch.ops`` (the CUDA kernels have
+            none of their own); its cache folder begins with it.
         info: How the loaded library came to be; None before it is loaded.
     """
 
@@ -80,7 +80,7 @@ class Library:
         Args:
             name: See above.
             recipe: Returns how to build it here, or raises BuildError.
-            folder: Of its sources, in ``csrc``.
+            folder: Folder of its sources, in ``csrc``.
             schemas: The library that has to be loaded before this one, for its schemas.
         """
         self.name = name
@@ -232,5 +232,5 @@ def source_dir() -> Path:
         if (folder / "schema.cpp").is_file():
             return folder
     raise BuildError(
-        f"csrc: the C++ sources lie neither in {package} nor next to it; reinstall spion_bench"
+        f"csrc: the C++ sources are neither in {package} nor next to it; reinstall spion_bench"
     )

@@ -1,4 +1,4 @@
-"""The operators of SPION: Python faces, checks, fake kernels and gradients of the C++ kernels.
+"""The operators of SPION: Python interfaces, checks, fake kernels and gradients of the C++ kernels.
 
 ``reference`` defines every operator in plain PyTorch.
 """

@@ -13,12 +13,12 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
     """Average the non-overlapping blocks of an attention map.
 
     Sums are in float64 (SPION code, main_conv.py, pools in float32). Rounding them to the map's
-    dtype makes blocks tie whose averages are equal up to summation noise, so that ties are decided
+    dtype makes blocks tie whose averages are equal up to summation noise, so ties are decided
     by rule.
 
     Args:
         attention_map: ``[L, L]``, float32 or float64, on the CPU.
-        block_size: Side of a block in tokens; a divisor of ``L``.
+        block_size: Rows and columns of a block, in tokens; a divisor of ``L``.
 
     Returns:
         ``[L / block_size, L / block_size]`` in the map's dtype, without gradient. The result does

@@ -85,8 +85,8 @@ def block_attention(
         key_padding_mask: bool ``[B, L]``, True = real token.
         scale: Factor of the scores; ``1 / sqrt(D)`` by default.
         dropout_p: Drop probability of the attention probabilities.
-        dropout_seed: Seed of the dropout mask; required where ``dropout_p`` is positive. A new
-            seed per step is the caller's business; ``torch.compile`` recompiles for each.
+        dropout_seed: Seed of the dropout mask; required where ``dropout_p`` is positive. The caller
+            draws a new seed per step; ``torch.compile`` recompiles for each.
         implementation: ``"fused"`` stores neither scores nor probabilities. ``"pipeline"`` runs
             SDDMM, softmax and SpMM one after the other and stores the kept blocks, as the paper
             does. Both give the same result and the same dropout mask.
@@ -126,7 +126,7 @@ def block_attention(
             q,
             k,
             v,
-            *pattern.words,
+            *pattern.index_tensors,
             pattern.block_size,
             pruned == "zero_logit",
             key_padding_mask,
@@ -145,16 +145,16 @@ def _fake_forward(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, *words, ctx.block_size, ctx.zero_logit, mask, scale, p, seed = inputs
+    q, k, v, *indices, ctx.block_size, ctx.zero_logit, mask, scale, p, seed = inputs
     ctx.scale_and_dropout = scale, p, seed
-    ctx.save_for_backward(q, k, v, *output, mask, *words)
+    ctx.save_for_backward(q, k, v, *output, mask, *indices)
     ctx.set_materialize_grads(False)
 
 
 def _backward(
     ops: Any, ctx: Any, dout: Tensor | None, dlse: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    q, k, v, out, lse, mask, *words = ctx.saved_tensors
+    q, k, v, out, lse, mask, *indices = ctx.saved_tensors
     dout = torch.zeros_like(out) if dout is None else with_contiguous_rows(dout)
     dq, dk, dv = ops.block_attention_backward(
         dout,
@@ -164,7 +164,7 @@ def _backward(
         v,
         out,
         lse,
-        *words,
+        *indices,
         ctx.block_size,
         ctx.zero_logit,
         mask,

@@ -36,7 +36,9 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     checks.check_like("k", k, "q", q)
     checks.check_pattern("q", q, pattern)
     checks.check_scale(scale)
-    tiles: Tensor = library.operator("block_sddmm")(q, k, *pattern.words, pattern.block_size, scale)
+    tiles: Tensor = library.operator("block_sddmm")(
+        q, k, *pattern.index_tensors, pattern.block_size, scale
+    )
     return tiles
 
 
@@ -55,17 +57,17 @@ def _fake(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    q, k, *words, ctx.block_size, ctx.scale = inputs
-    ctx.save_for_backward(q, k, *words)
+    q, k, *indices, ctx.block_size, ctx.scale = inputs
+    ctx.save_for_backward(q, k, *indices)
 
 
 def _backward(ops: Any, ctx: Any, dscores: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, *words = ctx.saved_tensors
-    _, _, *by_column = words
+    q, k, *indices = ctx.saved_tensors
+    _, _, *by_column = indices
     dscores = dscores.contiguous()
     dq = dk = None
     if ctx.needs_input_grad[0]:
-        dq = ops.block_spmm(dscores, k, *words, ctx.block_size) * ctx.scale
+        dq = ops.block_spmm(dscores, k, *indices, ctx.block_size) * ctx.scale
     if ctx.needs_input_grad[1]:
         dk = ops.block_spmm_transposed(dscores, q, *by_column, ctx.block_size) * ctx.scale
     return dq, dk, *[None] * 7

@@ -30,7 +30,7 @@ def block_softmax(
         scores: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``library.pipeline_dtypes``.
         pattern: Which blocks the tiles are.
         pruned: What a pruned score counts as. ``"minus_inf"``: it does not exist.
-            ``"zero_logit"``: a score of 0 in the row's denominator, so that rows sum to less
+            ``"zero_logit"``: a score of 0 in the row's denominator, so rows sum to less
             than 1; padded columns outside the pattern count too.
         key_padding_mask: bool ``[B, L]``, True = real token; padded keys inside the pattern get
             probability 0.

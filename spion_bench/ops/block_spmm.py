@@ -39,7 +39,9 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
         raise ValueError(
             f"v: expected [B, H] = {list(probs.shape[:2])} as probs, got {list(v.shape[:2])}"
         )
-    out: Tensor = library.operator("block_spmm")(probs, v, *pattern.words, pattern.block_size)
+    out: Tensor = library.operator("block_spmm")(
+        probs, v, *pattern.index_tensors, pattern.block_size
+    )
     return out
 
 
@@ -48,17 +50,17 @@ def _fake(probs: Tensor, v: Tensor, *words_and_size: Any) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    probs, v, *words, ctx.block_size = inputs
-    ctx.save_for_backward(probs, v, *words)
+    probs, v, *indices, ctx.block_size = inputs
+    ctx.save_for_backward(probs, v, *indices)
 
 
 def _backward(ops: Any, ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
-    probs, v, *words = ctx.saved_tensors
-    _, _, *by_column = words
+    probs, v, *indices = ctx.saved_tensors
+    _, _, *by_column = indices
     dout = with_contiguous_rows(dout)
     dprobs = dv = None
     if ctx.needs_input_grad[0]:
-        dprobs = ops.block_sddmm(dout, v, *words, ctx.block_size, 1.0)
+        dprobs = ops.block_sddmm(dout, v, *indices, ctx.block_size, 1.0)
     if ctx.needs_input_grad[1]:
         dv = ops.block_spmm_transposed(probs, dout, *by_column, ctx.block_size)
     return dprobs, dv, *[None] * 6

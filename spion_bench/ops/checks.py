@@ -1,4 +1,4 @@
-"""Argument checks shared by the operators' Python faces.
+"""Argument checks shared by the operators' Python interfaces.
 
 Every message names the argument, what was expected, what came and how to fix it. The checks look
 only at shapes, dtypes, devices and strides, never at values, so they cost no synchronisation and

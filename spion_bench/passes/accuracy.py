@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import Subject, describe_patterns
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training import training_arguments
@@ -21,8 +21,8 @@ from spion_bench.train import RECIPES, TrainResult, train
 class AccuracySession(TaskSession):
     """A method on a task, trained with one seed; it continues its parent where it has one."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
-        super().__init__(job, tell)
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+        super().__init__(job, on_progress)
         self._out = Path(job.out)
         self._trained: TrainResult | None = None
 
@@ -31,14 +31,14 @@ class AccuracySession(TaskSession):
         return super().describe().model_copy(update={"pattern": None})
 
     def measure(self) -> None:
-        """Train and test, or go on where training was interrupted.
+        """Train and test, or continue interrupted training.
 
         Raises:
             NonFiniteLossError: If a training loss is NaN or infinite.
         """
         cell = self._subject.cell
         self._trained = train(
-            **training_arguments(self._subject, self._tell),
+            **training_arguments(self._subject, self._on_progress),
             make_attention=self._subject.make_dense_attention,
             method=cell.method.name,
             out_dir=self._out / "checkpoints" / cell.key,

@@ -15,7 +15,7 @@ from spion_bench.measure.memory import (
     release_free_heap,
 )
 from spion_bench.model.attention import UnavailableError
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
@@ -35,8 +35,8 @@ class MemorySession(TaskSession):
         UnavailableError: If this system does not let a process reset its high-water mark.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
-        super().__init__(job, tell)
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+        super().__init__(job, on_progress)
         self._device = job.cell.device
         if self._device == "cpu" and (problem := clear_refs_problem()):
             raise UnavailableError(problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training import training_arguments
 from spion_bench.records import Measurement
@@ -20,19 +20,19 @@ class PrefixSession(TaskSession):
     The manifest states the checksum of the file with the weights.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
-        super().__init__(job, tell)
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+        super().__init__(job, on_progress)
         self._folder = Path(job.out) / "artifacts" / job.cell.key
         self._state: TrainState | None = None
 
     def measure(self) -> None:
-        """Train, or go on where training was interrupted.
+        """Train, or continue interrupted training.
 
         Raises:
             NonFiniteLossError: If a training loss is NaN or infinite.
         """
         self._state = train_prefix(
-            **training_arguments(self._subject, self._tell), out_dir=self._folder
+            **training_arguments(self._subject, self._on_progress), out_dir=self._folder
         )
 
     def result(self) -> Measurement:

@@ -1,4 +1,4 @@
-"""What a pass looks like to its worker: a session is built for a cell, checked, measured, asked.
+"""What a pass gives its worker: a session, built for a cell, then checked, measured and read.
 
 A pass is a module with a ``Session``; ``suite.passes`` names it.
 """
@@ -13,7 +13,7 @@ from spion_bench.records import Measurement
 from spion_bench.records.cell import Cell, Stored
 from spion_bench.train.progress import ProgressEvent
 
-Tell = Callable[[ProgressEvent], None]
+OnProgress = Callable[[ProgressEvent], None]
 
 
 class Job(Stored):
@@ -22,7 +22,7 @@ class Job(Stored):
     Attributes:
         cell: The cell to measure.
         out: Folder of the run's results.
-        check_first: Whether no gate cell vouches for the method, and the worker checks it itself.
+        check_first: Whether the worker runs the gate itself, as no gate cell covers the method.
         pattern_artifact: Artifact of an accuracy cell whose patterns to use, or None.
         pattern_sha256: Its recorded sha256.
         pattern_cell: Key of that accuracy cell.
@@ -37,10 +37,10 @@ class Job(Stored):
 
 
 class Session(Protocol):
-    """One cell in its worker. Built as ``Session(job, tell)``; ``tell`` shows progress."""
+    """One cell in its worker, built as ``Session(job, on_progress)``."""
 
     def describe(self) -> Measurement:
-        """Return what is known before anything is measured: all that a red gate leaves."""
+        """Return what is known before anything is measured; all that is left if the gate fails."""
 
     def check(self) -> GateResult:
         """Run the gate."""

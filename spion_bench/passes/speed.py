@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spion_bench.measure.clock import sample_ms, warm_up
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
@@ -13,8 +13,8 @@ from spion_bench.suite.metrics import sampled, single
 class SpeedSession(TaskSession):
     """A method made ready on a task; ``measure`` takes one round."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
-        super().__init__(job, tell)
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+        super().__init__(job, on_progress)
         self._step = TrainingStep(self._subject)
         self._calls = {
             "train_step_ms": self._step.run,

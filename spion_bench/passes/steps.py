@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from spion_bench.model.attention import UnsupportedError
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import check_training
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
@@ -26,8 +26,8 @@ class StepsSession(TaskSession):
     ``unsupported``.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
-        super().__init__(job, tell)
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+        super().__init__(job, on_progress)
         self._found: dict[str, Any] = {}
 
     def measure(self) -> None:

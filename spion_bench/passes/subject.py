@@ -30,7 +30,7 @@ from spion_bench.tasks import TaskData, load_task
 
 
 class MissingDataError(RuntimeError):
-    """The task's data is not there; the message says how to get it."""
+    """The task's data is missing; the message says how to get it."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Subject:
         """Run the gate on the cell's shape, with every different pattern of the cell.
 
         A method with patterns is compared on them, another exact one on its own mask; one that is
-        not exact has to show the properties that attention has. The errors are those of the layer
+        not exact must have the properties of attention. The errors are those of the layer
         that comes closest to what is allowed, or exceeds it most.
         """
         model, device = self.settings.model, self.cell.device
@@ -140,12 +140,12 @@ def prepare_subject(job: Job) -> Subject:
 
     Raises:
         UnsupportedError: If the method cannot run this cell on this machine.
-        MissingDataError: If the task's data is not there.
+        MissingDataError: If the task's data is missing.
         ValueError: If a setting is wrong, or the cell is not one of a task.
     """
     cell = job.cell
     if not isinstance(cell, TaskCell):
-        raise ValueError(f"cell {cell.key}: expected a task's cell, got one of a kernel case")
+        raise ValueError(f"cell {cell.key}: expected a task cell, got a kernel cell")
     settings = cell.resolved()
     check_device(cell)
     example = attention_maker(cell.method, settings.spion)(0)
@@ -160,7 +160,7 @@ def prepare_subject(job: Job) -> Subject:
 
 
 def check_device(cell: TaskCell) -> None:
-    """Raise UnavailableError if the cell's device is not there."""
+    """Raise UnavailableError if the cell's device is missing."""
     if cell.device == "cuda" and not torch.cuda.is_available():
         raise UnavailableError(f"no CUDA device is available to torch {torch.__version__}")
 
@@ -172,7 +172,7 @@ def check_support(cell: TaskCell, example: Attention) -> None:
         raise UnsupportedError(
             f"{method.name} does not run on {cell.device} in this version; it runs on "
             f"{', '.join(sorted(set(method.devices) & set(can.devices)))}"
-            + (f"; {words}" if (words := example.refusal(cell.device)) else "")
+            + (f"; {reason}" if (reason := example.refusal(cell.device)) else "")
         )
     if torch.float32 not in can.dtypes:
         raise UnsupportedError(f"{method.name} does not accept float32")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import prepare_subject
 from spion_bench.records import Measurement
 
@@ -15,9 +15,9 @@ class TaskSession:
         UnsupportedError, MissingDataError, ValueError: See ``prepare_subject``.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
-        self._tell = tell
+        self._on_progress = on_progress
 
     def check(self) -> GateResult:
         """Run the gate on the task's shape and the cell's patterns."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
-from spion_bench.passes.session import Tell
+from spion_bench.passes.session import OnProgress
 from spion_bench.passes.subject import Subject
 from spion_bench.train import TrainSettings
 
 
-def training_arguments(subject: Subject, tell: Tell) -> dict[str, Any]:
+def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, Any]:
     """Return the arguments that ``train`` and ``train_prefix`` share.
 
     Peak memory is measured where the system lets a process reset its high-water mark.
@@ -24,6 +24,6 @@ def training_arguments(subject: Subject, tell: Tell) -> dict[str, Any]:
         "variant": cell.method.variant,
         "seed": cell.seed,
         "device": device,
-        "progress": tell,
+        "progress": on_progress,
         "peak_meter": peak_meter(device, present_bytes(device)) if can_measure else None,
     }

@@ -80,7 +80,7 @@ def generate_pattern(
         attention_map: ``[L, L]``, float32 or float64: the layer's attention probabilities,
             averaged over batch and heads. ``L`` is a multiple of ``block_size``.
         variant: ``"C"``, ``"F"`` or ``"CF"``, see ``VARIANTS``.
-        block_size: Side of a block in tokens; a power of two from 8 to 128.
+        block_size: Rows and columns of a block, in tokens; a power of two from 8 to 128.
         quantile: F and CF: blocks must exceed this quantile of all pooled values, 0 to 1.
         density: C: the share of blocks to aim at, above 0 and at most 1, see ``top_k_count``.
         filter_size: C and CF: length of the diagonal filter, odd; 31 in the published code.

@@ -89,8 +89,8 @@ class TransitionMonitor:
             One bool per layer; in joint mode all are equal.
 
         Raises:
-            ValueError: If the number of maps is not ``n_layers``, a map is missing, unexpected, of
-                another shape than before, or not finite. The monitor is then left as it was.
+            ValueError: If the number of maps is not ``n_layers``, a map is missing, unexpected or
+                not finite, or has a different shape than before. The monitor then stays as it was.
         """
         self._check(maps)
         distances = [
@@ -111,7 +111,7 @@ class TransitionMonitor:
         return newly
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return everything needed to go on later: tensors, and values that fit JSON."""
+        """Return everything needed to continue later: tensors, and values that fit JSON."""
         tensors = {
             f"reference.{layer}": reference
             for layer, reference in enumerate(self._references)
@@ -159,8 +159,8 @@ class TransitionMonitor:
             reference = self._references[layer]
             if reference is not None and current.shape != reference.shape:
                 raise ValueError(
-                    f"maps[{layer}]: expected shape {list(reference.shape)} as at the evaluations "
-                    f"before, got {list(current.shape)}"
+                    f"maps[{layer}]: expected shape {list(reference.shape)} as at the earlier "
+                    f"evaluations, got {list(current.shape)}"
                 )
             if not math.isfinite(_norm(current)):
                 raise ValueError(

@@ -33,8 +33,8 @@ class MethodInfo(Stored):
     Attributes:
         name: What users, records and reports call it.
         family: What kind of attention it is; orders and colours every table and figure.
-        role: What it is there for: ``subject`` (SPION), ``reference`` (dense attention), ``rival``,
-            ``isolates`` (tells pattern and kernel apart), ``control``, ``limit``.
+        role: Its purpose: ``subject`` (SPION), ``reference`` (dense attention), ``rival``,
+            ``isolates`` (separates pattern and kernel), ``control``, ``limit``.
         base: The name without its variant.
         summary: One line.
         native: Whose kernel it runs, e.g. ``"block_attention"`` or ``"PyTorch"``.

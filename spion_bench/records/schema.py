@@ -59,11 +59,11 @@ class TaskInfo(Stored):
 
 
 class AttentionInfo(Stored):
-    """What the attention that ran says of itself.
+    """How the attention that ran describes itself.
 
     Attributes:
         exact: Whether it computes softmax attention over its mask without approximation.
-        caveats: What to know about its numbers.
+        caveats: What a reader must know about its numbers.
         chosen: What it chose by itself while it ran, e.g. the operator of a library.
     """
 
@@ -98,8 +98,9 @@ class PatternInfo(Stored):
 class TransitionInfo(Stored):
     """When and why a SPION run left the dense phase.
 
-    ``step`` is the step after which every layer is sparse; ``layer_steps`` tells them apart in the
-    per-layer mode. A run with under 40 % sparse steps is ``is_spion = False`` and proves nothing.
+    ``step`` is the step after which every layer is sparse; ``layer_steps`` lists them by
+    layer in the per-layer mode. A run with under 40 % sparse steps has ``is_spion = False`` and
+    does not count as SPION.
     """
 
     step: int | None
@@ -111,7 +112,7 @@ class TransitionInfo(Stored):
 
 
 class ChosenWeights(Stored):
-    """Which weights were tested: the best of a phase, after so many steps."""
+    """Which weights were tested: the best of a phase, after how many steps."""
 
     phase: Literal["dense", "sparse"]
     step: int
@@ -145,7 +146,7 @@ class CudaTiming(Stored):
         l2: The states of L2 in which calls were timed.
         l2_bytes: Size of L2.
         flush_bytes: How much was read to clear it.
-        host_bound: The calls whose times contain waiting for the host.
+        host_bound: The calls whose times include waiting for the host.
     """
 
     l2: list[str]
@@ -163,22 +164,22 @@ class Measurement(Stored):
         is_final: False if another try may end differently once packages, devices or cores are
             there that were missing: such an outcome is tried again at the next run.
         task: The data, once loaded.
-        attention: What the attention says of itself, once built.
+        attention: How the attention describes itself, once built.
         metrics: Every number, by name.
         gate: What the gate found; empty if it was not run in this cell.
         gate_length: The sequence length at which the gate checked, where it is not the cell's.
         pattern: The block patterns in use.
         transition: When and why training turned sparse.
         tested: Which weights were tested.
-        turn: Who took turns.
-        clocks: The GPU's clocks meanwhile.
+        turn: The methods that took turns.
+        clocks: The GPU's clocks during the measurement.
         cuda_timing: How times on a GPU were taken.
         memory_method: How peak memory was measured.
         isolation: ``warm`` if the worker had served other cells before, else ``own``.
         busy_s: Seconds during which the worker had work to do.
         deviations: Sentences: what differs from the published procedure.
         artifacts: File name to sha256 of each file that the cell left.
-        extra: What nothing reads.
+        extra: Values that no code reads.
     """
 
     status: Status

@@ -76,7 +76,7 @@ class Schema1Reader:
         self._shapes: dict[str, KernelShape] = {}
         self._cases: dict[str, dict[str, Any]] = {}
         for line in lines:
-            # A damaged line is named when it is read; it teaches nothing about the others.
+            # A damaged line is named when it is read; it says nothing about the others.
             with suppress(ValueError, RecursionError, KeyError, TypeError, AttributeError):
                 self._learn(_schema1(line))
 
@@ -219,7 +219,7 @@ def _measurement(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attention(old: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what an attention says of itself; a cell that failed early had not built it."""
+    """Return how an attention describes itself; a cell that failed early had not built it."""
     method = old["method"]
     is_built = method["parameters"] or method["caveats"] or not method["exact"]
     if old["status"] != "ok" and not is_built:

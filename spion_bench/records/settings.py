@@ -110,7 +110,7 @@ class SpionConfig(Settings):
 
     Attributes:
         block_size: Rows and columns of a block, in tokens.
-        quantile: Of the pooled map: blocks above it may be kept (variants CF and F).
+        quantile: Quantile of the pooled map above which blocks may be kept (variants CF and F).
         density: Share of the blocks that variant C keeps; its diagonal is counted in.
         filter_size: Taps of the diagonal filter (variants CF and C).
         transition_threshold_percent: The dense phase ends when every distance between attention

@@ -1,4 +1,4 @@
-"""Means, medians, ratios and proportions with their 95 % intervals; the only place that has any.
+"""Means, medians, ratios and proportions with their 95 % intervals, all computed here.
 
 Terminal, records and pages use these functions, so they agree to the last digit. An interval that
 the numbers do not give (of one sample, of equal runs, of NaN) is absent, never of width 0.
@@ -35,7 +35,7 @@ Interval = tuple[float, float | None, float | None]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its 95 % interval if it has one, the count behind it, and what it rests on."""
+    """A number, its 95 % interval if it has one, the count behind it, and its basis."""
 
     value: float
     low: float | None = None

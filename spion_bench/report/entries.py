@@ -40,7 +40,7 @@ class Measure:
         return metric_entry(metric, self.unit)
 
     def ratio(self, group: Group, cells: MethodCells, *, verdict: bool = True) -> Entry:
-        """Return the baseline's metric over the method's: a speed-up, or a saving of memory."""
+        """Return the baseline's metric over the method's: a speed-up or a memory saving."""
         if cells.method == BASELINE:
             return absent("the baseline", "baseline")
         own = cells.metric(self.pass_name, self.metric)
@@ -126,7 +126,7 @@ def scores_entry(group: Group, cells: MethodCells) -> Entry:
     ]
     known = [metric for metric in dense if metric is not None]
     if not known:
-        return missing("no dense method in this run to count against")
+        return missing("no dense method in this run to compare with")
     share = own.value / known[0].value
     return number(share, "ratio", note="of the scores, modelled", flag="modelled")
 

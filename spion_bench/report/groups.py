@@ -57,7 +57,7 @@ class MethodCells:
         return metrics[0].model_copy(update={**pooled, "high": None})
 
     def why_missing(self, pass_name: PassName, name: str) -> str:
-        """Return in a few words why a metric of a pass is not there."""
+        """Return in a few words why a metric of a pass is missing."""
         failed = [o.measured for o in self.of(pass_name) if not o.is_ok]
         if failed:
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -67,7 +67,7 @@ class MethodCells:
         return f"no {pass_name} cell in this run"
 
     def missing(self, pass_name: PassName, name: str) -> Entry:
-        """Return the entry of a metric that is not there, with its reason."""
+        """Return the entry of a missing metric, with its reason."""
         return missing(self.why_missing(pass_name, name))
 
     def patterns(self) -> list[PatternInfo]:
@@ -141,7 +141,7 @@ def source_note(group: Group) -> str:
     """Return in one sentence what data a group ran on, with stand-ins marked."""
     tasks = [outcome.task for outcome in group.outcomes if outcome.task]
     if not tasks:
-        return "Data not recorded: no cell got far enough to know it."
+        return "The data was not recorded: every cell ended before loading it."
     task = tasks[0]
     stand_in = " (a stand-in for the published data)" if task.stand_in else ""
     return (
@@ -151,6 +151,6 @@ def source_note(group: Group) -> str:
 
 
 def chance_note(group: Group) -> str:
-    """Return what guessing gives, for readers to hold accuracies against; empty without data."""
+    """Return the accuracy of guessing, as a yardstick; empty without data."""
     shares = [outcome.task.majority_share for outcome in group.outcomes if outcome.task]
     return f"Always answering the largest class: {format_percent(max(shares))}." if shares else ""

@@ -105,7 +105,7 @@ def setting_of(outcome: Outcome) -> Setting:
 
 @dataclass(frozen=True)
 class RecordSet:
-    """All that a report knows.
+    """Everything that a report is made from.
 
     Attributes:
         source: The records folder as the reader may know it (relative where possible).
@@ -218,12 +218,12 @@ def _read_artifact(record: Record, folder: Path) -> tuple[Artifact | None, str]:
             reason = str(error).removeprefix(f"{path}: ")
         except OSError as error:
             reason = type(error).__name__
-        return None, f"artifacts/{path.name}: not shown ({reason}), named by cell {record.key}"
+        return None, f"artifacts/{path.name}: not shown ({reason}); it belongs to cell {record.key}"
     return None, ""
 
 
 def _labels(settings: Iterable[Setting]) -> dict[Setting, str]:
-    """Name each setting by task and length, and by whatever else makes two differ."""
+    """Name each setting by task and length, and by anything else in which two differ."""
     ordered = sorted(settings, key=lambda setting: (not setting.task, setting))
     extras: tuple[Callable[[Setting], str], ...] = (
         lambda s: s.source,

@@ -1,6 +1,6 @@
 """What the report reads from a method's facts: its place, and what it is compared with.
 
-Facts are family, role, base and variant, as the registry states them; a name is never taken apart.
+Facts are family, role, base and variant, as the registry states them; names are never parsed.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _tasks(run: RecordSet) -> str:
 
 
 def _machines(run: RecordSet) -> str:
-    # A cell that was left out ran on no number of threads.
+    # A cell that was skipped used no threads.
     ran = [o for o in run.outcomes if o.is_ok] or list(run.outcomes)
     found: dict[tuple[str, str], set[int]] = {}
     for outcome in ran:
@@ -88,7 +88,7 @@ def _what_came_out(run: RecordSet) -> str:
 
 
 def accuracy_difference(baseline: MethodCells, cells: MethodCells) -> Estimate | None:
-    """Return the mean difference in test accuracy to the baseline, paired by seed.
+    """Return the mean difference in test accuracy from the baseline, paired by seed.
 
     Runs that are "not SPION" take no part. None if no seed has both.
     """
@@ -129,7 +129,7 @@ def _cost_sentence(group: Group, cells: MethodCells) -> list[str]:
             f"{BASELINE} ({speedup.note})"
         )
     if saving.value is not None:
-        parts.append(f"{BASELINE} needed {_shown(saving)} its peak memory")
+        parts.append(f"the peak memory of {BASELINE} was {_shown(saving)} as high")
     return [f"On {group.label}, {join_words(parts)}."] if parts else []
 
 
@@ -139,7 +139,7 @@ def _kernel_sentence(case: KernelCase) -> list[str]:
         return []
     return [
         f"In kernel case {case.name}, {method} ran forward and backward "
-        f"{_shown(case.speedup(method, BOTH))} as fast as {BASELINE}{_density_words(case, method)}."
+        f"{_shown(case.speedup(method, BOTH))} as fast as {BASELINE}{_density_text(case, method)}."
     ]
 
 
@@ -153,7 +153,7 @@ def main_kernel(case: KernelCase) -> str | None:
     return with_number[0] if with_number else None
 
 
-def _density_words(case: KernelCase, method: str) -> str:
+def _density_text(case: KernelCase, method: str) -> str:
     for outcome in case.methods[method].ok("kernel"):
         pattern = outcome.measured.pattern
         if pattern is not None:
@@ -166,7 +166,9 @@ def _what_is_missing(run: RecordSet) -> str:
     ok = sum(outcome.is_ok for outcome in run.outcomes)
     sentences = [f"Of {plural(total, 'cell')}, {ok} gave numbers."]
     if total > ok:
-        sentences.append(f"{plural(total - ok, 'cell')} gave none; Statuses lists the reasons.")
+        sentences.append(
+            f"{plural(total - ok, 'cell')} gave none; the section Statuses lists the reasons."
+        )
     if run.problems:
         sentences.append(f"{plural(len(run.problems), 'stored item')} could not be read.")
     if any(o.measured.task and o.measured.task.stand_in for o in run.outcomes):
@@ -192,7 +194,7 @@ def headlines(run: RecordSet) -> list[Headline]:
         if method is not None:
             entry = case.speedup(method, BOTH)
             label = f"Attention kernel, forward + backward, {method} against {BASELINE}"
-            found += _headline(label, entry, f"{case.name}{_density_words(case, method)}")
+            found += _headline(label, entry, f"{case.name}{_density_text(case, method)}")
     for group, cells in pairs:
         label = f"Peak memory of a step, {BASELINE} against {cells.method}"
         found += _headline(label, PEAK.ratio(group, cells), group.label)

@@ -91,14 +91,14 @@ def _result_sections(run: RecordSet) -> list[Section]:
         Section(
             "published",
             "Published numbers",
-            ("What others reported, as they printed it. None of it was measured here.",),
+            ("What others reported, as printed. None of it was measured here.",),
             tuple(published_tables(run)),
         ),
     ]
 
 
 def _comparison_sections(run: RecordSet) -> list[Section]:
-    """Return the sections that only some profiles have; a report without them says nothing."""
+    """Return the sections that only some profiles have; other reports leave them out."""
     matrix, rivals, growth = matrix_table(run), rival_tables(run), growth_blocks(run)
     sections = (
         Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
@@ -112,7 +112,7 @@ def _kernel_section(run: RecordSet) -> Section:
     tables = kernel_tables(run)
     swept = sum(is_sweep(outcome) for outcome in run.outcomes)
     if swept:
-        sentences = [f"{plural(swept, 'cell')} of kernel sweeps have a page of their own."]
+        sentences = [f"{plural(swept, 'cell')} of kernel sweeps are on a separate page."]
     elif tables:
         sentences = []
     else:
@@ -123,7 +123,7 @@ def _kernel_section(run: RecordSet) -> Section:
 
 def _training_sections(run: RecordSet) -> list[Section]:
     patterns, curves, blocks = pattern_figures(run), curve_figures(run), block_tables(run)
-    no_artifact = "no accuracy cell of this run left a readable artifact"
+    no_artifact = "no accuracy cell of this run has a readable artifact"
     return [
         Section(
             "patterns",
@@ -192,14 +192,14 @@ def _origin_sections(run: RecordSet) -> list[Section]:
         Section(
             "reproduce",
             "How to reproduce",
-            _reproduce_words(run),
+            _reproduce_text(run),
             (settings_table(run), numbers_table(run)),
             code=_commands(run),
         ),
     ]
 
 
-def _reproduce_words(run: RecordSet) -> tuple[str, ...]:
+def _reproduce_text(run: RecordSet) -> tuple[str, ...]:
     first = min(outcome.record.started_at for outcome in run.outcomes)
     last = max(outcome.record.ended_at for outcome in run.outcomes)
     environments = [outcome.record.environment for outcome in run.outcomes]

@@ -185,7 +185,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Headline:
-    """One number of the opening: the number, what it is, and what it rests on."""
+    """One number of the opening: the number, what it is, and what it is based on."""
 
     label: str
     value: str
@@ -210,7 +210,7 @@ def slug(*parts: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", " ".join(parts).lower()))
 
 
-def words(text: str, note: str = "", flag: Flag = "") -> Entry:
+def text_entry(text: str, note: str = "", flag: Flag = "") -> Entry:
     """Return an entry of text; the CSV file holds the same text."""
     return Entry(text, note=note, flag=flag, value=text)
 

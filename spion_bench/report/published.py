@@ -92,5 +92,7 @@ def _parse(row: list[str], path: Path, line: int) -> PublishedNumber:
     if not (entry.source and entry.table and entry.model and entry.metric):
         raise ValueError(f"{path}:{line}: source, table, model and metric may not be empty")
     if not is_given and not entry.note:
-        raise ValueError(f"{path}:{line}: note: says why there is no value; got an empty one")
+        raise ValueError(
+            f"{path}:{line}: note: expected the reason for the missing value, got an empty note"
+        )
     return entry

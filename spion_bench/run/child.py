@@ -39,13 +39,13 @@ class ChildEndedError(RuntimeError):
 class Child:
     """One worker process with a busy-time budget.
 
-    Only the time during which the runner waits for this worker counts against the budget, so that
-    a worker that sits idle while others measure does not time out.
+    Only the time during which the runner waits for this worker counts against the budget, so a
+    worker that waits while others measure does not time out.
 
     Args:
         job: What the worker is to do.
         log: File that collects what the worker and its libraries print.
-        environment: Variables to set beside the runner's own.
+        environment: Variables to set in addition to the runner's own.
         command: The worker's command line, to which the number of the file descriptor for its
             events is added; tests replace it.
     """
@@ -135,10 +135,10 @@ class Child:
         try:
             code = self._process.wait(END_GRACE_S)
         except subprocess.TimeoutExpired:
-            return Measurement(status="crash", reason="fell silent but did not end")
+            return Measurement(status="crash", reason="closed its pipe but did not exit")
         finally:
             self.stop()
-        status, reason = classify_exit(code, self._last_words())
+        status, reason = classify_exit(code, self._log_tail())
         return Measurement(status=status, reason=reason)
 
     def _listen(self) -> None:
@@ -146,21 +146,21 @@ class Child:
             self._events.put(EVENTS.validate_json(line))
         self._events.put(None)
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return " | ".join(line.strip() for line in lines[-SHOWN_LOG_LINES:] if line.strip())
 
 
-def classify_exit(code: int, last_words: str) -> tuple[Status, str]:
+def classify_exit(code: int, tail: str) -> tuple[Status, str]:
     """Return the status and reason of a worker that ended without a result.
 
     Args:
         code: Its exit code; negative for a signal, as ``subprocess`` has it.
-        last_words: The end of what it printed.
+        tail: The end of what it printed.
     """
-    said = f": {last_words}" if last_words else ""
+    said = f": {tail}" if tail else ""
     if code == -signal.SIGKILL:
-        return "oom", f"killed by the system, most likely for want of memory{said}"
+        return "oom", f"killed by the system, most likely because memory ran out{said}"
     if code < 0:
         return "crash", f"ended by signal {signal.Signals(-code).name}{said}"
     return "crash", f"ended with exit code {code}{said}"

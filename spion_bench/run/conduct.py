@@ -23,10 +23,10 @@ from spion_bench.run.messages import (
 from spion_bench.suite.passes import PASSES
 
 # Threads that wait sleep instead of spinning. With spinning, one busy program next to the
-# measurement made training steps six times slower, and not every method alike.
+# measurement made training steps six times slower, some methods more than others.
 OMP_WAIT_POLICY = "PASSIVE"
 
-Tell = Callable[[CellBase, Progress | RoundStarted], None]
+OnEvent = Callable[[CellBase, Progress | RoundStarted], None]
 StartChild = Callable[[Job], Child]
 Found = dict[str, Measurement]
 
@@ -38,7 +38,7 @@ def start_child(job: Job) -> Child:
         "OMP_NUM_THREADS": str(cell.threads),
         "MKL_NUM_THREADS": str(cell.threads),
         "OMP_WAIT_POLICY": OMP_WAIT_POLICY,
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it torch trains on no GPU reproducibly
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # needed to train reproducibly on a GPU
     }
     if measures_memory(cell):
         environment |= MALLOC_ENVIRONMENT
@@ -46,13 +46,13 @@ def start_child(job: Job) -> Child:
 
 
 def measures_memory(cell: TaskCell | KernelCell) -> bool:
-    """Return whether the worker must start with a malloc that hands memory back at once."""
+    """Return whether the worker must start with a malloc that returns freed memory at once."""
     if isinstance(cell, KernelCell):
         return cell.measures == "memory"
     return cell.pass_name == "memory"
 
 
-def conduct(jobs: Sequence[Job], tell: Tell, start: StartChild = start_child) -> Found:
+def conduct(jobs: Sequence[Job], on_event: OnEvent, start: StartChild = start_child) -> Found:
     """Run the cells of one turn and return what came of each, by cell key.
 
     All workers of an interleaved pass are prepared before the first one measures; then they take
@@ -60,19 +60,19 @@ def conduct(jobs: Sequence[Job], tell: Tell, start: StartChild = start_child) ->
 
     Args:
         jobs: One job, or those of all cells of a turn.
-        tell: Called with every event worth showing.
+        on_event: Called with every event worth showing.
         start: Starts a worker; tests replace it.
     """
     children: dict[str, Child] = {}
     found: Found = {}
     try:
         for job in jobs:
-            with deferred_interrupts():  # a worker without a name here could not be stopped
+            with deferred_interrupts():  # a worker missing from this dict could not be stopped
                 children[job.cell.key] = start(job)
         if PASSES[jobs[0].cell.pass_name].interleaved:
-            _take_rounds(jobs, children, found, tell)
+            _take_rounds(jobs, children, found, on_event)
         for job in jobs:
-            _await(job.cell, children, found, Result, tell)
+            _await(job.cell, children, found, Result, on_event)
     finally:
         for child in children.values():
             child.stop()
@@ -82,8 +82,8 @@ def conduct(jobs: Sequence[Job], tell: Tell, start: StartChild = start_child) ->
 class WarmConductor:
     """Conducts as ``conduct`` does, but lets a method's cells of a warm pass share a worker.
 
-    Starting a worker takes longer than two training steps. Such cells are not timed: what an
-    earlier one left warm cannot flatter a number. Use it in a ``with`` statement.
+    Starting a worker takes longer than two training steps. Such cells are not timed,
+    so warm caches cannot distort a number. Use it in a ``with`` statement.
 
     Args:
         start: Starts a worker; tests replace it.
@@ -100,15 +100,15 @@ class WarmConductor:
     def __exit__(self, *_: object) -> None:
         self._release()
 
-    def __call__(self, jobs: Sequence[Job], tell: Tell) -> Found:
+    def __call__(self, jobs: Sequence[Job], on_event: OnEvent) -> Found:
         """Run the cells of one turn and return what came of each, by cell key."""
         cell = jobs[0].cell
         is_warm = PASSES[cell.pass_name].isolation == "warm"
         if not is_warm or cell.method.name != self._method:
             self._release()
-        return self._serve(jobs[0], tell) if is_warm else conduct(jobs, tell, self._start)
+        return self._serve(jobs[0], on_event) if is_warm else conduct(jobs, on_event, self._start)
 
-    def _serve(self, job: Job, tell: Tell) -> Found:
+    def _serve(self, job: Job, on_event: OnEvent) -> Found:
         if self._child is None:
             with deferred_interrupts():
                 self._child, self._method = self._start(job), job.cell.method.name
@@ -116,7 +116,7 @@ class WarmConductor:
             self._child.serve(job)
         child, key = self._child, job.cell.key
         found: Found = {}
-        _await(job.cell, {key: child}, found, Result, tell, stays=True)
+        _await(job.cell, {key: child}, found, Result, on_event, stays=True)
         if not child.is_running:
             self._release()
         return {key: _timed(found[key], child)}
@@ -131,10 +131,12 @@ def _timed(measurement: Measurement, child: Child) -> Measurement:
     return measurement.model_copy(update={"busy_s": round(child.busy_s, 3)})
 
 
-def _take_rounds(jobs: Sequence[Job], children: dict[str, Child], found: Found, tell: Tell) -> None:
+def _take_rounds(
+    jobs: Sequence[Job], children: dict[str, Child], found: Found, on_event: OnEvent
+) -> None:
     cells = {job.cell.key: job.cell for job in jobs}
     for cell in cells.values():
-        _await(cell, children, found, Ready, tell)
+        _await(cell, children, found, Ready, on_event)
     first = jobs[0].cell
     rounds = rounds_of(first)
     orders = round_orders(cells, rounds=rounds, seed=first.seed)
@@ -142,9 +144,9 @@ def _take_rounds(jobs: Sequence[Job], children: dict[str, Child], found: Found, 
         for key in order:
             if key in found:
                 continue
-            tell(cells[key], RoundStarted(number=number, rounds=rounds))
+            on_event(cells[key], RoundStarted(number=number, rounds=rounds))
             children[key].send(RoundRequest())
-            _await(cells[key], children, found, Measured, tell)
+            _await(cells[key], children, found, Measured, on_event)
     for key in cells.keys() - found.keys():
         children[key].send(FinishRequest())
 
@@ -162,11 +164,11 @@ def _await(
     children: dict[str, Child],
     found: Found,
     wanted: type[Ready | Measured | Result],
-    tell: Tell,
+    on_event: OnEvent,
     *,
     stays: bool = False,
 ) -> None:
-    """Pass events on until ``wanted`` comes; note the result if the worker gives one or ends.
+    """Pass events on until ``wanted`` arrives; note the result if the worker gives one or ends.
 
     After its result a worker ends, unless it ``stays`` for another job.
     """
@@ -187,4 +189,4 @@ def _await(
             elif isinstance(event, wanted):
                 return
             elif isinstance(event, Progress):
-                tell(cell, event)
+                on_event(cell, event)

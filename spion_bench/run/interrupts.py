@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: taken alike, and held back where they would leave something half done."""
+"""Ctrl-C and SIGTERM: handled alike, and held back where they would leave work half done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interrupt_on_sigterm() -> Iterator[None]:
-    """Raise KeyboardInterrupt for SIGTERM too, so that workers are stopped in either case."""
+    """Raise KeyboardInterrupt for SIGTERM too, so workers are stopped in either case."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

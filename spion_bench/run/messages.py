@@ -1,4 +1,4 @@
-"""What travels between the runner and a worker, typed at both ends; one JSON line per message."""
+"""The messages between the runner and a worker, typed at both ends; one JSON line each."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class RoundRequest(Stored):
 
 
 class FinishRequest(Stored):
-    """There is no other round: return what was measured."""
+    """There are no more rounds: return what was measured."""
 
     kind: Literal["finish"] = "finish"
 
 
 class EndRequest(Stored):
-    """There is no other cell: end."""
+    """There are no more cells: exit."""
 
     kind: Literal["end"] = "end"
 
@@ -66,7 +66,7 @@ class Progress(Stored):
 
 
 class Result(Stored):
-    """The cell is over."""
+    """The cell is finished."""
 
     kind: Literal["result"] = "result"
     measurement: Measurement

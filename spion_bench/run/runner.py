@@ -1,4 +1,4 @@
-"""Runs a plan: resume, gate before clock, parent before fork, one record per cell."""
+"""Runs a plan: resume, gate before timing, prefix before its forks, one record per cell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spion_bench.records import (
     now,
 )
 from spion_bench.records.store import Store
-from spion_bench.run.conduct import OMP_WAIT_POLICY, Tell, conduct, rounds_of
+from spion_bench.run.conduct import OMP_WAIT_POLICY, OnEvent, conduct, rounds_of
 from spion_bench.run.interrupts import deferred_interrupts
 from spion_bench.run.messages import Progress, RoundStarted
 from spion_bench.suite.cases import find_case
@@ -29,7 +29,7 @@ from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import turns
 
-Conduct = Callable[[Sequence[Job], Tell], dict[str, Measurement]]
+Conduct = Callable[[Sequence[Job], OnEvent], dict[str, Measurement]]
 Planned = TaskCell | KernelCell
 
 
@@ -56,7 +56,7 @@ class Runner:
     Attributes:
         store: Where records and files go.
         environment: What is common to all records of the run.
-        display: Who shows the progress.
+        display: Shows the progress.
         fresh: Whether to measure cells again that already have a good record.
         conduct: Runs the workers; tests replace it.
     """
@@ -68,7 +68,7 @@ class Runner:
     conduct: Conduct = conduct
 
     def run(self, cells: Sequence[Planned]) -> list[Record]:
-        """Run what is to be run and return the last record of every cell, in plan order.
+        """Run what is still to be run and return the last record of every cell, in plan order.
 
         An interleaved turn is measured again as a whole if one of its cells is missing: ratios
         are only fair between methods that took turns. A shared prefix is trained again only if a

@@ -3,7 +3,8 @@
 Requests come as JSON lines on stdin; events leave as JSON lines on the file descriptor EVENTS, and
 nothing that a library prints can end up among them. A worker of an interleaved pass says ``ready``,
 measures one round per ``round`` request and gives its result at ``finish``; the others give their
-result right away. After a result comes another job, or ``end``. A worker whose runner is gone ends.
+result right away. After a result comes another job, or ``end``. A worker exits once its runner is
+gone.
 """
 
 from __future__ import annotations
@@ -71,15 +72,15 @@ class Channel:
 
 
 def run_job(job: Job, channel: Channel) -> Measurement:
-    """Measure one cell; a failure that has a name becomes a measurement with that status."""
+    """Measure one cell; a known kind of failure becomes a measurement with that status."""
     torch.set_num_threads(job.cell.threads)
     entry = PASSES[job.cell.pass_name]
 
-    def tell(event: ProgressEvent) -> None:
+    def on_progress(event: ProgressEvent) -> None:
         channel.send(Progress(**vars(event)))
 
     try:
-        return _run(load_object(entry.session)(job, tell), entry, job, channel)
+        return _run(load_object(entry.session)(job, on_progress), entry, job, channel)
     except tuple(NAMED_FAILURES) as error:
         return Measurement(
             status=NAMED_FAILURES[type(error)],
@@ -118,7 +119,7 @@ def _run(session: Session, entry: Pass, job: Job, channel: Channel) -> Measureme
 
 
 def main() -> None:
-    """Serve jobs until there is no more."""
+    """Serve jobs until none is left."""
     # Unbuffered: a thread that waits in a buffered read would block the interpreter's end.
     with (
         open(0, "rb", buffering=0, closefd=False) as requests,

@@ -31,7 +31,7 @@ class Implementation:
         name: What users, records and reports call it.
         summary: One line.
         family: See ``records.MethodInfo``, as for ``role`` and ``native``.
-        role: What it is there for.
+        role: Its purpose.
         native: Whose kernel it runs.
         operator: What it computes.
         build: ``"module:function"``. For attention, called with the implementation, the case and
@@ -220,7 +220,7 @@ _OTHER_IMPLEMENTATIONS = (
     ),
     Implementation(
         name="flood_fill",
-        summary="the walk of a pattern's generation alone",
+        summary="the walk of pattern generation alone",
         family="operator",
         role="subject",
         native="spion_bench",
@@ -240,7 +240,7 @@ _OTHER_IMPLEMENTATIONS = (
     ),
     Implementation(
         name="sgemm",
-        summary="a large float32 matrix product of torch: the limit of all rates",
+        summary="a large float32 matrix product in torch: the limit of every rate",
         family="limit",
         role="limit",
         native="PyTorch",
@@ -250,7 +250,7 @@ _OTHER_IMPLEMENTATIONS = (
     ),
     Implementation(
         name="memory_copy",
-        summary="a copy far larger than the caches: the memory's bandwidth",
+        summary="a copy far larger than the caches: the memory bandwidth",
         family="limit",
         role="limit",
         native="PyTorch",

@@ -1,8 +1,9 @@
 """Which sources can change a cell's numbers, and the hash of their text.
 
-A cell's key holds this hash, and an edit makes a cell undone only if it can change what the cell
+A cell's key holds this hash, and an edit invalidates a cell only if it can change what the cell
 measures: its pass, its method's module, its task's folder, what these import, and the kernels of
-its device. What shows, stores, plans or models is not followed, nor is any other method or task.
+its device. Code that shows, stores, plans or models is not followed, nor is any other method or
+task.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Method:
         summary: One line for ``spion-bench list``.
         factory: ``"module:object"``; calling the object gives one layer's ``Attention``.
         family: What kind of attention it is.
-        role: What it is there for, see ``records.MethodInfo``.
+        role: Its purpose, see ``records.MethodInfo``.
         native: Whose kernel it runs.
         variant: SPION's pattern variant, or None for a method without learned patterns.
         devices: Device types this version of the suite can run it on.

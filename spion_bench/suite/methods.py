@@ -67,7 +67,7 @@ def _by_name(methods: Iterator[Method]) -> dict[str, Method]:
     found: dict[str, Method] = {}
     for method in sorted(methods, key=lambda method: families.index(method.family)):
         if method.name in found:
-            raise ValueError(f"method {method.name} is stated twice")
+            raise ValueError(f"method {method.name} is defined twice")
         found[method.name] = method
     return found
 

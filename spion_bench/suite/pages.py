@@ -15,7 +15,7 @@ class Section:
 
     Attributes:
         command: The command that writes it, as the markers name it.
-        name: Tells the sections of one page apart; may be empty.
+        name: Distinguishes the sections of one page; may be empty.
     """
 
     command: str

@@ -1,7 +1,7 @@
 """The passes, as data: what each is for, and how the runner treats its cells.
 
-In the order in which they run: the gate opens the clock, a dense prefix is trained before what
-continues it, and the accuracy pass learns the patterns that the later passes measure with.
+In the order in which they run: the gate comes before any timing, a dense prefix is trained before
+what continues it, and the accuracy pass learns the patterns that the later passes measure with.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PASSES: dict[str, Pass] = {
         ),
         Pass(
             "steps",
-            "gate, then two training steps: that it runs; one worker per method, nothing timed",
+            "the gate, then two training steps; one worker per method, nothing timed",
             "spion_bench.passes.steps:StepsSession",
             checks_itself=True,
             isolation="warm",

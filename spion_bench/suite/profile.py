@@ -45,8 +45,8 @@ class CellGroup(Frozen):
         task: Name of the task; absent for the kernel pass.
         options: Options of the task's loader, such as ``length`` or ``source``.
         cases: Names of kernel cases, for the kernel pass only.
-        methods: Names of methods, or ``["*"]`` for all; the kernel pass takes the subjects of its
-            cases.
+        methods: Names of methods, or ``["*"]`` for all; the kernel pass takes the
+            implementations of its cases.
         seeds: One cell per seed.
         model: Values that replace the task's ``ModelConfig``.
         train: Values that replace the task's ``TrainConfig``.
@@ -78,7 +78,9 @@ class CellGroup(Frozen):
     def _check(self) -> CellGroup:
         if "kernel" in self.passes:
             if self.task or self.methods or not self.cases or len(self.passes) > 1:
-                raise ValueError("a kernel group needs `cases` and has no task, method, other pass")
+                raise ValueError(
+                    "a kernel group needs `cases`, and takes no task, method or other pass"
+                )
         elif not self.task or not self.methods or self.cases:
             raise ValueError("a group needs `task` and `methods`; `cases` belong to kernel groups")
         for case in self.cases:

@@ -30,7 +30,7 @@ FACTS = {"block_size": "SPION's", "matched_window": "as many keys as SPION-CF ke
 
 
 def methods_table() -> str:
-    """Return every method: what it is, what it is there for, whose kernel it runs."""
+    """Return every method: what it is, its purpose, whose kernel it runs."""
     header = ("Method", "What it is", "Family", "Role", "Kernel")
     rows = [
         (
@@ -65,7 +65,7 @@ def tasks_table() -> str:
         what = (f"`{name}`", str(model.max_length), str(model.n_classes))
         for source in load_spec(name).sources:
             kind = "stand-in" if source.stand_in else "published task"
-            get = source.how_to_get.format(folder="the data folder") or "always there"
+            get = source.how_to_get.format(folder="the data folder") or "always available"
             rows.append((*what, f"`{source.name}`", kind, get))
             what = ("", "", "")
     return markdown_table(header, rows)

@@ -43,7 +43,7 @@ def load_task(
     Raises:
         UsageError: If there is no such task, or an option is unknown or not allowed.
         ValueError: If a data file is damaged.
-        FileNotFoundError: If the source asked for is not there; it says which file to put where.
+        FileNotFoundError: If the source asked for is missing; it says which file to put where.
     """
     config = load_config(name)
     splits = _load_splits(name, config.version, data_dir, options or {}, use_prepared)
@@ -78,7 +78,7 @@ def prepare_task(name: str, data_dir: Path, options: Mapping[str, object]) -> tu
     Raises:
         UsageError: If there is no such task, or an option is unknown or not allowed.
         ValueError: If a raw file is damaged.
-        FileNotFoundError: If a raw file that is asked for is not there.
+        FileNotFoundError: If a requested raw file is missing.
     """
     folder = prepared_folder(name, load_config(name).version, options, data_dir)
     data = load_task(name, data_dir=data_dir, options=options, use_prepared=False)

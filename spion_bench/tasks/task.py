@@ -65,8 +65,8 @@ class DataSource:
     """Where the examples came from.
 
     Attributes:
-        name: Of the source, e.g. ``"cifar10"`` or ``"generated"``.
-        version: Of the source, or of the code that generates it.
+        name: Name of the source, e.g. ``"cifar10"`` or ``"generated"``.
+        version: Version of the source, or of the code that generates it.
         fingerprint: sha256 (hex) of the examples or of the file that holds them.
         stand_in: Whether this is other data than the published task's.
         description: One or two sentences for a report: what was used, how much of it, and why.
@@ -126,10 +126,10 @@ class SourceSpec:
         name: As in the task's option ``source`` and in ``DataSource``.
         stand_in: Whether it is other data than the published task's, with the default options.
         find: Maps the data folder, or None, to what is there: a path, or a sentence for a source
-            that needs no file; None if it is not there. Raises ValueError if what is there cannot
+            that needs no file; None if it is missing. Raises ValueError if what is found cannot
             be used.
-        how_to_get: How to get it; empty for a source that is always there. ``{folder}`` stands for
-            the data folder.
+        how_to_get: How to get it; empty for a source that is always present. ``{folder}``
+            stands for the data folder.
         raw_files: Files and folders it may be read from, relative to the data folder (an absolute
             path stays what it is), in all layouts that are looked for.
         data_sets: What ``spion-bench data fetch`` can get of it.
@@ -151,7 +151,7 @@ class TaskSpec(Generic[OptionsT]):
         name: The task's name, also its folder's.
         options: The model of its options; every field has a default.
         read: Reads or generates the examples, given the data folder (or None) and the options.
-        sources: Where the examples can come from; the first that is there is used, unless the
+        sources: Where the examples can come from; the first one found is used, unless the
             options ask for another.
     """
 
@@ -189,7 +189,7 @@ class TaskSpec(Generic[OptionsT]):
         Raises:
             UsageError: If an option is unknown or its value is not allowed.
             ValueError: If a data file is damaged.
-            FileNotFoundError: If the source asked for is not there; it says which file to put
+            FileNotFoundError: If the source asked for is missing; it says which file to put
                 where.
         """
         return self.read(data_dir, self.parse(options))

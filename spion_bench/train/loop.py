@@ -62,7 +62,7 @@ def train(
         make_attention: Makes the attention module of a layer; ``SpionAttention`` if ``variant``.
         method: The method's name, part of the checkpoint's identity.
         variant: SPION's variant; None keeps the method as it is to the end (a dense run).
-        seed: Of the weights, dropout and the order of the data.
+        seed: Seed of the weights, dropout and the order of the data.
         device: Where to train.
         out_dir: The folder of this run's checkpoint.
         prefix: The folder of a finished dense prefix to continue (see ``train_prefix``); None
@@ -124,7 +124,7 @@ def train_prefix(
         task: The data.
         settings: Model, training and recipe; of the patterns, the criterion alone.
         variant: ``"F"`` for its own schedule in the published recipe; None for all others.
-        seed: Of the weights, dropout and the order of the data.
+        seed: Seed of the weights, dropout and the order of the data.
         device: Where to train.
         out_dir: The folder of the prefix.
         progress: See ``train``, as for the rest.

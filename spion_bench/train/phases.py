@@ -51,7 +51,7 @@ class NonFiniteLossError(RuntimeError):
 class Run:
     """Everything that training works on.
 
-    ``seeks_transition`` tells a SPION run (or the dense prefix of some) from a dense run.
+    ``seeks_transition`` is true for a SPION run and for the dense prefix of one.
     """
 
     task: TaskData
@@ -146,8 +146,8 @@ def make_patterns(run: Run, variant: Variant) -> None:
     run.use_patterns(state.patterns)
     run.save()
     densities = [pattern.density for pattern in state.patterns if pattern is not None]
-    told = ", ".join(f"{density:.1%}" for density in densities)
-    run.reporter.tell("pattern", state.step, message=f"kept blocks by layer: {told}")
+    shown = ", ".join(f"{density:.1%}" for density in densities)
+    run.reporter.emit("pattern", state.step, message=f"kept blocks by layer: {shown}")
 
 
 def sparse_phase(run: Run) -> None:
@@ -258,7 +258,7 @@ def _evaluate_if_due(run: Run) -> None:
     if best is None or point.accuracy > best.point.accuracy:
         weights = {name: w.detach().cpu().clone() for name, w in run.model.state_dict().items()}
         state.best[state.phase] = BestWeights(point, weights)
-    run.reporter.tell(state.phase, state.step, state.train_loss[-1], point.accuracy)
+    run.reporter.emit(state.phase, state.step, state.train_loss[-1], point.accuracy)
 
 
 def _end_step(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Live progress of a run, told at a rate that costs nothing."""
+"""Live progress of a run, reported at a rate that costs nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ProgressEvent:
         phase: The phase it is in.
         step: Completed steps.
         total_steps: Steps of the whole run.
-        loss: The last training loss; None before the first step or beside a message.
+        loss: The last training loss; None before the first step or with a message.
         dev_accuracy: Set right after an evaluation.
-        message: Something worth a line, for example that another process is waited for.
+        message: Something worth a line, for example a wait for another process.
     """
 
     phase: Phase
@@ -44,11 +44,11 @@ class Reporter:
         self._last_call = -STEP_INTERVAL_S
 
     def step(self, phase: Phase, step: int, loss: float) -> None:
-        """Tell that a step was completed, unless the last call was a moment ago."""
+        """Report a completed step, unless the last call was a moment ago."""
         if time.monotonic() - self._last_call >= STEP_INTERVAL_S:
-            self.tell(phase, step, loss)
+            self.emit(phase, step, loss)
 
-    def tell(
+    def emit(
         self,
         phase: Phase,
         step: int,
@@ -56,7 +56,7 @@ class Reporter:
         dev_accuracy: float | None = None,
         message: str | None = None,
     ) -> None:
-        """Tell something in any case."""
+        """Report an event in any case."""
         self._last_call = time.monotonic()
         if self._progress is not None:
             event = ProgressEvent(phase, step, self._total_steps, loss, dev_accuracy, message)

@@ -77,11 +77,11 @@ def conclude(run: Run) -> TrainResult:
     test, batch_size = run.task.test, run.settings.train.eval_batch_size
     _, correct = evaluate(run.model, test, batch_size, run.device)
     is_spion_method = run.variant is not None
-    told: tuple[Phase, ...] = ("dense", "pattern", "sparse") if is_spion_method else ("dense",)
+    phases: tuple[Phase, ...] = ("dense", "pattern", "sparse") if is_spion_method else ("dense",)
     patterns = [pattern for pattern in state.patterns if pattern is not None]
     is_sparse = state.phase == "sparse"
     return TrainResult(
-        phases={phase: state.usage[phase] for phase in told},
+        phases={phase: state.usage[phase] for phase in phases},
         transition=_transition(run) if is_spion_method else None,
         patterns=patterns if is_sparse else None,
         stages=[stage for stage in state.stages if stage is not None] if is_sparse else None,

@@ -1,7 +1,7 @@
 """The learning-rate schedule as pure functions, and the recipes that decide what is published.
 
 The one-cycle schedule of the SPION code (``torch.optim.lr_scheduler.OneCycleLR``, linear, momentum
-cycling on) is written as a closed form of a counter n, so that a resumed run needs no scheduler
+cycling on) is written as a closed form of a counter n, so a resumed run needs no scheduler
 state: ``counter`` says which n a training step uses. Numbers like B9.7 are those of the list of
 decisions in ARCHITECTURE.md.
 """
@@ -29,14 +29,14 @@ class Recipe:
         lr_restart: B9.7. The warm-up starts again after the transition (SPION-CF and -C only).
         cycle_beta1: B9.6. Adam's beta1 runs 0.95 -> 0.85 -> 0.95 instead of its configured value.
 
-    Decided the same way in both recipes, for a run to mean something:
+    Both recipes decide these the same way, as a run would mean little otherwise:
 
     - B9.4: gradients are cleared at every step. The published code never clears them, which mixed
       precision hides: its loss scale of 65536 divides the old gradient by as much. Without mixed
       precision, as here, the same omission would be plain gradient accumulation.
     - B9.5: a loss that is not finite ends the run with an error.
-    - B9.22: wall times exclude validation, which is told separately; memory is told per phase.
-    - B9.23: the best checkpoint is kept per phase, so that the sparse pattern is never tested with
+    - B9.22: wall times exclude validation, which is reported apart; memory is reported by phase.
+    - B9.23: the best checkpoint is kept per phase, so the sparse pattern is never tested with
       weights of the dense phase.
     - B9.24: every evaluation uses the full dev set, the test the full test set, and the last step
       is always evaluated.

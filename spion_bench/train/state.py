@@ -1,4 +1,4 @@
-"""The state of a run beside its weights, optimiser and random generators."""
+"""The state of a run besides its weights, optimiser and random generators."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class TrainState:
         maps, values = self.monitor.state_dict()
         return {
             "monitor": {"maps": maps, "values": values},
-            "patterns": [None if p is None else _pattern_words(p) for p in self.patterns],
+            "patterns": [None if p is None else _pattern_tree(p) for p in self.patterns],
             "layer_steps": self.layer_steps,
             "stages": [None if s is None else dict(vars(s)) for s in self.stages],
             "step": self.step,
@@ -159,7 +159,7 @@ class TrainState:
         self.forked_from_prefix = tree["forked_from_prefix"]
 
 
-def _pattern_words(pattern: BlockPattern) -> dict[str, Any]:
+def _pattern_tree(pattern: BlockPattern) -> dict[str, Any]:
     return {
         "block_size": pattern.block_size,
         "crow_indices": pattern.crow_indices,

@@ -21,7 +21,7 @@ class PeakMeter(Protocol):
         """Start over from the present memory use."""
 
     def peak_bytes(self) -> int | None:
-        """Return the peak since ``reset``, or None if it cannot be told."""
+        """Return the peak since ``reset``, or None where the system does not report it."""
 
 
 @dataclass

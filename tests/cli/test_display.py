@@ -31,7 +31,7 @@ def plain(*events):
 
 def test_plain_lines_for_pipes():
     assert plain(STEP, EVALUATION, MESSAGE) == [
-        "4 cells, 1 of them measured before (--fresh measures them again)",
+        "4 cells, 1 of them already measured (--fresh measures them again)",
         "start accuracy image256 spion_cf seed 0",
         "  accuracy image256 spion_cf seed 0: dense step 4/9, loss 1.250, dev accuracy 0.500",
         "  accuracy image256 spion_cf seed 0: kept blocks [by layer]: 5%",

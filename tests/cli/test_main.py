@@ -46,7 +46,7 @@ class TestEndToEnd:
             "kernel": ["ok"] * 6,
         }
 
-    def test_records_tell_where_they_come_from(self, tiny_run):
+    def test_records_say_where_they_come_from(self, tiny_run):
         folder, _, _ = tiny_run
         for record in Store(folder / "out").records:
             assert record.environment.torch == torch.__version__
@@ -85,7 +85,7 @@ class TestEndToEnd:
         before = (folder / "out" / "records.jsonl").read_bytes()
         result = invoke("run", *options, "--no-report")
         assert result.exit_code == 0
-        assert "15 cells, 15 of them measured before" in result.output
+        assert "15 cells, 15 of them already measured" in result.output
         assert "Report:" not in result.output
         assert (folder / "out" / "records.jsonl").read_bytes() == before
 
@@ -93,7 +93,7 @@ class TestEndToEnd:
         _, options, _ = tiny_run
         result = invoke("plan", *options)
         assert result.output.count("measured") == 15
-        assert "Estimated time to go: 0 s" in result.output
+        assert "Estimated time left: 0 s" in result.output
         again = invoke("plan", *options[:2], "--threads", 1, *options[4:])
         assert again.output.count("to do") == 15
         assert "unknown" not in again.output
@@ -118,7 +118,7 @@ class TestEndToEnd:
             run.send_signal(signal.SIGINT)
             rest = run.stdout.read()
         assert run.returncode == 130
-        assert "the same command (without --fresh) goes on" in rest
+        assert "the same command (without --fresh) continues" in rest
         assert len(children) == 1
         assert not any(is_running(pid) for pid in children)
 
@@ -162,7 +162,7 @@ def is_running(pid):
         (["--task", "imge"], "did you mean 'image'"),
         (["--pass", "speeed"], "did you mean 'speed'"),
         (["--seeds", "one"], "expected seeds like 0,1,2 or 0-4, got 'one'"),
-        (["--seeds", "77"], "no cell of profile smoke is left"),
+        (["--seeds", "77"], "no cell of profile smoke matches"),
         (["--device", "tpu"], "'tpu' is not one of"),
         (["--threads", "0"], "0 is not in the range"),
         (["--data-dir", "/no/such/folder"], "does not exist"),

@@ -88,14 +88,12 @@ def test_an_old_backup_is_never_overwritten(folder):
     (folder / "records.jsonl.schema1").write_text("precious")
     result = run(folder)
     assert result.exit_code == 1
-    assert "a backup is there already" in result.output
+    assert "a backup already exists" in result.output
     assert (folder / "records.jsonl.schema1").read_text() == "precious"
     assert versions(folder / "records.jsonl") == {1}
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("new", "is there already"), ("new.part", "left by")]
-)
+@pytest.mark.parametrize(("name", "message"), [("new", "already exists"), ("new.part", "left by")])
 def test_an_existing_folder_is_refused(folder, tmp_path, name, message):
     (tmp_path / name).mkdir()
     result = run(folder, "--out", tmp_path / "new")

@@ -78,9 +78,9 @@ def test_tensors_of_several_devices_are_refused():
     q, k, v = on_gpu(*CASE.inputs(torch.float32))
     with pytest.raises(ValueError, match="pattern: expected device cuda:0 as q, got cpu"):
         block_attention(q, k, v, CASE.pattern, pruned="minus_inf")
-    words = (*CASE.pattern.words, CASE.pattern.block_size)
+    indices = (*CASE.pattern.index_tensors, CASE.pattern.block_size)
     with pytest.raises(RuntimeError, match="crow_indices: expected device cuda:0 as q, got cpu"):
-        torch.ops.spion_bench.block_sddmm(q, k, *words, 1.0)
+        torch.ops.spion_bench.block_sddmm(q, k, *indices, 1.0)
 
 
 def test_a_device_that_is_not_the_current_one():

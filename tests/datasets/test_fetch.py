@@ -135,7 +135,7 @@ class TestFiles:
         fetch = fetcher(server, tmp_path)
         fetch.fetch(one_file(MD5), {})
         assert server.ranges == []
-        assert "already there" in heard(fetch)
+        assert "already present" in heard(fetch)
 
     def test_a_missing_file_says_where_to_put_it(self, server: Server, tmp_path: Path) -> None:
         fetch = fetcher(server, tmp_path)

@@ -186,7 +186,7 @@ def test_what_is_there_already_is_not_replaced(tmp_path: Path, data_dir: Path) -
     archive = write(tmp_path / "a.tar.gz")
     open_up(archive, data_dir, "top/a")
     (data_dir / "top/a/one.txt").write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="top/a is already there"):
+    with pytest.raises(FileExistsError, match="top/a already exists"):
         open_up(archive, data_dir)
     assert (data_dir / "top/a/one.txt").read_bytes() == b"mine"
 

@@ -236,8 +236,8 @@ def test_the_backend_ends_with_its_block():
 def test_opcheck():
     case = CASES["holes"]
     q, k, v = (x.requires_grad_() for x in case.inputs(torch.float32))
-    words = (*case.pattern.words, case.pattern.block_size)
+    indices = (*case.pattern.index_tensors, case.pattern.block_size)
     torch.library.opcheck(
         torch.ops.spion_bench_emulated.block_attention_forward.default,
-        (q, k, v, *words, True, case.key_padding_mask(), 0.2, 0.1, 3),
+        (q, k, v, *indices, True, case.key_padding_mask(), 0.2, 0.1, 3),
     )

@@ -59,5 +59,5 @@ def test_opcheck():
     case = CASES["holes"]
     pattern, dtype = case.pattern, torch.float16
     q, k, _ = (x.requires_grad_() for x in case.inputs(dtype))
-    args = (q, k, *pattern.words, pattern.block_size, 0.2)
+    args = (q, k, *pattern.index_tensors, pattern.block_size, 0.2)
     torch.library.opcheck(operators().block_sddmm.default, args)

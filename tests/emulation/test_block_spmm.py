@@ -26,8 +26,8 @@ def test_products(name, dtype):
     probs = random_tiles(case, dtype)
     out = emulated(block_spmm, probs, v, pattern)
     check("out", out, reference.block_spmm, probs, v, pattern=pattern)
-    words = (pattern.t_crow_indices, pattern.t_row_indices, pattern.t_tile_indices)
-    transposed = operators().block_spmm_transposed(probs, v, *words, pattern.block_size)
+    indices = (pattern.t_crow_indices, pattern.t_row_indices, pattern.t_tile_indices)
+    transposed = operators().block_spmm_transposed(probs, v, *indices, pattern.block_size)
     check("transposed", transposed, reference.block_spmm_transposed, probs, v, pattern=pattern)
 
 
@@ -68,7 +68,7 @@ def test_opcheck():
     pattern, dtype = case.pattern, torch.float16
     _, _, v = (x.requires_grad_() for x in case.inputs(dtype))
     tiles = random_tiles(case, dtype).requires_grad_()
-    args = (tiles, v, *pattern.words, pattern.block_size)
+    args = (tiles, v, *pattern.index_tensors, pattern.block_size)
     torch.library.opcheck(operators().block_spmm.default, args)
     columns = (pattern.t_crow_indices, pattern.t_row_indices, pattern.t_tile_indices)
     args = (tiles.detach(), v.detach(), *columns, pattern.block_size)

@@ -77,10 +77,10 @@ def wrong_answers() -> list[str]:
 
     def on_the_cpu() -> None:
         q, pattern = torch.zeros(1, 1, 32, 32), BlockPattern.full(32, 16)
-        words = (*pattern.words, pattern.block_size)
+        indices = (*pattern.index_tensors, pattern.block_size)
         kernel = torch.ops.spion_bench.block_attention_forward.default
         cuda = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
-        kernel.redispatch(cuda, q, q, q, *words, True, None, 1.0, 0.0, 0)
+        kernel.redispatch(cuda, q, q, q, *indices, True, None, 1.0, 0.0, 0)
 
     problems = []
     for call, expected in (

@@ -152,13 +152,15 @@ def test_opcheck(name, pruned):
     options = (pattern.block_size, pruned == "zero_logit", mask, 0.25, 0.1, 7)
     ops = torch.ops.spion_bench
     leaves = [x.clone().requires_grad_() for x in (q, k, v)]
-    torch.library.opcheck(ops.block_attention_forward.default, (*leaves, *pattern.words, *options))
+    torch.library.opcheck(
+        ops.block_attention_forward.default, (*leaves, *pattern.index_tensors, *options)
+    )
 
-    out, lse = ops.block_attention_forward(q, k, v, *pattern.words, *options)
+    out, lse = ops.block_attention_forward(q, k, v, *pattern.index_tensors, *options)
     for dlse in (None, torch.randn_like(lse)):
         torch.library.opcheck(
             ops.block_attention_backward.default,
-            (torch.randn_like(out), dlse, q, k, v, out, lse, *pattern.words, *options),
+            (torch.randn_like(out), dlse, q, k, v, out, lse, *pattern.index_tensors, *options),
         )
 
 

@@ -59,10 +59,10 @@ def test_gradient_is_the_same_mask():
 def test_opcheck(name):
     library.load()
     case = CASES[name]
-    words = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
+    indices = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
     torch.library.opcheck(
         torch.ops.spion_bench.block_dropout.default,
-        (ones(case, torch.float32).requires_grad_(), *words, 0.2, 4),
+        (ones(case, torch.float32).requires_grad_(), *indices, 0.2, 4),
     )
 
 

@@ -31,7 +31,7 @@ def test_matches_the_oracle(case, dtype):
 
 @pytest.mark.filterwarnings("ignore:Sparse BSR tensor support is in beta")
 def test_tiles_are_in_the_order_of_torch_bsr():
-    # torch.sparse_bsr_tensor is an independent reading of the same index words.
+    # torch.sparse_bsr_tensor is an independent reading of the same index tensors.
     case = CASES["holes"]
     q, k, _ = case.inputs(torch.float64)
     tiles = block_sddmm(q, k, case.pattern, scale=1.0)[0, 0]
@@ -71,7 +71,7 @@ def test_opcheck(name):
     q, k, _ = (x.requires_grad_() for x in CASES[name].inputs(torch.float32))
     torch.library.opcheck(
         torch.ops.spion_bench.block_sddmm.default,
-        (q, k, *pattern.words, pattern.block_size, 0.5),
+        (q, k, *pattern.index_tensors, pattern.block_size, 0.5),
     )
 
 
@@ -112,7 +112,7 @@ def test_wrong_arguments_are_named(change, message):
 )
 def test_direct_calls_cannot_read_out_of_bounds(position, value, message):
     library.load()
-    arguments = [GOOD, GOOD, *BLOCKS.words, 64, 1.0]
+    arguments = [GOOD, GOOD, *BLOCKS.index_tensors, 64, 1.0]
     arguments[position] = value
     with pytest.raises(RuntimeError, match=message):
         torch.ops.spion_bench.block_sddmm(*arguments)

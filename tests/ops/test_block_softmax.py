@@ -66,16 +66,16 @@ def test_gradient_of_either_output_alone(output):
 def test_opcheck(name, pruned):
     library.load()
     case, ops = CASES[name], torch.ops.spion_bench
-    words = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
+    indices = (case.pattern.crow_indices, case.pattern.col_indices, case.pattern.block_size)
     options = (pruned == "zero_logit", case.key_padding_mask())
     scores = random_tiles(case, torch.float32)
     torch.library.opcheck(
-        ops.block_softmax.default, (scores.clone().requires_grad_(), *words, *options)
+        ops.block_softmax.default, (scores.clone().requires_grad_(), *indices, *options)
     )
-    probs, lse = ops.block_softmax(scores, *words, *options)
+    probs, lse = ops.block_softmax(scores, *indices, *options)
     for dlse in (None, torch.randn_like(lse)):
         torch.library.opcheck(
-            ops.block_softmax_backward.default, (scores, dlse, probs, words[0], words[2])
+            ops.block_softmax_backward.default, (scores, dlse, probs, indices[0], indices[2])
         )
 
 

@@ -17,7 +17,7 @@ def operands(case, dtype):
     return probs, case.inputs(dtype)[2]
 
 
-def transposed_words(pattern):
+def transposed_indices(pattern):
     return pattern.t_crow_indices, pattern.t_row_indices, pattern.t_tile_indices
 
 
@@ -43,7 +43,7 @@ def test_transposed_matches_the_oracle(case, dtype):
     library.load()
     probs, v = operands(case, dtype)
     got = torch.ops.spion_bench.block_spmm_transposed(
-        probs, v, *transposed_words(case.pattern), case.pattern.block_size
+        probs, v, *transposed_indices(case.pattern), case.pattern.block_size
     )
     expected = [
         reference.block_spmm_transposed(probs.to(d), v.to(d), case.pattern)
@@ -73,12 +73,12 @@ def test_opcheck():
     library.load()
     case, ops = CASES["holes"], torch.ops.spion_bench
     probs, v = operands(case, torch.float32)
-    words = (*case.pattern.words, case.pattern.block_size)
+    indices = (*case.pattern.index_tensors, case.pattern.block_size)
     leaves = [x.clone().requires_grad_() for x in (probs, v)]
-    torch.library.opcheck(ops.block_spmm.default, (*leaves, *words))
+    torch.library.opcheck(ops.block_spmm.default, (*leaves, *indices))
     torch.library.opcheck(
         ops.block_spmm_transposed.default,
-        (probs, v, *transposed_words(case.pattern), case.pattern.block_size),
+        (probs, v, *transposed_indices(case.pattern), case.pattern.block_size),
     )
 
 

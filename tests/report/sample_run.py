@@ -230,7 +230,7 @@ FAILURES = {
     "timeout": "still busy after 600 s",
     "crash": "signal 11 in the worker; see logs/worker.log",
     "unsupported": "dense_eager cannot run on <cuda> | here",
-    "gate_failed": "dq is off by 0.3, allowed is 1e-5",
+    "gate_failed": "dq is off by 0.3, the limit is 1e-5",
     "nan": "training loss is NaN at step 17",
     "skipped": "the data folder has no CIFAR-10",
 }

@@ -30,7 +30,10 @@ def test_lede_says_what_came_out(opening):
 
 
 def test_lede_says_what_is_missing_and_what_does_not_follow(opening):
-    assert "Of 37 cells, 30 gave numbers. 7 cells gave none; Statuses lists the reasons." in opening
+    assert (
+        "Of 37 cells, 30 gave numbers. 7 cells gave none; the section Statuses lists the reasons."
+        in opening
+    )
     assert "1 stored item could not be read." in opening
     assert "Accuracies on stand-in data say nothing about the published accuracies." in opening
     assert "CPU times neither confirm nor refute the published GPU times." in opening

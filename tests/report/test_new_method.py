@@ -105,4 +105,4 @@ def test_it_is_coloured_in_every_figure(run, swept, blocks):
 
 def test_it_may_be_the_fastest_rival(blocks):
     table = next(block for block in blocks if block.key == "rivals-image-l-1024")
-    assert table.notes[0].startswith(f"Fastest rival in the training step: {NEW}; spion_cf is ")
+    assert table.notes[0].startswith(f"Fastest rival, training step: {NEW}; spion_cf is ")

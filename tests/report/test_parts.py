@@ -1,6 +1,15 @@
 import math
 
-from spion_bench.report.parts import Column, absent, make_table, missing, number, slug, text, words
+from spion_bench.report.parts import (
+    Column,
+    absent,
+    make_table,
+    missing,
+    number,
+    slug,
+    text,
+    text_entry,
+)
 
 PARTS = {"key": "k", "title": "t", "caption": "c", "provenance": "p"}
 
@@ -28,14 +37,16 @@ def test_columns_that_were_not_tried_can_be_dropped():
     assert len(table.rows[0]) == 2
 
 
-def test_the_csv_file_tells_nan_from_nothing():
+def test_the_csv_file_distinguishes_nan_from_nothing():
     entries = [number(math.nan, "ms"), missing("oom"), number(1.5, "ms")]
     table = make_table(entries, [Column("value_ms", "Value", lambda entry: entry)], **PARTS)
     assert table.to_frame().to_csv(index=False) == "value_ms,value_ms_note\nNaN,\n,oom\n1.5,\n"
 
 
 def test_notes_become_a_column_of_their_own():
-    table = make_table(["x"], [text("name", "Name", lambda row: words(row, note="n"))], **PARTS)
+    table = make_table(
+        ["x"], [text("name", "Name", lambda row: text_entry(row, note="n"))], **PARTS
+    )
     assert table.to_frame().to_dict("list") == {"name": ["x"], "name_note": ["n"]}
 
 

@@ -115,7 +115,10 @@ def test_every_file_is_described():
     ("row", "message"),
     [
         (["s", "t", "m", "image", "accuracy", "about 40", "%", ""], "expected a number"),
-        (["s", "t", "m", "image", "accuracy", "", "%", ""], "says why there is no value"),
+        (
+            ["s", "t", "m", "image", "accuracy", "", "%", ""],
+            "expected the reason for the missing value",
+        ),
         (["s", "t", "m", "image", "accuracy", "40", "percent", ""], "unit: expected one of"),
         (["", "t", "m", "image", "accuracy", "40", "%", ""], "may not be empty"),
         (["s", "t", "m"], "expected 8 columns, got 3"),

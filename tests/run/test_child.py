@@ -65,7 +65,7 @@ def test_only_waiting_counts_as_busy(start):
     assert child.busy_s - busy < 0.25
 
 
-def test_exit_code_and_last_words_make_the_reason(start):
+def test_exit_code_and_log_tail_make_the_reason(start):
     child = start("print('all went well until', file=sys.stderr)\nraise ValueError('the end')")
     with pytest.raises(ChildEndedError):
         child.receive()
@@ -78,7 +78,7 @@ def test_exit_code_and_last_words_make_the_reason(start):
 @pytest.mark.parametrize(
     ("number", "status", "reason"),
     [
-        (signal.SIGKILL, "oom", "killed by the system, most likely for want of memory"),
+        (signal.SIGKILL, "oom", "killed by the system, most likely because memory ran out"),
         (signal.SIGSEGV, "crash", "ended by signal SIGSEGV"),
     ],
 )
@@ -110,7 +110,7 @@ def test_closing_its_pipe_without_ending_is_a_failure_too(start, monkeypatch):
     with pytest.raises(ChildEndedError):
         child.receive()
     outcome = child.failure()
-    assert (outcome.status, outcome.reason) == ("crash", "fell silent but did not end")
+    assert (outcome.status, outcome.reason) == ("crash", "closed its pipe but did not exit")
 
 
 def test_sending_to_a_worker_that_is_gone_is_noticed_at_the_next_receive(start):

@@ -44,24 +44,24 @@ class FakeChild:
 
 def play(tmp_path, cells, scripts):
     """Conduct fake children; return measurements by method, the log of requests, the events."""
-    log, told = [], []
+    log, events = [], []
 
     def start(job):
         return FakeChild(job.cell.method.name, scripts[job.cell.method.name], log)
 
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
     done = conduct(
-        jobs, lambda cell, event: told.append((cell.method.name, type(event).__name__)), start
+        jobs, lambda cell, event: events.append((cell.method.name, type(event).__name__)), start
     )
-    return {cell.method.name: done[cell.key] for cell in cells}, log, told
+    return {cell.method.name: done[cell.key] for cell in cells}, log, events
 
 
 def test_a_single_cell_gives_its_outcome_and_events(tmp_path):
     script = [STEP, STEP, OK]
-    done, log, told = play(tmp_path, [tiny_cell("accuracy")], {"spion_cf": script})
+    done, log, events = play(tmp_path, [tiny_cell("accuracy")], {"spion_cf": script})
     assert done["spion_cf"].status == "ok"
     assert done["spion_cf"].busy_s == 1.5
-    assert told == [("spion_cf", "Progress")] * 2
+    assert events == [("spion_cf", "Progress")] * 2
     assert log == [("spion_cf", "finished"), ("spion_cf", "stopped")]
 
 
@@ -82,11 +82,11 @@ SPEED = [Ready(), Measured(), Measured(), OK]
 
 def test_rounds_are_interleaved_one_worker_at_a_time(tmp_path):
     cells = tiny_cells("speed")
-    done, log, told = play(tmp_path, cells, {"dense_sdpa": SPEED, "spion_cf": SPEED})
+    done, log, events = play(tmp_path, cells, {"dense_sdpa": SPEED, "spion_cf": SPEED})
     assert {found.status for found in done.values()} == {"ok"}
     rounds = [name for name, request in log if request == "round"]
     assert sorted(rounds[:2]) == sorted(rounds[2:]) == ["dense_sdpa", "spion_cf"]
-    assert told == [(name, "RoundStarted") for name in rounds]
+    assert events == [(name, "RoundStarted") for name in rounds]
     finishes = [name for name, request in log if request == "finish"]
     assert sorted(finishes) == ["dense_sdpa", "spion_cf"]
     assert log.index((finishes[0], "finish")) > max(

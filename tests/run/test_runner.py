@@ -54,7 +54,7 @@ class FakeConductor:
     def jobs(self):
         return [job for jobs in self.turns for job in jobs]
 
-    def __call__(self, jobs, tell):
+    def __call__(self, jobs, on_event):
         self.turns.append(list(jobs))
         return {job.cell.key: self._found(job.cell) for job in jobs}
 
@@ -275,10 +275,10 @@ class TestForks:
 
 
 def test_ctrl_c_leaves_the_finished_cells(store):
-    def interrupt(jobs, tell):
+    def interrupt(jobs, on_event):
         if jobs[0].cell.pass_name == "speed":
             raise KeyboardInterrupt
-        return FakeConductor()(jobs, tell)
+        return FakeConductor()(jobs, on_event)
 
     cells = tiny_cells()
     with pytest.raises(KeyboardInterrupt):

@@ -55,7 +55,7 @@ class FakeSession:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     def run(session, *requests, pass_name="speed", method="spion_cf", check_first=False):
-        monkeypatch.setattr(worker, "load_object", lambda name: lambda job, tell: session)
+        monkeypatch.setattr(worker, "load_object", lambda name: lambda job, on_progress: session)
         channel = FakeChannel(*requests)
         job = tiny_job(tmp_path, pass_name, method, check_first=check_first)
         return run_job(job, channel), channel.events
@@ -101,9 +101,9 @@ def test_a_closed_gate_gives_no_number_and_says_what_was_tried(run):
 
 def test_progress_events_are_sent_on(tmp_path, monkeypatch):
     class Telling(FakeSession):
-        def __init__(self, job, tell):
+        def __init__(self, job, on_progress):
             super().__init__()
-            tell(ProgressEvent("dense", 3, 10, 1.5))
+            on_progress(ProgressEvent("dense", 3, 10, 1.5))
 
     monkeypatch.setattr(worker, "load_object", lambda name: Telling)
     channel = FakeChannel()
@@ -116,7 +116,7 @@ def test_a_cell_goes_to_the_session_of_its_pass(tmp_path, monkeypatch):
 
     def load(name):
         loaded.append(name)
-        return lambda job, tell: FakeSession()
+        return lambda job, on_progress: FakeSession()
 
     monkeypatch.setattr(worker, "load_object", load)
     for pass_name in ("gate", "memory", "accuracy", "prefix"):
@@ -138,7 +138,7 @@ def test_a_cell_goes_to_the_session_of_its_pass(tmp_path, monkeypatch):
     ],
 )
 def test_failures_with_a_name_become_measurements(tmp_path, monkeypatch, error, status, is_final):
-    def fail(job, tell):
+    def fail(job, on_progress):
         raise error
 
     monkeypatch.setattr(worker, "load_object", lambda name: fail)
@@ -148,7 +148,7 @@ def test_failures_with_a_name_become_measurements(tmp_path, monkeypatch, error, 
 
 
 def test_other_errors_end_the_worker(tmp_path, monkeypatch):
-    def fail(job, tell):
+    def fail(job, on_progress):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(worker, "load_object", lambda name: fail)

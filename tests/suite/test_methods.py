@@ -63,7 +63,7 @@ def test_roles_are_those_of_the_comparison():
     assert names("subject") == ["spion_c", "spion_f", "spion_cf"]
     assert set(names("reference")) == {"dense_sdpa", "dense_eager", "xformers_fmha"}
     assert {"reformer", "bigbird", "longformer", "sliding_window"} <= set(names("rival"))
-    # A rival competes whoever chose its setting.
+    # A rival competes at any setting.
     assert {"longformer@matched", "bigbird@spion_block"} <= set(names("rival"))
     assert {"flex", "spion+fixed", "spion_cf@pipeline"} <= set(names("isolates"))
 
@@ -206,7 +206,7 @@ def test_two_methods_of_one_name_are_refused(monkeypatch):
     monkeypatch.setattr("baselines.dense.METHODS", (METHODS["spion_cf"],))
     from spion_bench.suite import methods
 
-    with pytest.raises(ValueError, match="spion_cf is stated twice"):
+    with pytest.raises(ValueError, match="spion_cf is defined twice"):
         methods._by_name(methods._collect())
 
 

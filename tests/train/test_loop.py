@@ -250,11 +250,11 @@ def test_a_variant_needs_spion_attention(tmp_path):
         )
 
 
-def test_progress_tells_evaluations_and_patterns(tmp_path):
+def test_progress_reports_evaluations_and_patterns(tmp_path):
     events = []
     result = run("spion_cf", tmp_path, progress=events.append)
-    told = [(e.phase, e.step, e.dev_accuracy) for e in events if e.dev_accuracy is not None]
-    assert told == [
+    evaluations = [(e.phase, e.step, e.dev_accuracy) for e in events if e.dev_accuracy is not None]
+    assert evaluations == [
         (point.phase, point.step, point.dev_accuracy)
         for point in result.curve
         if point.dev_accuracy is not None

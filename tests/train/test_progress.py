@@ -13,8 +13,8 @@ def test_steps_are_told_ten_times_a_second_and_the_rest_always(monkeypatch):
     assert 28 <= len(events) <= 31
     assert events[0] == ProgressEvent("dense", 1, 1000, 0.5)
     events.clear()
-    reporter.tell("sparse", 7, 0.25, dev_accuracy=0.75)
-    reporter.tell("dense", 0, message="waiting")
+    reporter.emit("sparse", 7, 0.25, dev_accuracy=0.75)
+    reporter.emit("dense", 0, message="waiting")
     reporter.step("sparse", 8, 0.25)
     assert events == [
         ProgressEvent("sparse", 7, 1000, 0.25, dev_accuracy=0.75),
@@ -23,4 +23,4 @@ def test_steps_are_told_ten_times_a_second_and_the_rest_always(monkeypatch):
 
 
 def test_nobody_has_to_listen():
-    Reporter(None, total_steps=3).tell("dense", 1, 0.5)
+    Reporter(None, total_steps=3).emit("dense", 1, 0.5)

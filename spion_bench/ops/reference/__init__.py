@@ -1,4 +1,4 @@
-"""The operators in plain PyTorch: what every kernel is held to."""
+"""The operators in plain PyTorch: what every kernel is compared with."""
 
 from spion_bench.ops.reference.attention import (
     attention_map,

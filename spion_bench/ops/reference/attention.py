@@ -137,7 +137,7 @@ def block_attention_by_rows(
 ) -> tuple[Tensor, Tensor]:
     """Return the same as ``block_attention`` in float64, one block row after the other.
 
-    Memory follows the kept blocks, ``B * H * nnzb * S * S`` scores, so that long sequences with
+    Memory follows the kept blocks, ``B * H * nnzb * S * S`` scores, so long sequences with
     sparse patterns fit. The upcast is part of the graph: gradients arrive in the inputs' dtype.
     """
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale

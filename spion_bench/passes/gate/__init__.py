@@ -1,1 +1,1 @@
-"""The gate before the clock: is what is about to be timed correct?"""
+"""The gate: only what is correct is timed."""

@@ -2,7 +2,7 @@
 
 Every exact method says which keys each query attends to (``Attention.token_mask``). The oracle
 computes only the columns that some of the rows keep, and computes its scores again in the backward
-pass, so that it never holds an ``[L, L]`` matrix of numbers.
+pass, so it never holds an ``[L, L]`` matrix of numbers.
 """
 
 from __future__ import annotations

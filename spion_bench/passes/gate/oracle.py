@@ -1,4 +1,4 @@
-"""The gate before the clock: outputs and gradients against a float64 oracle.
+"""The gate: outputs and gradients against a float64 oracle.
 
 The oracle of a block pattern gathers the kept blocks of one block row at a time. The method may err
 at most twice as much as the plain-PyTorch reference does in float32, plus a rounding band. Methods
@@ -20,7 +20,7 @@ from spion_bench.model.attention import Attention
 from spion_bench.ops import reference
 from spion_bench.records import GateError
 
-# The band: so many float32 roundings of the largest value of the oracle. Blocked and unblocked
+# The band: this many float32 roundings of the largest value of the oracle. Blocked and unblocked
 # sums of a few thousand terms differ by a handful of roundings.
 BAND_ROUNDINGS = 16.0
 RESULTS = ("out", "dq", "dk", "dv")
@@ -61,7 +61,7 @@ class GateResult:
     def judge(cls, errors: list[GateError], failures: Iterable[str] = ()) -> GateResult:
         """Return the result of errors, each held to its budget, and of other failures."""
         exceeded = [
-            f"{e.name} is off by {e.error:.3g}, allowed is {e.budget:.3g}"
+            f"{e.name} is off by {e.error:.3g}, the limit is {e.budget:.3g}"
             for e in errors
             if not e.is_within
         ]
@@ -132,7 +132,7 @@ def check_against(
     forward_only: bool = False,
     padded_rows: bool = True,
 ) -> GateResult:
-    """Compare ``attention`` with any oracle, by the rule that all methods are held to.
+    """Compare ``attention`` with any oracle, by the rule for all methods.
 
     Args:
         attention: See ``check_attention``, as for all arguments that are not listed.

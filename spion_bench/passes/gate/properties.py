@@ -2,8 +2,8 @@
 
 Whatever it leaves out, attention takes weighted means of values, with weights that sum to 1 and
 that the values do not influence; padding counts nowhere; the same inputs give the same output; and
-nobody else's random numbers change. A method that is not exact is held to these, and its record
-says that it is not exact.
+the global random state does not change. A method that is not exact is checked for these, and its
+record says that it is not exact.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def check_properties(
 
     The errors are named ``weights_sum`` (values of 1 give 1), ``repeat`` (the same call twice),
     ``padding`` (other contents at padding, if the shape has any) and ``dv`` (the output is linear
-    in the values, so that its gradient is known: ``<dout, A v'> = <dv, v'>``).
+    in the values, so its gradient is known: ``<dout, A v'> = <dv, v'>``).
     """
     inputs, mask = draw_inputs(shape, seed, torch.float32)
     q, k, v, dout = (x.to(device=device, dtype=torch.float32) for x in inputs)
@@ -86,7 +86,7 @@ def _transpose_error(
     other = v.roll(1, dims=-1)
     there = (dout * attend(q, k, other)).double()
     back = (dv * other).double()
-    # Independent roundings of so many terms: their sum errs by the root of the sum of squares.
+    # Independent rounding errors: their sum grows as the root of the sum of squares.
     size = float(torch.sqrt(there.square().sum() + back.square().sum()))
     budget = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * size
     return float((there.sum() - back.sum()).detach().abs()), budget

@@ -7,7 +7,7 @@ from spion_bench.records import Measurement
 
 
 class GateSession(TaskSession):
-    """Its check is all that there is to measure."""
+    """The check is the whole measurement."""
 
     def measure(self) -> None:
         """Do nothing more."""

@@ -90,7 +90,7 @@ def bind(implementation: Implementation, case: KernelCase, device: str = "cpu") 
 
 
 def checked_length(case: KernelCase) -> int:
-    """Return the length at which the gate checks a case; one of a GPU is checked as it is."""
+    """Return the length at which the gate checks a case; a GPU case is checked as it is."""
     return case.length if case.measures == "passes" else min(case.length, LONGEST_CHECK)
 
 
@@ -204,11 +204,11 @@ def mask_problem(pattern: BlockPattern) -> str | None:
     mask = load_object("baselines.flex.attention:flex_block_mask")(pattern)
     kept, size = pattern.to_mask(), pattern.block_size
     if not torch.equal(mask.to_dense()[0, 0].bool(), kept):
-        return "the block lists of FlexAttention's mask are not the pattern"
+        return "the block lists of FlexAttention's mask do not match the pattern"
     for offset in (0, size - 1):  # first and last token of every block
         place = torch.arange(pattern.nb, device=pattern.device) * size + offset
         if not torch.equal(mask.mask_mod(0, 0, place[:, None], place[None, :]), kept):
-            return "mask_mod of FlexAttention's mask is not the pattern"
+            return "mask_mod of FlexAttention's mask does not match the pattern"
     return None
 
 

@@ -1,8 +1,8 @@
 """A peer of the kernels: the paper's pipeline on element-wise CSR, through torch's cuSPARSE.
 
 What SPION's published code does with cuSPARSE (``cusparseSDDMM``, a softmax per row,
-``cusparseSpMM``), in torch's words: ``sampled_addmm``, ``softmax`` and a product of a CSR matrix
-with a dense one. On the CPU the same calls run torch's CPU kernels.
+``cusparseSpMM``), by torch's functions: ``sampled_addmm``, ``softmax`` and a product of a CSR
+matrix with a dense one. On the CPU the same calls run torch's CPU kernels.
 
 As there, one call serves all heads: their matrices are the diagonal blocks of one, ``[N, N]`` with
 ``N = B * H * L``. To be fast with what torch has, two things differ. Rows with equally many keys
@@ -38,8 +38,8 @@ def bind_csr_pipeline(
     """
     if dtype not in DTYPES:
         raise UnsupportedError(
-            "torch's product at sparse places (sampled_addmm, cuSPARSE) takes float32 and float64, "
-            f"not {str(dtype).removeprefix('torch.')}; the published code takes float32 only"
+            "torch's sampled product (sampled_addmm, cuSPARSE) supports float32 and float64, "
+            f"not {str(dtype).removeprefix('torch.')}; the published code uses float32 only"
         )
 
     @functools.cache
@@ -77,7 +77,7 @@ class CsrPipeline:
         t_crow[1:] = torch.bincount(col, minlength=size).cumsum(0)
         t_col = torch.arange(size, dtype=torch.int32, device=device)
         t_col = t_col.repeat_interleave(counts)[self.places]
-        self._words, self._t_words, self._size = (crow, col), (t_crow, t_col), (size, size)
+        self._indices, self._t_indices, self._size = (crow, col), (t_crow, t_col), (size, size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, that its CSR support is in beta state
             self.matrix(torch.empty(len(col), device=device))
@@ -89,12 +89,12 @@ class CsrPipeline:
 
     def matrix(self, values: Tensor) -> Tensor:
         """Return the CSR matrix with one value per score of a kept block."""
-        return torch.sparse_csr_tensor(*self._words, values, size=self._size)
+        return torch.sparse_csr_tensor(*self._indices, values, size=self._size)
 
     def transposed(self, values: Tensor) -> Tensor:
         """Return the transpose of ``matrix(values)``, as CSR."""
         moved = values.index_select(0, self.places)
-        return torch.sparse_csr_tensor(*self._t_words, moved, size=self._size)
+        return torch.sparse_csr_tensor(*self._t_indices, moved, size=self._size)
 
     def products(self, a: Tensor, b: Tensor, factor: float) -> Tensor:
         """Return ``factor * a @ b^T`` at the kept scores, as values."""

@@ -34,7 +34,7 @@ class Prepared:
         pattern: The block pattern in use: the full one for dense attention.
         flops: Metric name to the modelled operations of its call.
         moved_bytes: Metric name to the bytes that its call reads and writes.
-        attention: What attention says of itself after it ran; None for other operators.
+        attention: How attention describes itself after it ran; None for other operators.
         extra: What else a record keeps.
     """
 

@@ -17,7 +17,7 @@ from spion_bench.passes.kernel.memory import (
 from spion_bench.passes.kernel.modelled import modelled_metrics
 from spion_bench.passes.kernel.prepared import RATES, Prepared
 from spion_bench.passes.kernel.timing import stopwatch
-from spion_bench.passes.session import Job, Tell
+from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.synthetic import BAND_AND_STRIPES
 from spion_bench.records import KernelCell, Measurement, Metric, PatternInfo
 from spion_bench.records.settings import MeasureSettings
@@ -34,7 +34,7 @@ class KernelSession:
         UnsupportedError: If it cannot compute the case.
     """
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         cell = job.cell
         assert isinstance(cell, KernelCell), "the kernel pass runs kernel cells"
         self._cell = cell

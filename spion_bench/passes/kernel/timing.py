@@ -32,7 +32,7 @@ class Stopwatch(Protocol):
         """Return how they were taken, on a GPU."""
 
     def clocks(self) -> Clocks | None:
-        """Return the GPU's clocks meanwhile."""
+        """Return the GPU's clocks during the measurement."""
 
 
 class CpuStopwatch:
@@ -103,7 +103,7 @@ class GpuStopwatch:
         )
 
     def clocks(self) -> Clocks:
-        """Return the GPU's clocks meanwhile."""
+        """Return the GPU's clocks during the measurement."""
         return self._clocks.clocks()
 
 
@@ -113,10 +113,10 @@ def metric_name(call: str, l2: L2) -> str:
 
 
 def stopwatch(case: KernelCase, device: str) -> Stopwatch:
-    """Return what times the calls of a case, and set up the device for it.
+    """Return the stopwatch for the calls of a case, and set up the device for it.
 
     Raises:
-        UnavailableError: If the device is not there.
+        UnavailableError: If the device is missing.
         UnsupportedError: If the case is for a different one.
     """
     if case.device not in (None, device):

@@ -17,7 +17,7 @@ from spion_bench.report.words import join_words
 NEAR_AXIS = 0.06
 """A point this near to the axis, as a share of the largest value, has its label next to it."""
 
-# Panel heading, unit of the axis, factor from the entry's value, what fills it.
+# Panel heading, unit of the axis, factor from the entry's value, and the entry that it shows.
 _PANELS: tuple[tuple[str, str, float, Callable[[MethodCells], Entry]], ...] = (
     ("Test accuracy", "%", 100.0, accuracy_entry),
     (STEP.label, "ms", 1.0, STEP.entry),
@@ -59,7 +59,8 @@ def _comparison(group: Group, looks: Mapping[str, Look]) -> Figure | None:
         caption=(
             f"{join_words([panel[0].lower() for panel in panels]).capitalize()} by method. "
             "Bars: 95 % intervals, where they exist; many are narrower than the marker. A method "
-            "without a point has no number; the table says why. Axes of time and memory start at 0."
+            "without a point has no number; the table says why. The time and memory axes start "
+            "at 0."
         ),
         alt="; ".join(described),
         svg=svg,

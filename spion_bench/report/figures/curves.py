@@ -21,7 +21,7 @@ SMOOTHING_SHARE = 0.04
 """Width of the moving average of a loss curve, as a share of the run."""
 
 LONGEST_LABEL = 27
-"""A transition whose runs need more letters than this is labelled with their number."""
+"""A transition with a longer list of runs is labelled with their number."""
 
 
 def curve_figures(run: RecordSet) -> list[Figure]:
@@ -52,14 +52,14 @@ def _curves(group: Group, looks: dict[str, Look]) -> Figure | None:
         add_legend(figure, [loss, accuracy])
         svg = to_svg(figure, name)
     methods = [m for m, cells in group.methods.items() if any(o.artifact for o in cells.outcomes)]
-    turned = _transition_words(drawn)
+    turned = _transition_text(drawn)
     return Figure(
         key=name,
         title=group.label,
         caption=(
             "Thin lines: one per seed. Thick lines: mean over seeds. The loss is a moving "
             f"average over {100 * SMOOTHING_SHARE:g} % of the run. Dashed vertical lines: the step "
-            "at which a SPION run turned from dense to sparse. Up to there SPION and the dense "
+            "at which a SPION run switched from dense to sparse. Until then SPION and the dense "
             f"method may share one run, and their lines coincide. {turned}"
         ).rstrip(),
         alt=f"Training loss and dev accuracy against the step for {join_words(methods)}. "
@@ -150,6 +150,6 @@ def _who(outcomes: Sequence[Outcome], *, is_one_method: bool) -> str:
     return "; ".join(text if is_one_method else f"{m} {text}" for m, text in shown.items())
 
 
-def _transition_words(drawn: Sequence[Outcome]) -> str:
+def _transition_text(drawn: Sequence[Outcome]) -> str:
     found = _transitions(drawn).items()
     return " ".join(f"Sparse from step {step}: {who}." for step, (who, _) in found)

@@ -34,7 +34,7 @@ from spion_bench.report.parts import (
 from spion_bench.report.style import Look, new_figure, to_svg
 
 FEWEST_LENGTHS = 3
-"""Through two points every line fits."""
+"""A line fits any two points."""
 
 
 # What is shown, the unit of its axis, and the factor to that unit.

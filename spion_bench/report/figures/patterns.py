@@ -55,14 +55,14 @@ def _pattern_figure(group: Group, outcome: Outcome, colour: str, *, collapsed: b
         for place, (row, layer) in enumerate(zip(axes[:-1], layers, strict=True)):
             _draw_blocks(row[2], layer, length, colour)
             row[0].set_ylabel(f"layer {place + 1}\nquery token")
-            row[2].set_title(_kept_words(layer))
+            row[2].set_title(_kept_text(layer))
         axes[0, 0].set_title("attention \u00d7 L")
         axes[0, 1].set_title("pooled")
         for ax in axes[-2]:
             ax.set_xlabel("key token")
         svg = to_svg(figure, name)
     label = "" if is_what_it_says(outcome) else ", not SPION"
-    kept = "; ".join(f"layer {i + 1}: {_kept_words(layer)}" for i, layer in enumerate(layers))
+    kept = "; ".join(f"layer {i + 1}: {_kept_text(layer)}" for i, layer in enumerate(layers))
     return Figure(
         key=name,
         title=f"{group.label}, {method}, seed {seed}{label}",
@@ -80,7 +80,7 @@ def _caption(outcome: Outcome, layers: tuple[Layer, ...]) -> str:
     forced = sum(int((layer.kept & ~layer.selected).sum()) for layer in layers)
     faint = ""
     if forced:
-        faint = f" Faint blocks ({forced}) are kept only because the diagonal always is."
+        faint = f" Faint blocks ({forced}) are kept only because the diagonal is always kept."
     return (
         "Left: attention, averaged over heads and a batch, in multiples of uniform attention 1/L. "
         "Middle: the pooled map from which blocks are chosen, one value per block. Right: the "
@@ -150,6 +150,6 @@ def _square(ax: Axes, length: int) -> None:
         spine.set_color(INK)
 
 
-def _kept_words(layer: Layer) -> str:
+def _kept_text(layer: Layer) -> str:
     kept, blocks = int(layer.kept.sum()), layer.kept.size
     return f"{kept} of {blocks} blocks ({format_percent(kept / blocks)})"

@@ -9,7 +9,7 @@ from spion_bench.records import KernelCell, PatternInfo
 from spion_bench.records.statistics import ratio_of_medians
 from spion_bench.report.entries import metric_entry, no_number
 from spion_bench.report.groups import MethodCells, cells_by_method, groups
-from spion_bench.report.kernels.points import BOTH, RATE, is_sweep, shape_words
+from spion_bench.report.kernels.points import BOTH, RATE, is_sweep, shape_text
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.parts import (
@@ -26,7 +26,7 @@ from spion_bench.report.parts import (
 )
 
 PATTERN_BASELINE: Final = "python_walk"
-"""What pattern generation is compared with: the walk in plain Python, as the publication has it."""
+"""What pattern generation is compared with: the walk in plain Python, as published."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def kernel_cases(run: RecordSet) -> list[KernelCase]:
     for group in groups(run, ("kernel",)):
         for outcome in group.outcomes:
             if isinstance(outcome.cell, KernelCell) and not is_sweep(outcome):
-                key = (group.label, outcome.cell.case, shape_words(outcome.cell.shape))
+                key = (group.label, outcome.cell.case, shape_text(outcome.cell.shape))
                 found.setdefault(key, []).append(outcome)
     cases = [
         KernelCase(f"{name} ({label})", shape, cells_by_method(outcomes))
@@ -102,7 +102,7 @@ def _attention_table(case: KernelCase) -> Table:
                 f"Forward + backward: speed-up over {BASELINE}",
                 lambda cells: case.speedup(cells.method, BOTH),
             ),
-            Column("density_limit", "What the density would allow (1/d)", _limit),
+            Column("density_limit", "Ideal at this density (1/d)", _limit),
             Column(RATE, "Rate", lambda cells: time_entry(cells, RATE, "GFLOP/s")),
         ],
         key=slug("kernel", case.name),
@@ -170,12 +170,12 @@ def _pattern_table(case: KernelCase) -> Table:
 
 
 def _own_time(cells: MethodCells, name: str) -> Entry:
-    """Return a time; a cell that gave numbers, but not this one, does other work."""
+    """Return a time; a cell that gave other numbers does not do this work."""
     is_other_work = cells.ok("kernel") and cells.metric("kernel", name) is None
-    return absent("not its work") if is_other_work else time_entry(cells, name)
+    return absent("does not do this") if is_other_work else time_entry(cells, name)
 
 
 def _walk_speedup(case: KernelCase, cells: MethodCells) -> Entry:
     if cells.ok("kernel") and cells.metric("kernel", "walk_ms") is None:
-        return absent("not its work")
+        return absent("does not do this")
     return case.speedup(cells.method, "walk_ms", PATTERN_BASELINE)

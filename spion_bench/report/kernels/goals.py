@@ -1,4 +1,4 @@
-"""The kernels' goals: what they are held to, and what this run measured."""
+"""The kernels' goals: what they should reach, and what this run measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spion_bench.report.parts import (
     make_table,
     missing,
     text,
-    words,
+    text_entry,
 )
 from spion_bench.report.words import format_quantity
 
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Goal:
-    """One figure that the kernels are held to.
+    """One figure with a goal for the kernels.
 
     Attributes:
         figure: The figure in words.
@@ -148,7 +148,7 @@ GOALS = (
         aim=0.60,
     ),
     Goal(
-        "Speed-up over dense SDPA times the density (1 is in proportion), L = 4096, D = 32",
+        "Speed-up over dense SDPA times the density (1 is proportional), L = 4096, D = 32",
         "times",
         _speedup(4096, lambda point: point.shape.density),
         limit=0.9,
@@ -206,7 +206,7 @@ GOALS = (
 
 
 def goal_table(sweeps: Sweeps, key: str) -> Table:
-    """Return every figure next to what it is held to; a figure without records says so."""
+    """Return every figure next to its goal; a figure without records says so."""
     findings = [(goal, goal.measure(sweeps)) for goal in GOALS]
     used = {o.record.key: o for _, finding in findings for o in finding.outcomes}
     return make_table(
@@ -219,9 +219,9 @@ def goal_table(sweeps: Sweeps, key: str) -> Table:
             text("records", "Records used", lambda item: _records(item[1].outcomes)),
         ],
         key=key,
-        title="What the kernels are held to",
+        title="Goals of the kernels",
         caption=(
-            "Forward and backward unless said. Ratios are ratios of medians between "
+            "Forward and backward unless stated. Ratios are ratios of medians between "
             "implementations that took turns in one case; brackets are 95 % intervals."
         ),
         provenance=provenance(used.values()),
@@ -237,7 +237,7 @@ def _value(goal: Goal, finding: Finding) -> Entry:
     if finding.value is None:
         failed = [outcome for outcome in finding.outcomes if not outcome.is_ok]
         reasons = [f"{o.method.name}: {o.measured.status}: {o.measured.reason}" for o in failed]
-        return missing("; ".join(reasons) or "no record of it in this run")
+        return missing("; ".join(reasons) or "no record in this run")
     is_met = goal.is_met(finding.value.value)
     flag: Flag = "" if is_met is None else "good" if is_met else "warning"
     note = {"good": "reached", "warning": "not reached"}.get(flag, "")
@@ -254,4 +254,4 @@ def _bound(goal: Goal, value: float | None) -> Entry:
 def _records(outcomes: list[Outcome]) -> Entry:
     if not outcomes:
         return absent("none")
-    return words("; ".join(f"{o.cell.label} {o.method.name}" for o in outcomes))
+    return text_entry("; ".join(f"{o.cell.label} {o.method.name}" for o in outcomes))

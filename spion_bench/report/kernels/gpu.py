@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from spion_bench.records import Clocks, Metric
 from spion_bench.report.kernels.cases import time_entry
-from spion_bench.report.kernels.points import FUSED, Point, Sweeps, shape_words
+from spion_bench.report.kernels.points import FUSED, Point, Sweeps, shape_text
 from spion_bench.report.kernels.sweeps import Row, rows_of
 from spion_bench.report.load import provenance
 from spion_bench.report.methods import BASELINE
@@ -28,7 +28,7 @@ from spion_bench.report.parts import (
     number,
     slug,
     text,
-    words,
+    text_entry,
 )
 from spion_bench.report.words import format_quantity, join_words, plural
 
@@ -69,15 +69,15 @@ def gpu_lede(sweeps: Sweeps) -> str:
     sentences = [
         f"{plural(len(sweeps.points), 'kernel case')} at the tasks' published shapes on "
         f"{join_words(gpus) if gpus else 'a machine without a GPU'}{sweeps.suffix}: "
-        f"{len(ok)} of {plural(len(outcomes), 'cell')} gave numbers; the others stand in the "
-        "tables with their reasons."
+        f"{len(ok)} of {plural(len(outcomes), 'cell')} gave numbers; the tables give the "
+        "reasons for the others."
     ]
     clocks = [outcome.measured.clocks for outcome in ok if outcome.measured.clocks]
     throttled = sum(bool(found.throttle_reasons) for found in clocks)
     unread = sum(found.problem is not None for found in clocks)
     if throttled:
         sentences.append(
-            f"The GPU was slowed down while {plural(throttled, 'cell')} ran; their rows say why."
+            f"The GPU was throttled while {plural(throttled, 'cell')} ran; their rows say why."
         )
     if unread:
         sentences.append(
@@ -154,13 +154,13 @@ def _table(points: list[Point], precision: str, key: str) -> Table:
 def _shape(point: Point) -> str:
     n_blocks = point.shape.n_blocks
     blocks = f", {n_blocks} kept blocks" if n_blocks else ""
-    return f"{_tasks(point)}: {shape_words(point.shape)}{blocks}."
+    return f"{_tasks(point)}: {shape_text(point.shape)}{blocks}."
 
 
 def _implementation(item: _PassRow) -> Entry:
     attention = item.row.outcome.measured.attention
     chosen = attention.chosen.values() if attention else ()
-    return words(item.row.implementation, note=", ".join(chosen))
+    return text_entry(item.row.implementation, note=", ".join(chosen))
 
 
 def _time(item: _PassRow, name: str) -> Entry:
@@ -169,7 +169,7 @@ def _time(item: _PassRow, name: str) -> Entry:
     call = name.replace("_warm_ms", "_ms")
     if entry.value is None or timing is None or call not in timing.host_bound:
         return entry
-    note = f"{entry.note}; holds waiting for the host"
+    note = f"{entry.note}; includes waiting for the host"
     return Entry(entry.text, entry.interval, note, "warning", entry.value, entry.low, entry.high)
 
 
@@ -198,22 +198,22 @@ def _verdict(item: _PassRow) -> Entry:
     low = expected.value if expected.low is None else expected.low
     high = expected.value if expected.high is None else expected.high
     if measured.value < floor.value:
-        return words("below the floor", note=note, flag="warning")
+        return text_entry("below the floor", note=note, flag="warning")
     if not low <= measured.value <= high:
         side = "below" if measured.value < low else "above"
-        return words(f"{side} the range", note=note, flag="warning")
-    return words("within the range", note=note, flag="good")
+        return text_entry(f"{side} the range", note=note, flag="warning")
+    return text_entry("within the range", note=note, flag="good")
 
 
 def _speedup(item: _PassRow) -> Entry:
     if item.row.implementation == BASELINE:
         return absent("the baseline", "baseline")
     value = item.row.point.speedup(item.row.implementation, f"{item.pass_}_ms")
-    return absent("no pair of numbers") if value is None else estimate(value, "times", note="")
+    return absent("needs both numbers") if value is None else estimate(value, "times", note="")
 
 
 def _clocks(item: _PassRow) -> Entry:
-    """Return the clocks during the measurement; a GPU that was slowed down is a warning."""
+    """Return the clocks during the measurement; a GPU that was throttled is a warning."""
     if not item.row.outcome.is_ok:
         return absent("not measured")
     clocks = item.row.outcome.measured.clocks or Clocks()
@@ -222,6 +222,6 @@ def _clocks(item: _PassRow) -> Entry:
     shown = f"{clocks.sm_before_mhz} to {clocks.sm_after_mhz} MHz"
     note = f"lowest {clocks.sm_lowest_mhz} MHz"
     if not clocks.throttle_reasons:
-        return words(shown, note=note)
+        return text_entry(shown, note=note)
     reasons = " ".join(clocks.throttle_reasons)
-    return words(shown, note=f"{note}; slowed down: {reasons}", flag="warning")
+    return text_entry(shown, note=f"{note}; throttled: {reasons}", flag="warning")

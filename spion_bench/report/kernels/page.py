@@ -38,7 +38,7 @@ def build_kernel_page(run: RecordSet, stamp: str) -> Page | None:
         return None
     kinds = [*(["CPU"] if found else []), *(["GPU"] if on_gpu else [])]
     return Page(
-        title=f"{join_words(kinds)} kernels next to their peers and limits",
+        title=f"{join_words(kinds)} kernels against their peers and limits",
         stamp=stamp,
         lede=(*([_lede(run)] if found else []), *map(gpu_lede, on_gpu)),
         headlines=(
@@ -63,8 +63,8 @@ def _lede(run: RecordSet) -> str:
         f"the paper's three steps, {BASELINE} PyTorch's dense attention, flex_forward its compiled "
         "block-mask attention (forward only on the CPU), sliding_window plain PyTorch, sgemm the "
         f"limit. Attention passed the gate before it was timed. {ok} of "
-        f"{plural(len(swept), 'cell')} gave numbers; the others stand in the tables with their "
-        "reasons."
+        f"{plural(len(swept), 'cell')} gave numbers; the tables give the reasons for the "
+        "others."
     )
 
 
@@ -77,7 +77,7 @@ def _headlines(sweeps: Sweeps) -> list[Headline]:
         text, interval = format_quantity(value.value, goal.unit, value.low, value.high)
         limit = "" if goal.limit is None else format_quantity(goal.limit, goal.unit)[0]
         side = "at least" if goal.higher_is_better else "at most"
-        basis = f"held to {side} {limit}" if limit else "reported"
+        basis = f"goal: {side} {limit}" if limit else "reported"
         found.append(Headline(goal.figure, text, interval, basis))
     return found
 
@@ -103,8 +103,8 @@ def _sections(sweeps: Sweeps) -> list[Section]:
             f"Scaling{sweeps.suffix}",
             (
                 "One factor at a time around L = 4096, D = 64, blocks of 64, 4 % of the blocks, "
-                "B * H = 8; the implementations of a case took turns in random order. A case that "
-                "was run more than once counts with its last run.",
+                "B * H = 8; the implementations of a case took turns in random order. Of a case "
+                "that was run more than once, the last run counts.",
             ),
             tuple(figures),
         ),

@@ -75,7 +75,7 @@ class Point:
         return ratio_of_medians(numerator, denominator)
 
     def speedup(self, implementation: str, name: str = BOTH) -> Estimate | None:
-        """Return how many times faster than dense attention a implementation is, in this case."""
+        """Return how many times faster than dense attention an implementation is, in this case."""
         return self.ratio((BASELINE, name), (implementation, name))
 
     def outcomes(self, implementations: Iterable[str] | None = None) -> list[Outcome]:
@@ -178,7 +178,7 @@ def task_sweeps(run: RecordSet) -> list[Sweeps]:
     return _sweeps(run, is_at_tasks)
 
 
-def shape_words(shape: KernelShape) -> str:
+def shape_text(shape: KernelShape) -> str:
     """Return a shape in the letters of the documentation."""
     return ", ".join(f"{name} = {value}" for name, value in shape_letters(shape).items())
 
@@ -203,7 +203,7 @@ def _sweeps(run: RecordSet, is_wanted: Callable[[Outcome], bool]) -> list[Sweeps
 
 
 def _points(outcomes: Iterable[Outcome]) -> tuple[Point, ...]:
-    """Return the cases of a file; of a implementation that was run more than once, the last run."""
+    """Return the cases of a file, each with the last run of every implementation."""
     cases: dict[str, dict[str, Outcome]] = {}
     cells: dict[str, KernelCell] = {}
     for outcome in sorted(outcomes, key=lambda o: o.record.ended_at):

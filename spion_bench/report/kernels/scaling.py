@@ -131,7 +131,7 @@ def _time_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
         "Time against length",
         "Medians on logarithmic axes; other factors as in the base case. At the shortest length "
         "the diagonal alone is denser than the base density. An implementation without a "
-        "point was left out by a stated rule; the tables say which.",
+        "point was excluded by a stated rule; the tables name it.",
         [
             panel("Forward + backward (ms)", _lines(sweeps, "length", _metric(BOTH))),
             panel("Forward (ms)", _lines(sweeps, "length", _metric(_FORWARD))),
@@ -145,8 +145,8 @@ def _block_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
     return _figure(
         prefix,
         "Time per kept block against length",
-        "Forward and backward time over B * H * kept blocks. A level line is time in proportion "
-        "to the work. Dashed: three blocks per row; full: the base density.",
+        "Forward and backward time over B * H * kept blocks. A level line means that time is "
+        "proportional to the work. Dashed: three blocks per row; full: the base density.",
         [_Panel("Time per block (µs)", [*lines, *named], "length L", "µs", x_text=_thousands)],
     )
 
@@ -162,7 +162,7 @@ def _time_per_block(point: Point, implementation: str) -> Estimate | None:
 
 def _density_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
     kept = [point.shape.density or 1.0 for point in sweeps.of("density")]
-    curve = (kept, [1 / density for density in kept], "1/d: in proportion to the kept blocks")
+    curve = (kept, [1 / density for density in kept], "1/d: proportional to the kept blocks")
     panel = partial(
         _Panel,
         xlabel="kept blocks",
@@ -179,7 +179,7 @@ def _density_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
         prefix,
         "Speed-up over dense SDPA against density",
         "Ratio of medians within each case. The dotted line is the speed-up if time were "
-        "proportional to the kept blocks and a block cost what it costs dense attention.",
+        "proportional to the kept blocks and a block cost as much as in dense attention.",
         panels,
     )
 
@@ -193,7 +193,7 @@ def _factor_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
     return _figure(
         prefix,
         "Rate against head width, block size and number of heads",
-        "Forward and backward, operations of the kept blocks only.",
+        "Forward and backward; only the operations of the kept blocks are counted.",
         [
             _Panel(
                 "Rate (GFLOP/s)",
@@ -236,7 +236,7 @@ def _thread_figure(sweeps: Sweeps, prefix: str) -> Figure | None:
                 lines,
                 "threads",
                 "times",
-                curve=(threads, threads, "in proportion to the threads"),
+                curve=(threads, threads, "proportional to the threads"),
             )
         ],
     )

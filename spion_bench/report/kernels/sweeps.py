@@ -13,7 +13,7 @@ from spion_bench.report.kernels.points import (
     Point,
     Sweeps,
     shape_letters,
-    shape_words,
+    shape_text,
 )
 from spion_bench.report.load import Outcome, provenance
 from spion_bench.report.methods import BASELINE
@@ -27,7 +27,7 @@ from spion_bench.report.parts import (
     number,
     slug,
     text,
-    words,
+    text_entry,
 )
 
 # Sweep -> title of its table, and heading of the factor's column.
@@ -64,14 +64,14 @@ class Row:
         return MethodCells(self.outcome.method, (self.outcome,))
 
     def metric(self, names: tuple[str, ...], unit: str | None) -> Entry:
-        """Return the first metric that it has; if its cell failed, the first one is missed."""
+        """Return the first metric that it has; for a failed cell, the first one, as missing."""
         if not self.outcome.is_ok:
             return self.cells.missing("kernel", names[0])
         for name in names:
             metric = self.outcome.measured.metrics.get(name)
             if metric is not None:
                 return metric_entry(metric, unit or metric.unit)
-        return absent("not its work")
+        return absent("does not do this")
 
 
 def rows_of(points: list[Point]) -> list[Row]:
@@ -102,7 +102,7 @@ def _table(points: list[Point], sweep: str, title: str, head: str, key: str) -> 
             text(
                 "implementation",
                 "Implementation",
-                lambda row: words(
+                lambda row: text_entry(
                     row.implementation, row.outcome.cell.dtype if sweep == "dtype" else ""
                 ),
             ),
@@ -137,10 +137,10 @@ def _caption(points: list[Point]) -> str:
 
 def _factor(point: Point, sweep: str) -> Entry:
     if sweep not in FACTORS:
-        return words(point.cell.case, note=shape_words(point.shape))
+        return text_entry(point.cell.case, note=shape_text(point.shape))
     value = FACTORS[sweep](point)
     if value is None:
-        return absent("not known")
+        return absent("unknown")
     if sweep == "density":
         return number(value, "ratio", note=f"{point.shape.n_blocks} blocks")
     return number(value, "count")
@@ -163,7 +163,7 @@ def _speedup(row: Row) -> Entry:
         value = row.point.speedup(row.implementation, name)
         if value is not None:
             return estimate(value, "times", note=note)
-    return absent("no pair of numbers")
+    return absent("needs both numbers")
 
 
 def _memory_table(points: list[Point], key: str) -> Table:

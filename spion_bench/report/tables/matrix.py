@@ -8,7 +8,7 @@ from functools import partial
 from spion_bench.records import GateError
 from spion_bench.report.groups import cells_by_method
 from spion_bench.report.load import Outcome, RecordSet, provenance
-from spion_bench.report.parts import Entry, Table, absent, make_table, text, words
+from spion_bench.report.parts import Entry, Table, absent, make_table, text, text_entry
 
 _Places = dict[tuple[str, str], list[Outcome]]
 
@@ -32,7 +32,7 @@ def matrix_table(run: RecordSet) -> Table | None:
         title="Every method on every task",
         caption=(
             "ok: the gate passed and two training steps gave finite losses. Below it, the largest "
-            "share of an allowed error that the gate saw. Nothing here is timed."
+            "share of an allowed error that the gate found. Nothing here is timed."
         ),
         provenance=provenance(outcomes),
     )
@@ -46,12 +46,12 @@ def _place_entry(places: _Places, label: str, method: str) -> Entry:
     failed = [outcome.measured for outcome in outcomes if not outcome.is_ok]
     if failed:
         reasons = [measured.reason or "no reason recorded" for measured in failed]
-        return words(failed[0].status, note="; ".join(dict.fromkeys(reasons)), flag="warning")
+        return text_entry(failed[0].status, note="; ".join(dict.fromkeys(reasons)), flag="warning")
     shares = [share for outcome in outcomes for share in _shares(outcome.measured.gate)]
     if any(math.isnan(share) for share in shares):
-        return words("ok", note="an error of the gate is NaN", flag="warning")
+        return text_entry("ok", note="an error of the gate is NaN", flag="warning")
     note = f"{max(shares):.0%} of the allowed error" if shares else "gate passed"
-    return words("ok", note=note, flag="good")
+    return text_entry("ok", note=note, flag="good")
 
 
 def _shares(gate: list[GateError]) -> list[float]:

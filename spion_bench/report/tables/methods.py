@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from spion_bench.records import MethodInfo
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import rank
-from spion_bench.report.parts import Entry, Table, absent, make_table, text, words
+from spion_bench.report.parts import Entry, Table, absent, make_table, text, text_entry
 
 
 @dataclass(frozen=True)
 class _Described:
-    """A method with the arguments it ran with, and what its attention says of itself."""
+    """A method with the arguments it ran with, and how its attention describes itself."""
 
     info: MethodInfo
     exact: bool | None
@@ -35,7 +35,7 @@ def method_table(run: RecordSet) -> Table:
     found: dict[str, tuple[_Described, dict[str, None]]] = {}
     for outcome in run.outcomes:
         attention = outcome.measured.attention
-        # A cell that failed early does not know what its attention says of itself.
+        # A cell that failed early has no description of its attention.
         if attention is None and outcome.method.name in described:
             continue
         exact, caveats = (attention.exact, attention.caveats) if attention else (None, [])
@@ -45,7 +45,9 @@ def method_table(run: RecordSet) -> Table:
     return make_table(
         sorted(found.values(), key=lambda item: rank(item[0].info)),
         [
-            text("method", "Method", lambda item: words(item[0].info.name, item[0].info.summary)),
+            text(
+                "method", "Method", lambda item: text_entry(item[0].info.name, item[0].info.summary)
+            ),
             text("kind", "Kind", lambda item: f"{item[0].info.family}, {item[0].info.role}"),
             text("kernel", "Kernel", lambda item: item[0].info.native or absent("not recorded")),
             text("exact", "Exact", lambda item: _exact(item[0].exact)),
@@ -65,5 +67,5 @@ def method_table(run: RecordSet) -> Table:
 
 def _exact(is_exact: bool | None) -> Entry:
     if is_exact is None:
-        return absent("no cell got far enough to know it")
-    return words("yes" if is_exact else "approximate")
+        return absent("every cell ended before it was known")
+    return text_entry("yes" if is_exact else "approximate")

@@ -22,14 +22,14 @@ from spion_bench.report.parts import (
     number,
     rows_of_frame,
     text,
-    words,
+    text_entry,
 )
 from spion_bench.report.words import format_quantity, plural
 
 _SHORT_HASH = 12
 _MOST_VALUES = 3
 
-# Fields of an environment that move between two cells of one machine.
+# Fields of an environment that vary between cells on one machine.
 _VARYING = ("load_average", "gpu_sm_clock_mhz")
 
 _ENVIRONMENT_LABELS = {
@@ -56,7 +56,7 @@ _ENVIRONMENT_LABELS = {
 
 
 def data_table(run: RecordSet) -> Table:
-    """Return where each task's data came from; a stand-in is called a stand-in."""
+    """Return where each task's data came from; stand-ins are marked."""
     outcomes = [outcome for outcome in run.outcomes if outcome.measured.task is not None]
     tasks = pd.DataFrame(
         [outcome.measured.task.model_dump() for outcome in outcomes if outcome.measured.task],
@@ -65,9 +65,13 @@ def data_table(run: RecordSet) -> Table:
     return make_table(
         tasks.drop_duplicates().itertuples(),
         [
-            text("task", "Task", lambda task: words(task.name, note=f"version {task.version}")),
+            text(
+                "task", "Task", lambda task: text_entry(task.name, note=f"version {task.version}")
+            ),
             Column("length", "Length (tokens)", lambda task: number(task.length, "count")),
-            text("source", "Source", lambda task: words(task.source, note=task.source_version)),
+            text(
+                "source", "Source", lambda task: text_entry(task.source, note=task.source_version)
+            ),
             text("kind", "Kind", _kind),
             Column("classes", "Classes", lambda task: number(task.n_classes, "count")),
             text(
@@ -93,8 +97,8 @@ def data_table(run: RecordSet) -> Table:
 
 def _kind(task: Any) -> Entry:
     if task.stand_in:
-        return words("stand-in", note=task.description, flag="warning")
-    return words("task's own", note=task.description)
+        return text_entry("stand-in", note=task.description, flag="warning")
+    return text_entry("task's own", note=task.description)
 
 
 def settings_table(run: RecordSet) -> Table:
@@ -185,7 +189,7 @@ def environment_table(run: RecordSet) -> Table:
         ],
         key="environment",
         title="Machine and software",
-        caption="Ranges where a value moved between cells.",
+        caption="Ranges where a value varied between cells.",
         provenance=provenance(run.outcomes),
     )
 
@@ -199,14 +203,14 @@ def _environment_entry(item: tuple[str, str], same: list[Environment]) -> Entry:
         return absent("no GPU" if no_gpu else "not recorded")
     if name in _VARYING:
         low, high = min(known), max(known)
-        return words(f"{low:g}" if low == high else f"{low:g} to {high:g}")
+        return text_entry(f"{low:g}" if low == high else f"{low:g} to {high:g}")
     first = known[0]
     if isinstance(first, list):
-        return words(" ".join(first)) if first else absent("none")
+        return text_entry(" ".join(first)) if first else absent("none")
     if isinstance(first, bool):
         flagged = name == "git_dirty" and first
-        return words("yes" if first else "no", flag="warning" if flagged else "")
-    return words(format_quantity(first, "bytes")[0] if name == "memory_bytes" else str(first))
+        return text_entry("yes" if first else "no", flag="warning" if flagged else "")
+    return text_entry(format_quantity(first, "bytes")[0] if name == "memory_bytes" else str(first))
 
 
 def deviation_table(run: RecordSet) -> Table | None:
@@ -231,6 +235,6 @@ def deviation_table(run: RecordSet) -> Table | None:
         ],
         key="deviations",
         title="Stated deviations",
-        caption="What these runs do otherwise than the published ones, as stated by the records.",
+        caption="How these runs differ from the published ones, as the records state.",
         provenance=provenance(o for o in run.outcomes if o.measured.deviations),
     )

@@ -1,7 +1,7 @@
 """SPION-CF next to every other method that is not dense: a training step, and attention alone.
 
-Rivals run in their own implementation, whoever chose their setting. SPION's kernel on another
-pattern says where a difference comes from and stands in a second table.
+Rivals run in their own implementation, at published or matched settings. SPION's kernel with a
+different pattern says where a difference comes from and stands in a second table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from spion_bench.report.parts import (
     missing,
     slug,
     text,
-    words,
+    text_entry,
 )
 
 
@@ -47,7 +47,7 @@ class Rival:
 
 
 def find_rivals(run: RecordSet) -> list[list[Rival]]:
-    """Return, per setting, every method timed next to SPION-CF, but dense ones and SPION."""
+    """Return, per setting, every method timed next to SPION-CF, except dense ones and SPION."""
     return [
         [
             Rival(group, champion, cells)
@@ -76,7 +76,7 @@ def rival_tables(run: RecordSet) -> list[Table]:
             title = "rivals in their own implementation"
             tables.append(_table("rivals", title, rivals))
         if others:
-            title = "SPION's kernel on another pattern, or another kernel"
+            title = "SPION's kernel with a different pattern, or a different kernel"
             tables.append(_table("causes", title, others))
     return tables
 
@@ -107,36 +107,36 @@ def _table(kind: str, title: str, rivals: list[Rival]) -> Table:
         ],
         key=slug(kind, group.label),
         title=f"{group.label}: {title}",
-        caption=f"{source_note(group)} {_batch_words(champion)}",
+        caption=f"{source_note(group)} {_batch_text(champion)}",
         provenance=provenance(outcomes),
-        notes=tuple(_fastest_words(rivals, name)),
+        notes=tuple(_fastest_text(rivals, name)),
     )
 
 
 def _lead_entry(rival: Rival, measure: Measure) -> Entry:
     if rival.cells is rival.champion:
-        return words("1\u00d7", note="compared with")
+        return text_entry("1\u00d7", note="compared with")
     lead = rival.lead(measure)
     if lead is None:
         return missing(rival.cells.why_missing("speed", measure.metric))
     return estimate(lead, "times", note=speedup_verdict(lead))
 
 
-def _batch_words(champion: MethodCells) -> str:
+def _batch_text(champion: MethodCells) -> str:
     cells = [outcome.cell for outcome in champion.ok("speed")]
     sizes = {cell.batch_size for cell in cells if isinstance(cell, TaskCell)}
     texts = sorted(str(size) for size in sizes if size)
     return f"Batch: {' and '.join(texts)} per step." if texts else ""
 
 
-def _fastest_words(rivals: list[Rival], champion: str) -> list[str]:
+def _fastest_text(rivals: list[Rival], champion: str) -> list[str]:
     sentences = []
     for measure, what in ((STEP, "training step"), (ATTENTION, "attention alone")):
         best = fastest(rivals, measure)
         if best is not None:
             shown = estimate(best[1], "times")
             sentences.append(
-                f"Fastest rival in the {what}: {best[0].cells.method}; {champion} is "
+                f"Fastest rival, {what}: {best[0].cells.method}; {champion} is "
                 f"{shown.text} {shown.interval} as fast."
             )
     return sentences

@@ -19,7 +19,7 @@ from spion_bench.report.parts import (
     missing,
     rows_of_frame,
     text,
-    words,
+    text_entry,
 )
 from spion_bench.report.words import format_error, format_quantity
 
@@ -73,13 +73,13 @@ def _gate_rank(name: str) -> tuple[int, str]:
 def _gate_status(outcome: Outcome) -> Entry:
     measured = outcome.measured
     if not outcome.is_ok:
-        return words(measured.status, note=measured.reason or "", flag="warning")
+        return text_entry(measured.status, note=measured.reason or "", flag="warning")
     exceeded = [found.name for found in measured.gate if not found.is_within]
     if exceeded:
-        return words(
-            "failed", note=f"not within the allowed: {', '.join(exceeded)}", flag="warning"
+        return text_entry(
+            "failed", note=f"not within the allowed error: {', '.join(exceeded)}", flag="warning"
         )
-    return words("passed", flag="good")
+    return text_entry("passed", flag="good")
 
 
 def _gate_error(outcome: Outcome, name: str) -> Entry:
@@ -142,7 +142,7 @@ def failure_table(run: RecordSet) -> Table | None:
             text("setting", "Setting", lambda row: row["setting"]),
             text("method", "Method", lambda row: row["method"]),
             Column("seed", "Seed", lambda row: int(row["seed"])),
-            text("status", "Status", lambda row: words(row["status"], flag="warning")),
+            text("status", "Status", lambda row: text_entry(row["status"], flag="warning")),
             text("reason", "Reason", lambda row: row["reason"]),
             text("cell_key", "Cell", lambda row: row["key"]),
         ],
@@ -174,7 +174,7 @@ def numbers_table(run: RecordSet) -> Table:
 
 
 def _status(row: dict[str, Any]) -> Entry:
-    return words(row["status"], flag="" if row["status"] == "ok" else "warning")
+    return text_entry(row["status"], flag="" if row["status"] == "ok" else "warning")
 
 
 def _value(row: dict[str, Any]) -> Entry:

@@ -16,7 +16,7 @@ from spion_bench.report.entries import (
 from spion_bench.report.groups import Group, MethodCells, groups, source_note
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import Column, Entry, Table, make_table, slug, text, words
+from spion_bench.report.parts import Column, Entry, Table, make_table, slug, text, text_entry
 from spion_bench.report.words import join_words
 
 _DETAILS = (
@@ -67,7 +67,7 @@ def _summary_table(group: Group) -> Table:
     dropped = [c.label.lower() for c in columns if c.key not in kept and _is_missed(c, methods)]
     if not dropped:
         return table
-    gap = f"Not measured in this setting, no such cell: {join_words(dropped)}."
+    gap = f"Not measured in this setting (no such cell): {join_words(dropped)}."
     return Table(**{**vars(table), "notes": (gap,)})
 
 
@@ -82,7 +82,7 @@ def _method_entry(cells: MethodCells) -> Entry:
     notes = ["approximate attention"] if any(a and not a.exact for a in attention) else []
     if cells.ok("accuracy") and not cells.proven():
         notes.append("not SPION: too few sparse steps")
-    return words(cells.method, note="; ".join(notes))
+    return text_entry(cells.method, note="; ".join(notes))
 
 
 def detail_tables(run: RecordSet) -> list[Table]:
@@ -115,7 +115,7 @@ def _detail_table(group: Group) -> Table:
 
 
 def energy_note(run: RecordSet) -> str:
-    """Return what became of energy, which needs a GPU."""
+    """Say whether energy was measured, which needs a GPU."""
     if run.ok("energy"):
         return "Energy: see the table of all numbers."
     if all(outcome.record.environment.gpu is None for outcome in run.outcomes):

@@ -29,7 +29,7 @@ from spion_bench.report.parts import (
     number,
     slug,
     text,
-    words,
+    text_entry,
 )
 
 
@@ -51,7 +51,7 @@ class _PhaseMeasure:
             return cells.missing("accuracy", self.metric)
         planned = len(cells.of("accuracy"))
         note = "" if len(values) == planned else f"{len(values)} of {planned} seeds"
-        # A time or a size below 0 does not exist.
+        # Times and sizes are never below 0.
         return estimate(mean_over_seeds(values).within(0.0), self.unit, note=note)
 
 
@@ -129,7 +129,7 @@ def _seed_table(group: Group) -> Table:
 
 
 def _status(outcome: Outcome) -> Entry:
-    return words(outcome.measured.status, flag="" if outcome.is_ok else "warning")
+    return text_entry(outcome.measured.status, flag="" if outcome.is_ok else "warning")
 
 
 def _metric(outcome: Outcome, name: str) -> Entry:
@@ -149,8 +149,8 @@ def _transition_entry(outcome: Outcome) -> Entry:
         return _no_pattern(outcome, "no transition recorded")
     shown = describe_transition(transition)
     if is_what_it_says(outcome):
-        return words(shown, note=_layer_steps(transition))
-    return words(shown, note="not SPION: under 40 % sparse steps", flag="warning")
+        return text_entry(shown, note=_layer_steps(transition))
+    return text_entry(shown, note="not SPION: under 40 % sparse steps", flag="warning")
 
 
 def _no_pattern(outcome: Outcome, gap: str, shown: str = "\u2013") -> Entry:

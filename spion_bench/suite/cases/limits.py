@@ -2,7 +2,7 @@
 
 Without these rules dense attention at 32768 tokens alone would outlast all other cases, or exhaust
 the memory. The rules know only the case, so they leave out the same on every machine; except for
-threads and a GPU, which a machine has or has not. The limits of time and memory are the CPU's: a
+threads and a GPU, which not every machine has. The limits of time and memory are the CPU's: a
 GPU says itself when its memory is full. Nothing here imports torch.
 """
 

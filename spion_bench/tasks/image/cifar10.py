@@ -26,7 +26,7 @@ _BATCH_BYTES = 10_000 * _RECORD_BYTES
 
 
 def find_cifar10(data_dir: Path | None) -> Path | None:
-    """Return the archive's path if it is there.
+    """Return the archive's path if it exists.
 
     Raises:
         ValueError: If only the pickled archive is there.
@@ -56,7 +56,7 @@ def read_cifar10(data_dir: Path | None, *, verify: bool) -> TaskSplits:
         verify: Whether the archive must have the published md5 and batch sizes.
 
     Raises:
-        FileNotFoundError: If the archive is not there.
+        FileNotFoundError: If the archive is missing.
         ValueError: If it is damaged or not the binary version.
     """
     archive = find_cifar10(data_dir)

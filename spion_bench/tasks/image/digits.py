@@ -1,4 +1,4 @@
-"""The digits that scikit-learn bundles, a stand-in for CIFAR-10 that is always there."""
+"""The digits that scikit-learn bundles, a stand-in for CIFAR-10 that is always available."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_digits(side: int, *, seed: int, test_per_class: int = 30) -> TaskSplits
 
     Args:
         side: Pixels of a row and of a column, a multiple of 8.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
         test_per_class: Test examples of each class.
     """
     import sklearn

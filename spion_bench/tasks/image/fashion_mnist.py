@@ -44,7 +44,7 @@ def read_fashion_mnist(data_dir: Path | None, *, verify: bool) -> TaskSplits:
         verify: Whether the files must have the published content.
 
     Raises:
-        FileNotFoundError: If a file is not there.
+        FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged or holds something else.
     """
     folder = find_fashion_mnist(data_dir)

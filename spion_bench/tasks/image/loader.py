@@ -1,4 +1,4 @@
-"""Loading the image task from the source that is asked for, or the first that is there."""
+"""Loading the image task from the requested source, or the first one found."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class ImageOptions(Settings):
     """Options of the image task.
 
     Attributes:
-        source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is there, and
+        source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is found, and
             the data source says which.
         length: Pixels of a picture: 1024 (32x32), with digits also 256 (16x16).
         n_train: Use at most this many training examples, the first ones; None: all.
         n_dev: The same for the dev split.
         n_test: The same for the test split.
         verify: Whether a data file must have the published content; False is for tests.
-        seed: Of the shuffle that splits the digits; the other sources have fixed splits.
+        seed: Seed of the shuffle that splits the digits; the other sources have fixed splits.
         test_per_class: Test examples of each class of the digits; about 177 of each exist.
     """
 
@@ -50,7 +50,7 @@ def load(data_dir: Path | None, options: ImageOptions) -> TaskSplits:
 
     Raises:
         ValueError: If the source has no pictures of this length, or a data file is damaged.
-        FileNotFoundError: If the source asked for is not there.
+        FileNotFoundError: If the source asked for is missing.
     """
     name, reason = _choose_source(data_dir, options)
     if name != "digits" and options.length != _FULL_LENGTH:
@@ -71,7 +71,7 @@ def load(data_dir: Path | None, options: ImageOptions) -> TaskSplits:
 def _choose_source(data_dir: Path | None, options: ImageOptions) -> tuple[SourceName, str]:
     """Return the source and why it was chosen."""
     if options.source != "auto":
-        return options.source, "as asked"
+        return options.source, "as requested"
     if options.length != _FULL_LENGTH:
         return "digits", "chosen because only the digits come in this length"
     if find_cifar10(data_dir) is not None:
@@ -82,7 +82,7 @@ def _choose_source(data_dir: Path | None, options: ImageOptions) -> tuple[Source
 
 
 def _cap(splits: TaskSplits, options: ImageOptions, reason: str) -> TaskSplits:
-    """Cap the splits as asked; the description says how much of how much is used."""
+    """Cap the splits as requested; the description says how much of how much is used."""
     train = splits.train.first(options.n_train)
     dev = splits.dev.first(options.n_dev)
     test = splits.test.first(options.n_test)

@@ -1,7 +1,7 @@
 """The ListOps task: compute the value of a nested list operation from its tokens.
 
 The Long Range Arena published 96000 + 2000 + 2000 expressions drawn without a seed. They are read
-where they are there; otherwise new ones are drawn, with a seed. Two tokenisations exist:
+where they are present; otherwise new ones are drawn, with a seed. Two tokenisations exist:
 ``brackets`` (the arena's since March 2021) and ``legacy`` (before, and in the data that the SPION
 code names). ``legacy`` loses every closing bracket, so the value no longer follows from the tokens.
 """

@@ -169,8 +169,8 @@ def draw_expression(
     Args:
         random: Returns uniform numbers in [0, 1), e.g. ``random.Random(seed).random``. Nothing
             else is drawn from: only this sequence is guaranteed to be the same in every Python.
-        max_depth: Of a digit.
-        max_arguments: Of an operation.
+        max_depth: Largest depth of a digit.
+        max_arguments: Most arguments of an operation.
         max_length: Drawing stops as soon as the expression must reach this many tokens.
 
     Returns:

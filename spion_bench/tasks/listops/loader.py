@@ -81,7 +81,7 @@ def _with_source(
 ) -> TaskSplits:
     train, dev, test = splits
     low, end = options.window
-    reason = "as asked"
+    reason = "as requested"
     if options.source == "auto":
         found = "found" if name == "release" else "not found"
         reason = f"chosen because the release was {found}"

@@ -13,7 +13,7 @@ class ListOpsOptions(Settings):
     """Options of the ListOps task; the defaults give the published distribution.
 
     Attributes:
-        source: ``"auto"`` takes the Long Range Arena's release if it is there and the window and
+        source: ``"auto"`` takes the Long Range Arena's release if it is present and the window and
             grammar are the published ones, else expressions are generated; the data source says
             which.
         tokens: ``"brackets"`` or ``"legacy"``, see ``spion_bench.tasks.listops``.
@@ -22,12 +22,12 @@ class ListOpsOptions(Settings):
             ``max_length`` (published: 500).
         max_length: Expressions have fewer tokens than this; None: ``length``, at most the published
             2000.
-        max_depth: Of a digit; the outermost operation's depth is 1.
+        max_depth: Largest depth of a digit; the outermost operation's depth is 1.
         max_args: Arguments of an operation.
         n_train: Training examples; of the release, the first ones.
         n_dev: The same for the dev split.
         n_test: The same for the test split.
-        seed: Of the generator; the release has none.
+        seed: Seed of the generator; the release has none.
     """
 
     source: Literal["auto", "release", "generated"] = "auto"

@@ -81,7 +81,7 @@ class Canvas:
         return weights
 
     def free_places(self, direction: int) -> NDArray[np.int64]:
-        """Return where a first dash of ``direction`` touches nothing that is there."""
+        """Return where a first dash of ``direction`` touches nothing drawn so far."""
         return self.tables.free_places(self._picture_of(self.mask), direction, 0)
 
     def central_places(self, direction: int) -> NDArray[np.int64]:

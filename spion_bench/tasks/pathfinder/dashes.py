@@ -35,14 +35,14 @@ class Scene:
         dashes: Dashes of each of the two target snakes: 14 is the published "hard" level, 9 and 6
             the easier ones.
         margins: Gaps between dashes, one of which is drawn for each picture.
-        dash_length: Of a dash.
-        thickness: Of a dash.
+        dash_length: Length of a dash.
+        thickness: Thickness of a dash.
         seed_distance: From the first dash of the one target snake to that of the other.
-        marker_radius: Of the disks that mark two ends.
+        marker_radius: Radius of the disks that mark two ends.
         continuity: The larger, the straighter the snakes.
         distractors: Further snakes asked for; they have a third of ``dashes``.
-        target_contrast: Of the target snakes' dashes.
-        distractor_contrast: Of the others'.
+        target_contrast: Contrast of the target snakes' dashes.
+        distractor_contrast: Contrast of the other dashes.
         padding: Width of the frame that no snake crosses.
     """
 
@@ -122,7 +122,7 @@ class DashTables:
     ``candidates``, the ends that a next dash may have.
 
     Attributes:
-        angles: Of each direction.
+        angles: Angle of each direction.
         candidates: Ends of a next dash, relative to its pivot.
         weights: float64 ``[directions, candidates]``: ``turn_weight`` of each candidate.
         to_pivot: The next dash's pivot relative to the pivot of a dash of each direction.

@@ -201,7 +201,7 @@ def _pick(draw: Draw, count: int) -> int:
 
 
 def _to_grey(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Rescale a picture so that its values run from 0 to 255."""
+    """Rescale a picture to values from 0 to 255."""
     darkest = ink.min()
     scaled = (ink - darkest) * (255 / (ink.max() - darkest))
     rounded: NDArray[np.uint8] = (scaled + 0.5).astype(np.uint8)

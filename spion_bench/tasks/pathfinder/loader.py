@@ -36,13 +36,14 @@ class PathfinderOptions(Settings):
         length: Pixels of a picture: 1024 (32x32), 4096, 16384 (128x128: Path-X) or 65536.
         contour_length: Dashes of a path: 14 is the published level; 9 and 6 are easier.
         folder: The release's folder inside the data folder; needed if there are two.
-        split: Of the release into eight, one and one tenths: by ``"order"`` of its tables, or after
-            a ``"shuffle"`` with ``seed``. The Long Range Arena splits by an order that TensorFlow
-            Datasets made, PyTorch ports after a shuffle without a seed: neither can be repeated.
+        split: How the release is split into eight, one and one tenths: in the ``"order"`` of its
+            tables, or after a ``"shuffle"`` with ``seed``. The Long Range Arena splits by an order
+            that TensorFlow Datasets made, PyTorch ports after a shuffle without a seed: neither
+            can be repeated.
         n_train: Training examples, the first ones; None: all, or 160000 if they are drawn.
         n_dev: The same for the dev split; None: all, or 20000.
         n_test: The same for the test split; None: all, or 20000.
-        seed: Of the generator, or of the shuffle.
+        seed: Seed of the generator, or of the shuffle.
     """
 
     source: Literal["auto", "release", "generated"] = "auto"
@@ -74,7 +75,7 @@ def load(data_dir: Path | None, options: PathfinderOptions) -> TaskSplits:
         FileNotFoundError: If the release is incomplete, or is asked for and missing.
     """
     if options.source == "generated":
-        return _draw(options, "as asked")
+        return _draw(options, "as requested")
     folder = _find_release(data_dir, options)
     if folder is None:
         return _draw(options, "drawn because the release was not found")

@@ -34,8 +34,8 @@ def draw_split(
     Args:
         side: Rows and columns of a picture: 32, 64, 128 or 256.
         dashes: Dashes of a target snake.
-        seed: Of the pictures.
-        numbers: Of the pictures, consecutive.
+        seed: Seed of the pictures.
+        numbers: Numbers of the pictures, consecutive.
         processes: How many to use; None: one per processor, fewer for few pictures.
 
     Returns:

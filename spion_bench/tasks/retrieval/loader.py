@@ -24,14 +24,14 @@ class RetrievalOptions(Settings):
     """Options of the retrieval task.
 
     Attributes:
-        source: ``"auto"`` takes AAN if it is there, else the stand-in; the data source says which.
+        source: ``"auto"`` takes AAN if present, else the stand-in; the data source says which.
         length: Ids per document, zeros on the right included.
         max_length: Bytes read of a document; None: the published 4000 at length 4096 and 1000 at
             1024, else ``length``.
         n_train: Training pairs, the first ones; None: the published 147086, or all of the stand-in.
         n_dev: The same for the dev split; None: 18090, or all.
         n_test: The same for the test split; None: 17437, or all.
-        seed: Of the stand-in's choice; AAN keeps the order of its files.
+        seed: Seed of the stand-in's choice; AAN keeps the order of its files.
     """
 
     source: Literal["auto", "aan", "stand-in"] = "auto"
@@ -73,7 +73,7 @@ def _load_aan(data_dir: Path | None, options: RetrievalOptions) -> TaskSplits:
                 "file again, or lower the options n_train, n_dev and n_test"
             )
         splits.append(split)
-    reason = "as asked" if options.source == "aan" else "chosen because they were found"
+    reason = "as requested" if options.source == "aan" else "chosen because they were found"
     origin = f"Pairs of AAN papers of the Long Range Arena's release, in file order ({reason})"
     return _with_source(splits, "aan", "lra_release", origin)
 
@@ -82,7 +82,7 @@ def _load_stand_in(options: RetrievalOptions) -> TaskSplits:
     pairs = make_stand_in(seed=options.seed)
     wanted = [part[:count] for part, count in zip(pairs, options.counts, strict=True)]
     splits = [_encode(iter(part), len(part), options) for part in wanted]
-    reason = "as asked" if options.source == "stand-in" else "chosen because AAN was not found"
+    reason = "as requested" if options.source == "stand-in" else "chosen because AAN was not found"
     origin = (
         "Stand-in, not AAN: a piece of 1000 bytes of a SciPy file, and another of the same file or "
         f"one of a NumPy file; split by file, seed {options.seed} ({reason})"

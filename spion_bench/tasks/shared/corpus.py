@@ -1,4 +1,4 @@
-"""Real text that is always there: the Python sources of two packages that the suite needs.
+"""Real text that is always available: the Python sources of two packages that the suite needs.
 
 It stands in where a task's published text is missing. SciPy is installed because scikit-learn needs
 it, and both packages are installed under their own names. Files are found without importing the

@@ -16,7 +16,7 @@ class Documents:
         train: What the model learns from.
         dev: None: the source has no such split.
         test: What the result is measured on.
-        version: Of the source.
+        version: Version of the source.
         description: What was read, for a report.
     """
 

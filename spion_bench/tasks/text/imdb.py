@@ -25,7 +25,7 @@ _SPLITS = ("train", "test")
 
 
 def find_imdb(data_dir: Path | None) -> Path | None:
-    """Return the unpacked folder's path, or the archive's, if one is there."""
+    """Return the unpacked folder's path, or the archive's, if one exists."""
     if data_dir is None:
         return None
     places = (data_dir / FOLDER, data_dir / ARCHIVE)
@@ -39,11 +39,11 @@ def read_imdb(data_dir: Path | None, *, seed: int, verify: bool) -> Documents:
 
     Args:
         data_dir: Folder of ``aclImdb`` or of the archive.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
         verify: Whether an archive must have the published md5, and each kind 12500 reviews.
 
     Raises:
-        FileNotFoundError: If neither folder nor archive is there.
+        FileNotFoundError: If neither folder nor archive exists.
         ValueError: If it is damaged or incomplete.
     """
     place = find_imdb(data_dir)

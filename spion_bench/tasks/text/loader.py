@@ -15,14 +15,14 @@ from spion_bench.tasks.text.documents import Document
 from spion_bench.tasks.text.imdb import find_imdb, read_imdb
 from spion_bench.tasks.text.stand_in import make_stand_in
 
-_HELD_OUT = 10  # one in so many training documents
+_HELD_OUT = 10  # one training document in this many
 
 
 class TextOptions(Settings):
     """Options of the text task.
 
     Attributes:
-        source: ``"auto"`` takes IMDb if it is there, else the stand-in; the data source says which.
+        source: ``"auto"`` takes IMDb if present, else the stand-in; the data source says which.
         length: Ids per document, zeros on the right included.
         max_length: Bytes read of a document; None: the published 4000 at length 4096 and 1000 at
             1024, else ``length``.
@@ -32,7 +32,7 @@ class TextOptions(Settings):
         n_dev: The same for the dev split.
         n_test: The same for the test split.
         verify: Whether IMDb must have the published content; False is for tests.
-        seed: Of the order of the documents, and of the stand-in's choice.
+        seed: Seed of the documents' order, and of the stand-in's choice.
     """
 
     source: Literal["auto", "imdb", "stand-in"] = "auto"
@@ -51,9 +51,9 @@ def load(data_dir: Path | None, options: TextOptions) -> TaskSplits:
 
     Raises:
         ValueError: If a data file is damaged.
-        FileNotFoundError: If the source asked for is not there.
+        FileNotFoundError: If the source asked for is missing.
     """
-    reason = "as asked"
+    reason = "as requested"
     name = options.source
     if name == "auto":
         name = "stand-in" if find_imdb(data_dir) is None else "imdb"

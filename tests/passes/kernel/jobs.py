@@ -28,5 +28,5 @@ def kernel_job(tmp_path, case, implementation, **changes):
     return Job(cell=KernelCell(**(fields | changes)), out=str(tmp_path))
 
 
-def tell(event):
+def on_progress(event):
     """Ignore progress."""

@@ -44,5 +44,5 @@ def test_the_matrix_holds_each_kept_score_once_and_its_transpose_the_same():
 
 
 def test_sixteen_bits_are_unsupported_with_the_reason():
-    with pytest.raises(UnsupportedError, match="takes float32 and float64, not float16"):
+    with pytest.raises(UnsupportedError, match="supports float32 and float64, not float16"):
         bind_csr_pipeline(holed_pattern(8), torch.float16)

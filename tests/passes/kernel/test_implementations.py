@@ -13,7 +13,7 @@ from spion_bench.passes.kernel.session import KernelSession
 from spion_bench.pattern.generate import generate_pattern
 from spion_bench.suite.cases import CASES, find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
-from tests.passes.kernel.jobs import kernel_job, tell
+from tests.passes.kernel.jobs import kernel_job, on_progress
 
 ATTENTION, PATTERN = find_case("attention_256"), find_case("pattern_256")
 SMALL = {"attention": replace(ATTENTION, length=128), "pattern": PATTERN}
@@ -78,7 +78,7 @@ def test_walks_agree_and_the_generated_pattern_holds_them():
 
 @pytest.mark.parametrize("name", ["block_attention", "dense_sdpa"])
 def test_attention_session(tmp_path, name):
-    session = KernelSession(kernel_job(tmp_path, "attention_256", name), tell)
+    session = KernelSession(kernel_job(tmp_path, "attention_256", name), on_progress)
     assert session.check().reason is None
     session.measure()
     session.measure()
@@ -102,7 +102,7 @@ def test_attention_session(tmp_path, name):
 def test_limits_have_a_time_and_a_rate_and_no_gate(tmp_path, monkeypatch, name, call, rate):
     monkeypatch.setattr(operators, "SGEMM_SIDE", 32)
     monkeypatch.setattr(operators, "COPY_BYTES", 1024)
-    session = KernelSession(kernel_job(tmp_path, "sweep_base", name), tell)
+    session = KernelSession(kernel_job(tmp_path, "sweep_base", name), on_progress)
     assert session.check() == GateResult([], None)
     session.measure()
     outcome = session.result()
@@ -131,7 +131,7 @@ def test_forward_only_implementations_have_no_backward_call():
 
 
 def test_pattern_session_has_no_gate_and_no_pattern(tmp_path):
-    session = KernelSession(kernel_job(tmp_path, "pattern_256", "flood_fill"), tell)
+    session = KernelSession(kernel_job(tmp_path, "pattern_256", "flood_fill"), on_progress)
     assert session.check() == GateResult([], None)
     session.measure()
     outcome = session.result()

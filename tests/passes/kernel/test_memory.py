@@ -7,7 +7,7 @@ from spion_bench.passes.kernel import memory as kernel_memory
 from spion_bench.passes.kernel import session as kernel_session
 from spion_bench.passes.kernel.session import KernelSession
 from spion_bench.suite.cases import find_case
-from tests.passes.kernel.jobs import kernel_job, tell
+from tests.passes.kernel.jobs import kernel_job, on_progress
 
 SMALL = replace(find_case("sweep_memory_L1024"), heads=2, length=512, block_size=32, density=0.2)
 
@@ -23,7 +23,7 @@ def test_cells_of_memory_cases_say_so(job):
 
 def test_peak_holds_output_and_gradients(job, monkeypatch):
     monkeypatch.setattr(kernel_session, "find_case", lambda name: SMALL)
-    session = KernelSession(job, tell)
+    session = KernelSession(job, on_progress)
     session.measure()
     session.measure()
     outcome = session.result()
@@ -39,11 +39,12 @@ def test_peak_holds_output_and_gradients(job, monkeypatch):
 def test_a_system_without_a_high_water_mark_is_unsupported(job, monkeypatch):
     monkeypatch.setattr(kernel_memory, "clear_refs_problem", lambda: "no clear_refs")
     with pytest.raises(UnavailableError, match="no clear_refs"):
-        KernelSession(job, tell)
+        KernelSession(job, on_progress)
 
 
 def test_memory_is_not_measured_on_a_gpu(tmp_path):
     with pytest.raises(UnsupportedError, match="on the CPU only"):
         KernelSession(
-            kernel_job(tmp_path, "sweep_memory_L1024", "block_attention", device="cuda"), tell
+            kernel_job(tmp_path, "sweep_memory_L1024", "block_attention", device="cuda"),
+            on_progress,
         )

@@ -11,7 +11,7 @@ from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.metrics import sampled
 from tests.measure.fake_gpu import L2_BYTES, FakeGpu
-from tests.passes.kernel.jobs import kernel_job, tell
+from tests.passes.kernel.jobs import kernel_job, on_progress
 
 SETTINGS = MeasureSettings(rounds=1, warmup_s=0.0, round_s=0.0, min_samples=2)
 
@@ -76,7 +76,7 @@ def test_a_case_is_not_measured_on_another_device_than_its_own():
 def test_a_session_on_a_gpu_that_is_not_there_is_unsupported(tmp_path, case):
     job = kernel_job(tmp_path, case, "block_attention", device="cuda")
     with pytest.raises(UnavailableError, match="no CUDA device is available"):
-        KernelSession(job, tell)
+        KernelSession(job, on_progress)
 
 
 def test_a_session_on_a_gpu_adds_what_the_model_says(tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_session_on_a_gpu_adds_what_the_model_says(tmp_path, monkeypatch):
         lambda *arguments: Prepared(calls, flops={"forward_ms": 10**9}),
     )
     job = kernel_job(tmp_path, case.name, "block_attention", device="cuda")
-    session = KernelSession(job, tell)
+    session = KernelSession(job, on_progress)
     session.measure()
     session.measure()
     outcome = session.result()

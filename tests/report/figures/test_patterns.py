@@ -25,7 +25,7 @@ def test_every_spion_run_has_a_figure_and_the_first_is_open(figures):
 def test_words_count_the_blocks_and_name_the_scale(figures):
     figure = titled(figures, "image, L = 256, spion_cf, seed 0")
     assert "layer 2: 58 of 1024 blocks (5.7 %)" in plain(figure.alt)
-    assert "Faint blocks (22) are kept only because the diagonal always is." in figure.caption
+    assert "Faint blocks (22) are kept only because the diagonal is always kept." in figure.caption
     assert "viridis, logarithmic, from the 5th to the 99.9th percentile" in figure.caption
     assert "Taken at the transition, step 160 (forced)." in figure.caption
     assert figure.provenance.endswith("artifact accuracy-image256-spion_cf-s0-0a1b2c3d.npz.")

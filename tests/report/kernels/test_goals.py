@@ -75,7 +75,7 @@ def test_a_goal_without_numbers_says_why(tmp_path):
     assert entry.value is None
     assert entry.note == "block_attention: unsupported: no bfloat16"
     entry = rows["Rate over SGEMM's rate, D = 64, block 64"]["value"]
-    assert (entry.flag, entry.note) == ("missing", "no record of it in this run")
+    assert (entry.flag, entry.note) == ("missing", "no record in this run")
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.64, False), (0.66, True)])

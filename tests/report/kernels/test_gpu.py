@@ -61,16 +61,16 @@ def test_a_time_that_refutes_the_model_is_flagged(show, times, words, flag):
     assert (entry.text, entry.flag) == (words, flag)
 
 
-def test_a_gpu_that_was_slowed_down_shows_in_its_row_and_in_the_opening(show):
+def test_a_gpu_that_was_throttled_shows_in_its_row_and_in_the_opening(show):
     reasons = ["hw_thermal_slowdown", "sw_power_cap"]
     slowed = CLOCKS.model_copy(update={"throttle_reasons": reasons})
     sweeps, rows = show(pipeline={"clocks": slowed})
     entry = rows["pipeline", "forward"]["clocks"]
     assert entry.flag == "warning"
     assert entry.text == "1410 to 1395 MHz"
-    assert "slowed down: hw_thermal_slowdown sw_power_cap" in entry.note
+    assert "throttled: hw_thermal_slowdown sw_power_cap" in entry.note
     assert rows["flex", "forward"]["clocks"].flag == ""
-    assert "slowed down while 1 cell ran" in plain(gpu_lede(sweeps))
+    assert "throttled while 1 cell ran" in plain(gpu_lede(sweeps))
 
 
 def test_clocks_that_could_not_be_read_are_missing_not_fine(show):
@@ -82,10 +82,10 @@ def test_clocks_that_could_not_be_read_are_missing_not_fine(show):
 
 
 def test_a_red_gate_and_an_unsupported_peer_have_reasons_and_no_times(show):
-    red = {"status": "gate_failed", "reason": "dq is off by 0.1, allowed is 0.01"}
+    red = {"status": "gate_failed", "reason": "dq is off by 0.1, the limit is 0.01"}
     sweeps, rows = show(flex=red)
     for implementation, reason in (
-        ("flex", "gate_failed: dq is off by 0.1, allowed is 0.01"),
+        ("flex", "gate_failed: dq is off by 0.1, the limit is 0.01"),
         ("dense_xformers", "unsupported: xformers is not installed"),
     ):
         for pass_ in ("forward", "backward"):
@@ -101,7 +101,7 @@ def test_a_call_that_waited_for_the_host_says_so(show):
     for name in ("cold_ms", "warm_ms"):
         entry = rows["csr_pipeline", "backward"][name]
         assert entry.flag == "warning"
-        assert entry.note.endswith("holds waiting for the host")
+        assert entry.note.endswith("includes waiting for the host")
 
 
 def test_speedups_are_ratios_within_the_case(show):
@@ -138,7 +138,7 @@ def test_sweeps_of_the_cpu_do_not_see_a_gpu(tmp_path):
     assert [p.cell.case for p in sweeps.points] == [p.cell.case for p in expected.points]
     assert kernel_cases(run) == []
     page = build_kernel_page(run, "stamp")
-    assert page.title == "CPU and GPU kernels next to their peers and limits"
+    assert page.title == "CPU and GPU kernels against their peers and limits"
     assert page.lede[0] == build_kernel_page(load_records(alone.folder), "stamp").lede[0]
 
 
@@ -150,7 +150,7 @@ def test_the_page_of_a_gpu_is_linked_and_sound(tmp_path):
     for _, link in page.links:
         assert link[1:] in page.ids if link.startswith("#") else (out / link).is_file()
     text = plain("".join(page.text))
-    assert "GPU kernels next to their peers and limits" in text
+    assert "GPU kernels against their peers and limits" in text
     assert "NVIDIA A100-SXM4-80GB" in text
     markdown = (out / "kernels.md").read_text("utf-8")
     assert "modelled, not measured" in markdown

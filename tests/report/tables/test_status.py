@@ -83,7 +83,7 @@ def test_a_gate_that_failed_with_nan_is_shown_as_failed(tmp_path):
         "failed",
         "warning",
     )
-    assert rows["spion_c",]["status"].note == "not within the allowed: out, dq"
+    assert rows["spion_c",]["status"].note == "not within the allowed error: out, dq"
     entry = rows["spion_cf",]["error_out"]
     assert (entry.text, entry.flag) == ("NaN", "warning")
     assert rows["spion_cf",]["error_dq"].text == "infinite"

@@ -57,7 +57,7 @@ def test_columns_that_were_not_measured_become_one_sentence(sample):
     table = titled(summary_tables(sample), "image, L = 256")
     assert "train_step_ms" not in [column.key for column in table.columns]
     assert "training step" in table.notes[0]
-    assert table.notes[0].startswith("Not measured in this setting, no such cell:")
+    assert table.notes[0].startswith("Not measured in this setting (no such cell):")
 
 
 def test_failed_cells_say_why_and_are_never_zero(sample):

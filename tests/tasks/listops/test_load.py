@@ -172,5 +172,5 @@ def test_named_release_is_read_as_asked(tmp_path: Path) -> None:
     options = {"source": "release", "n_train": 3, "n_dev": 1, "n_test": 1}
     splits = load(tmp_path, options)
     assert (splits.source.name, splits.source.stand_in) == ("release", False)
-    assert "release (as asked)" in splits.source.description
+    assert "release (as requested)" in splits.source.description
     assert np.array_equal(splits.train.inputs, load(tmp_path, options).train.inputs)
