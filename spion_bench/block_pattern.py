@@ -9,7 +9,7 @@ batch items and all heads share it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +150,13 @@ class BlockPattern:
         """Return the pattern on ``device``; the same object if it is already there."""
         if torch.empty(0, device=device).device == self.device:
             return self
-        return BlockPattern(
-            self.block_size, self.crow_indices.to(device), self.col_indices.to(device)
-        )
+        # The copy is as valid as the original; checking it again would wait for the device.
+        moved = object.__new__(BlockPattern)
+        for word in fields(BlockPattern):
+            value = getattr(self, word.name)
+            moved_value = value.to(device) if isinstance(value, Tensor) else value
+            object.__setattr__(moved, word.name, moved_value)
+        return moved
 
     def save(self, path: Path | str) -> None:
         """Write the pattern as JSON (``block_size``, ``crow_indices``, ``col_indices``).

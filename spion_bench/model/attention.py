@@ -6,8 +6,9 @@ attention differs. A method is a module that maps ``q k v`` to the attention out
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -118,15 +119,28 @@ def dense_attention(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
 
 
+# The buffers in which a layer's pattern is moved, saved and loaded; None in the dense phase.
+PATTERN_STATE = ("block_size", "crow_indices", "col_indices")
+
+
 class SpionAttention(Attention):
     """SPION's attention: dense until it is given a pattern, block-sparse afterwards.
+
+    The pattern is state of the module, see ``PATTERN_STATE``: it follows ``.to()``, and a state
+    dict of a sparse layer makes the layer that loads it sparse. A state dict without a pattern,
+    loaded into a sparse layer, lacks these keys: ``load_state_dict`` raises, or returns them where
+    it is not strict, and the layer keeps its pattern.
 
     Attributes:
         pruned: What a pruned score counts as, ``"zero_logit"`` (the published code: a score of 0
             in the denominator) or ``"minus_inf"``.
-        pattern: The layer's pattern, or None in the dense phase.
         implementation: ``"fused"`` or ``"pipeline"``, see ``ops.block_attention``.
     """
+
+    block_size: Tensor | None
+    crow_indices: Tensor | None
+    col_indices: Tensor | None
+    _place: Tensor
 
     def __init__(
         self,
@@ -136,10 +150,49 @@ class SpionAttention(Attention):
     ) -> None:
         super().__init__()
         self.pruned: Pruned = pruned
-        self.pattern = pattern
         self.implementation: Implementation = implementation
+        for name in PATTERN_STATE:
+            self.register_buffer(name, None)
+        # Nothing is stored in it; it knows where the module lies.
+        self.register_buffer("_place", torch.empty(0), persistent=False)
+        self.pattern = pattern
         self._watching = False
         self._watched: tuple[Tensor, Tensor, Tensor | None] | None = None
+
+    @property
+    def pattern(self) -> BlockPattern | None:
+        """The layer's pattern, or None in the dense phase."""
+        return self._pattern
+
+    @pattern.setter
+    def pattern(self, pattern: BlockPattern | None) -> None:
+        self._pattern = pattern
+        if pattern is None:
+            self.block_size = self.crow_indices = self.col_indices = None
+            return
+        self.crow_indices, self.col_indices = pattern.crow_indices, pattern.col_indices
+        self.block_size = torch.tensor(pattern.block_size, device=pattern.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.pattern is not None:
+            self.pattern = self.pattern.to(self._place.device)
+        return self
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Tensor], prefix: str, *arguments: Any
+    ) -> None:
+        found = [state_dict.get(f"{prefix}{name}") for name in PATTERN_STATE]
+        if all(value is not None for value in found):
+            size, crow, col = found
+            try:
+                pattern = BlockPattern(int(size), crow, col)  # type: ignore[arg-type]
+                self.pattern = pattern.to(self._place.device)
+            except ValueError as error:
+                error_messages = arguments[-1]
+                error_messages.append(f"{prefix}pattern: {error}")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def watch(self) -> None:
         """Make the next forward pass keep what its attention map is computed from."""

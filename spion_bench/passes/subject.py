@@ -109,7 +109,7 @@ class Subject:
         if self.patterns is not None:
             results = [
                 check_attention(
-                    self.make_attention(layer),
+                    self.make_attention(layer).to(device),
                     shape,
                     self.patterns[layer],
                     self.settings.spion.pruned,
@@ -122,7 +122,12 @@ class Subject:
             check = check_own_mask if self.example.capabilities.exact else check_properties
             layers = range(model.layers if self.cell.method.takes_layer else 1)
             results = [
-                check(self.make_attention(layer), shape, device=device, forward_only=forward_only)
+                check(
+                    self.make_attention(layer).to(device),
+                    shape,
+                    device=device,
+                    forward_only=forward_only,
+                )
                 for layer in layers
             ]
         reasons = [result.reason for result in results if result.reason]

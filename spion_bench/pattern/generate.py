@@ -73,8 +73,8 @@ def generate_pattern(
 ) -> BlockPattern:
     """Generate the block pattern of a layer from its attention map.
 
-    The stages run on the CPU, as in the published code; the pattern lies on the map's device. No
-    gradient is tracked.
+    The stages run where the map lies, with the same result on every device; so does the pattern.
+    No gradient is tracked.
 
     Args:
         attention_map: ``[L, L]``, float32 or float64: the layer's attention probabilities,
@@ -116,8 +116,7 @@ def pattern_stages(
 ) -> PatternStages:
     """Do what ``generate_pattern`` does, with its arguments, and keep the intermediate stages."""
     rules = _rules(variant)
-    device = attention_map.device
-    values = attention_map.detach().cpu()
+    values = attention_map.detach()
     _check_map(values, block_size)
     if rules.filtered:
         values = diagonal_conv(values, filter_size)
@@ -128,16 +127,18 @@ def pattern_stages(
     else:
         threshold = quantile_threshold(pooled, _required("quantile", quantile, variant))
         mask = flood_fill(pooled, threshold, selection=selection)
-    diagonal = torch.eye(mask.shape[0], dtype=torch.bool)
-    pattern = BlockPattern.from_mask(mask | diagonal, block_size)
-    return PatternStages(pooled.to(device), mask.to(device), pattern.to(device))
+    diagonal = torch.eye(mask.shape[0], dtype=torch.bool, device=mask.device)
+    return PatternStages(pooled, mask, BlockPattern.from_mask(mask | diagonal, block_size))
 
 
 def quantile_threshold(pooled: Tensor, quantile: float) -> float:
-    """Return the quantile of all values, interpolated linearly at ``quantile * (n - 1)``."""
+    """Return the quantile of all values, interpolated linearly at ``quantile * (n - 1)``.
+
+    It is interpolated on the CPU, which rounds alike for maps of every device.
+    """
     if not 0 <= quantile <= 1:
         raise ValueError(f"quantile: expected a number from 0 to 1, got {quantile}")
-    return float(torch.quantile(pooled.double().flatten(), quantile))
+    return float(torch.quantile(pooled.cpu().double().flatten(), quantile))
 
 
 def top_k_count(nb: int, density: float) -> int:
@@ -159,7 +160,7 @@ def top_k_blocks(pooled: Tensor, density: float) -> Tensor:
     First means row by row. The published code leaves the order of equals undefined.
     """
     order = torch.sort(pooled.flatten(), descending=True, stable=True).indices
-    mask = torch.zeros(pooled.numel(), dtype=torch.bool)
+    mask = torch.zeros(pooled.numel(), dtype=torch.bool, device=pooled.device)
     mask[order[: top_k_count(pooled.shape[0], density)]] = True
     return mask.view_as(pooled)
 

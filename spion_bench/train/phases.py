@@ -89,6 +89,8 @@ class Run:
 
     def restore(self, tree: Tree) -> None:
         """Continue from a checkpoint written by ``save``."""
+        self.state.load_tree(tree["state"])
+        self.use_patterns(self.state.patterns)
         self.model.load_state_dict(tree["model"])
         optimizer = tree["optimizer"]
         moments = {int(index): moment for index, moment in optimizer["state"].items()}
@@ -96,8 +98,6 @@ class Run:
         torch.set_rng_state(tree["rng"])
         if tree["cuda_rng"] is not None:
             torch.cuda.set_rng_state(tree["cuda_rng"], self.device)
-        self.state.load_tree(tree["state"])
-        self.use_patterns(self.state.patterns)
 
     def use_patterns(self, patterns: list[BlockPattern | None]) -> None:
         """Give each layer its pattern, or make it dense where that is None."""

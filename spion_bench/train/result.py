@@ -72,8 +72,8 @@ def conclude(run: Run) -> TrainResult:
     state = run.state
     tested_phase: TrainingPhase = "sparse" if "sparse" in state.best else "dense"
     best = state.best[tested_phase]
-    run.model.load_state_dict(best.weights)
     run.use_patterns(state.patterns_at(best.point.step))
+    run.model.load_state_dict(best.weights)
     test, batch_size = run.task.test, run.settings.train.eval_batch_size
     _, correct = evaluate(run.model, test, batch_size, run.device)
     is_spion_method = run.variant is not None

@@ -60,8 +60,12 @@ def test_result_is_complete(tmp_path, method):
     assert result.final_loss == result.curve[-1].train_loss
     assert result.test_count == 13
     assert result.test_accuracy == result.test_correct / 13
-    assert result.model_bytes == 4 * result.n_parameters
     is_spion = method in SPION
+    pattern_bytes = sum(
+        8 + pattern.crow_indices.nbytes + pattern.col_indices.nbytes
+        for pattern in result.patterns or ()
+    )
+    assert result.model_bytes == 4 * result.n_parameters + pattern_bytes
     boundary = 5 if is_spion else 12
     assert [point.phase for point in result.curve].count("dense") == boundary
     assert result.phases["dense"].steps == boundary
