@@ -137,7 +137,8 @@ def test_a_waiting_process_says_so(name, sources, cache):
     cache.mkdir()
     with FileLock(cache / f"{folder}.lock"):
         process = run_build(name, sources, cache)
-        assert "another process is building" in process.stderr.readline()
+        # A CUDA build of torch says more on a machine without a GPU.
+        assert any("another process is building" in line for line in process.stderr)
     out, _ = process.communicate()
     assert out.strip() == "built"
 
