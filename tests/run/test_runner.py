@@ -3,8 +3,6 @@ import signal
 
 import pytest
 
-from spion_bench.records import PatternInfo
-from spion_bench.records.files import file_digest
 from spion_bench.records.store import Store
 from spion_bench.run.runner import Runner
 from spion_bench.suite.plan import expand
@@ -12,71 +10,15 @@ from spion_bench.suite.profile import CellGroup, Profile
 from tests.cells import (
     ENVIRONMENT,
     MACHINE,
-    measurement,
-    record_of,
-    task_info,
     tiny_cell,
     tiny_cells,
 )
-
-PATTERN = PatternInfo(source="x", block_size=32, length=256, nnzb=[9], density=[0.1])
-
-
-class FakeDisplay:
-    """Notes what it is told."""
-
-    def __init__(self):
-        self.begun = None
-        self.finished = []
-
-    def begin(self, total, done):
-        self.begun = (total, done)
-
-    def start(self, cells):
-        pass
-
-    def event(self, cell, event):
-        pass
-
-    def finish(self, cell, record):
-        self.finished.append((cell.pass_name, cell.method.name, record.measurement.status))
-
-
-class FakeConductor:
-    """Gives every cell the status that ``statuses`` has for its pass and method, else ok."""
-
-    def __init__(self, statuses=None, **fields):
-        self.statuses = statuses or {}
-        self.fields = fields
-        self.turns = []
-
-    @property
-    def jobs(self):
-        return [job for jobs in self.turns for job in jobs]
-
-    def __call__(self, jobs, on_event):
-        self.turns.append(list(jobs))
-        return {job.cell.key: self._found(job.cell) for job in jobs}
-
-    def _found(self, cell):
-        status = self.statuses.get((cell.pass_name, cell.method.name), "ok")
-        reason = None if status == "ok" else f"it was {status}"
-        return measurement(status, reason, busy_s=2.5, **self.fields)
+from tests.run.fakes import FakeConductor, FakeDisplay, run, statuses_of
 
 
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path)
-
-
-def run(store, cells, statuses=None, *, fresh=False, **fields):
-    conductor, display = FakeConductor(statuses, **fields), FakeDisplay()
-    runner = Runner(store, ENVIRONMENT, display, fresh=fresh, conduct=conductor)
-    return runner.run(cells), conductor, display
-
-
-def statuses_of(records):
-    return {(r.cell.pass_name, r.cell.method.name): r.measurement.status for r in records}
 
 
 def test_every_cell_gets_one_record_in_plan_order(store):
@@ -175,103 +117,6 @@ def test_an_earlier_gate_vouches_for_a_method(store):
     run(store, tiny_cells("gate"))
     _, conductor, _ = run(store, tiny_cells("memory") + tiny_cells("kernel"))
     assert {job.check_first for job in conductor.jobs} == {False}
-
-
-def learned(store, cell, status="ok", **fields):
-    """Store an accuracy record with an artifact, as if the cell had been trained."""
-    path = store.artifact(f"{cell.key}.npz")
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"arrays")
-    artifacts = {path.name: file_digest(path)}
-    found = {"task": task_info(), "pattern": PATTERN, "artifacts": artifacts, **fields}
-    store.append(record_of(cell, status, **found))
-    return path
-
-
-def patterns_of(store, cells):
-    _, conductor, _ = run(store, cells)
-    return {
-        job.cell.method.name: (job.pattern_cell, job.pattern_artifact) for job in conductor.jobs
-    }
-
-
-def test_learned_patterns_are_used_and_checked(store):
-    cell = tiny_cell("accuracy")
-    path = learned(store, cell)
-    _, conductor, _ = run(store, tiny_cells("gate") + tiny_cells("speed") + tiny_cells("memory"))
-    for job in conductor.jobs:
-        uses = job.cell.method.name == "spion_cf" and job.cell.pass_name != "gate"
-        assert job.pattern_cell == (cell.key if uses else None)
-        assert job.pattern_artifact == (str(path) if uses else None)
-        assert job.pattern_sha256 == (file_digest(path) if uses else None)
-        assert job.check_first is uses
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"seed": 1},
-        {"spion": {"block_size": 16, "quantile": 0.9}},
-        {"options": {"source": "digits", "length": 1024, "n_train": 64}},
-    ],
-    ids=str,
-)
-def test_learned_patterns_must_fit_seed_block_size_and_length(store, other):
-    learned(store, tiny_cell("accuracy"))
-    found = patterns_of(store, [tiny_cell("memory", **other)])
-    assert found == {"spion_cf": (None, None)}
-
-
-def test_learned_patterns_must_be_of_the_same_method(store):
-    learned(store, tiny_cell("accuracy"))
-    assert patterns_of(store, [tiny_cell("memory", "spion_c")]) == {"spion_c": (None, None)}
-
-
-def test_a_changed_artifact_is_not_used(store):
-    learned(store, tiny_cell("accuracy")).write_bytes(b"other arrays")
-    assert patterns_of(store, tiny_cells("memory", "spion_cf")) == {"spion_cf": (None, None)}
-
-
-def test_a_failed_try_does_not_hide_an_earlier_pattern(store):
-    cell = tiny_cell("accuracy")
-    learned(store, cell)
-    store.append(record_of(cell, "crash"))
-    assert patterns_of(store, tiny_cells("memory", "spion_cf"))["spion_cf"][0] == cell.key
-
-
-class TestForks:
-    def cells(self):
-        return [c for c in tiny_cells() if c.pass_name in ("gate", "prefix", "accuracy")]
-
-    @pytest.mark.parametrize(
-        ("status", "barred"), [("crash", "skipped"), ("nan", "skipped"), ("unsupported",) * 2]
-    )
-    def test_a_fork_waits_for_its_parent(self, store, status, barred):
-        records, conductor, _ = run(store, self.cells(), {("prefix", "dense_sdpa"): status})
-        assert statuses_of(records)["accuracy", "spion_cf"] == barred
-        assert statuses_of(records)["accuracy", "dense_sdpa"] == barred
-        reason = records[-1].measurement.reason
-        assert f"dense prefix cell {self.cells()[-1].parent}" in reason
-        assert "accuracy" not in {job.cell.pass_name for job in conductor.jobs}
-        records, _, _ = run(store, self.cells())
-        if status != "unsupported":
-            assert set(statuses_of(records).values()) == {"ok"}
-
-    def test_a_prefix_is_trained_again_only_if_a_fork_needs_it(self, store):
-        kept = {"artifacts": {"prefix/manifest.json": "0"}}
-        path = store.artifact("prefix/manifest.json")
-        path.parent.mkdir(parents=True)
-        path.write_text("{}")
-        run(store, self.cells(), **kept)
-        path.unlink()
-        path.parent.rmdir()
-        cells = [cell for cell in self.cells() if cell.pass_name == "prefix"]
-        assert not store.is_done(cells[0])
-        _, conductor, _ = run(store, cells)
-        assert conductor.jobs == []
-        store.append(record_of(self.cells()[-1], "crash"))
-        _, conductor, _ = run(store, self.cells())
-        assert "prefix" in {job.cell.pass_name for job in conductor.jobs}
 
 
 def test_ctrl_c_leaves_the_finished_cells(store):
