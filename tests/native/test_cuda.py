@@ -105,7 +105,7 @@ def test_no_nvcc(home, toolkit, monkeypatch):
 
 def test_an_nvcc_of_another_version(toolkit):
     write_nvcc(toolkit, "12.8")
-    with pytest.raises(BuildError, match=r"is of CUDA 12\.8, but torch .* for CUDA 13\.0"):
+    with pytest.raises(BuildError, match=r"is from CUDA 12\.8, but torch .* for CUDA 13\.0"):
         cuda_kernels.cuda_recipe()
 
 

@@ -28,7 +28,7 @@ def test_sources_that_are_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(
         library, "__file__", str(tmp_path / "spion_bench" / "native" / "library.py")
     )
-    with pytest.raises(library.BuildError, match="csrc: the C\\+\\+ sources lie neither in"):
+    with pytest.raises(library.BuildError, match="csrc: the C\\+\\+ sources are neither in"):
         library.source_dir()
     inside = tmp_path / "spion_bench" / "csrc"
     inside.mkdir(parents=True)
