@@ -23,7 +23,10 @@ SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 # One of every kind of kernel, small: a sanitizer makes kernels slower by orders of magnitude.
 SANITIZED_TESTS = "block_16 or holes or long_column or golden"
 # What follows the tests of `nightly`; `cuda_build` compiles for three architectures.
-NIGHTLY_SESSIONS = ("sanitize", "sanitize_emulated", "mutations", "cuda_build", "tests_lowest")
+NIGHTLY_SESSIONS = (
+    *("sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link", "cuda_fake"),
+    "tests_lowest",
+)
 CPP_SOURCES = sorted(
     str(path)
     for pattern in ("*.cpp", "*.h", "*.cu", "*.cuh")
@@ -132,6 +135,13 @@ def cuda_link(session: nox.Session) -> None:
         session.skip("no nvcc")
     install_cuda(session, "numpy", "ninja", "filelock", "setuptools")
     session.run("python", "-m", "tests.native.cuda_link", *session.posargs)
+
+
+@nox.session(default=False)
+def cuda_fake(session: nox.Session) -> None:
+    """Run every method, forward and backward, on fake CUDA tensors (5.4 GB; no GPU needed)."""
+    install_cuda(session, "--editable", ".[hf]")
+    session.run("python", "-m", "tests.native.cuda_fake", *session.posargs)
 
 
 @nox.session(default=False)

@@ -140,7 +140,7 @@ class BlockPattern:
     def row_indices(self) -> Tensor:
         """Return the block row of every kept block, int32 ``[nnzb]``."""
         rows = torch.arange(self.nb, dtype=torch.int32, device=self.device)
-        return rows.repeat_interleave(self.crow_indices.diff().long())
+        return rows.repeat_interleave(self.crow_indices.diff().long(), output_size=self.nnzb)
 
     def transpose(self) -> BlockPattern:
         """Return the pattern with rows and columns exchanged."""

@@ -63,6 +63,7 @@ class Reformer(Attention):
         self.n_hashes = n_hashes
         self._seed = 1009 * seed + layer
         self._rotations: dict[tuple[Any, ...], list[Tensor]] = {}
+        self._gathers: dict[tuple[int, torch.device], Gather] = {}
 
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
@@ -127,7 +128,7 @@ class Reformer(Attention):
             permute(shared, order).flatten(0, 1),
             permute(keys, order).flatten(0, 1),
             permute(v, order).flatten(0, 1),
-            chunk_gather(shared.shape[1] // self.chunk, self.chunk).to(v.device),
+            self._gather(shared.shape[1] // self.chunk, v.device),
             sorted_mask,
             1.0,
         )
@@ -135,6 +136,13 @@ class Reformer(Attention):
         n_rounds = order.forward.shape[1]
         out = split(permute(out, back).squeeze(1), 0, n_rounds)
         return out, split(lse.gather(1, back.forward.squeeze(1)), 0, n_rounds)
+
+    def _gather(self, n_chunks: int, device: torch.device) -> Gather:
+        """Return which chunks each chunk sees; made once, as a GPU would wait for the copy."""
+        key = (n_chunks, device)
+        if key not in self._gathers:
+            self._gathers[key] = chunk_gather(n_chunks, self.chunk).to(device)
+        return self._gathers[key]
 
     def n_scores(self, length: int, heads: int) -> int:
         """Return the scores of all chunks and rounds, all heads together."""
