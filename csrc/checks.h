@@ -6,7 +6,11 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <functional>
+#include <limits>
 
 namespace spion_bench {
 
@@ -60,15 +64,94 @@ inline void check_block_size(int64_t block_size) {
               "block_size: expected a power of two from 8 to 128, got ", block_size);
 }
 
-// A pattern list: crow [nb + 1] against index [nnzb], for sequences of `length` tokens.
-inline void check_pattern(const at::Tensor& crow, const at::Tensor& index, int64_t block_size,
-                          int64_t length) {
+// Lists of kept blocks: `begin` [nb + 1] says where each block row begins in `other` [nnzb], which
+// holds block columns; the list by column has rows and columns exchanged. Checks of sizes are for
+// every device. Checks of values are for lists in host memory, where kernels then trust them; on a
+// GPU they would wait for the device, so there the values are the caller's: BlockPattern checked
+// them when it was made.
+struct ListNames {
+  const char* begin;
+  const char* other;
+};
+constexpr ListNames kByRow{"crow_indices", "col_indices"};
+constexpr ListNames kByColumn{"t_crow_indices", "t_row_indices"};
+
+inline void check_begin(const at::Tensor& begin, const char* name, int64_t block_size) {
   check_block_size(block_size);
-  check_index(crow, "crow_indices");
-  check_index(index, "col_indices");
-  TORCH_CHECK((crow.size(0) - 1) * block_size == length, "crow_indices: expected ",
+  check_index(begin, name);
+  TORCH_CHECK(begin.size(0) >= 2, name, ": expected at least one block row, got ", begin.size(0),
+              " values");
+}
+
+inline void check_list(const at::Tensor& begin, const at::Tensor& other, int64_t block_size,
+                       ListNames names = kByRow) {
+  check_begin(begin, names.begin, block_size);
+  check_index(other, names.other);
+  TORCH_CHECK(other.size(0) <= std::numeric_limits<int32_t>::max(), names.other,
+              ": expected less than 2^31 blocks, got ", other.size(0));
+}
+
+// The list has a block row for every block_size of `length` tokens.
+inline void check_pattern(const at::Tensor& begin, const at::Tensor& other, int64_t block_size,
+                          int64_t length, ListNames names = kByRow) {
+  check_list(begin, other, block_size, names);
+  TORCH_CHECK((begin.size(0) - 1) * block_size == length, names.begin, ": expected ",
               length / block_size, " block rows for length ", length, " and block_size ",
-              block_size, ", got ", crow.size(0) - 1);
+              block_size, ", got ", begin.size(0) - 1);
+}
+
+inline void check_begin_values(const at::Tensor& begin, const char* name, int64_t nnzb) {
+  TORCH_CHECK(begin.is_cpu(), name, ": expected a CPU tensor, got one on ", begin.device());
+  const int32_t* b = begin.const_data_ptr<int32_t>();
+  const int64_t nb = begin.size(0) - 1;
+  TORCH_CHECK(b[0] == 0 && b[nb] == nnzb && std::is_sorted(b, b + nb + 1), name,
+              ": expected to rise from 0 to nnzb=", nnzb);
+}
+
+inline void check_index_values(const at::Tensor& index, const char* name, int64_t end) {
+  TORCH_CHECK(index.is_cpu(), name, ": expected a CPU tensor, got one on ", index.device());
+  const int32_t* i = index.const_data_ptr<int32_t>();
+  TORCH_CHECK(std::all_of(i, i + index.size(0), [end](int32_t x) { return 0 <= x && x < end; }),
+              name, ": expected values from 0 to ", end - 1);
+}
+
+inline void check_list_values(const at::Tensor& begin, const at::Tensor& other,
+                              ListNames names = kByRow) {
+  check_begin_values(begin, names.begin, other.size(0));
+  check_index_values(other, names.other, begin.size(0) - 1);
+  const int32_t* b = begin.const_data_ptr<int32_t>();
+  const int32_t* o = other.const_data_ptr<int32_t>();
+  for (int64_t row = 0; row < begin.size(0) - 1; ++row)
+    TORCH_CHECK(
+        std::adjacent_find(o + b[row], o + b[row + 1], std::greater_equal<>()) == o + b[row + 1],
+        names.other, ": expected strictly ascending values within each of ", names.begin,
+        ", got others in ", row);
+}
+
+// Which entry of the list by row is each of the list by column.
+inline void check_tiles_of(const at::Tensor& t_tile, const at::Tensor& t_row) {
+  check_index(t_tile, "t_tile_indices");
+  check_shape(t_tile, "t_tile_indices", t_row.sizes());
+}
+
+// Both lists, whose values have been checked, are of the same blocks.
+inline void check_transposed_values(const at::Tensor& crow, const at::Tensor& col,
+                                    const at::Tensor& t_crow, const at::Tensor& t_row,
+                                    const at::Tensor& t_tile) {
+  check_index_values(t_tile, "t_tile_indices", col.size(0));
+  const int32_t *begin = crow.const_data_ptr<int32_t>(), *column = col.const_data_ptr<int32_t>();
+  const int32_t *t_begin = t_crow.const_data_ptr<int32_t>(), *row = t_row.const_data_ptr<int32_t>();
+  const int32_t* tile = t_tile.const_data_ptr<int32_t>();
+  for (int64_t c = 0; c < t_crow.size(0) - 1; ++c)
+    for (int64_t i = t_begin[c]; i < t_begin[c + 1]; ++i)
+      TORCH_CHECK(column[tile[i]] == c && begin[row[i]] <= tile[i] && tile[i] < begin[row[i] + 1],
+                  "t_tile_indices: expected the blocks of crow_indices and col_indices by column, "
+                  "got another in ",
+                  i);
+}
+
+inline void check_scale(double scale) {
+  TORCH_CHECK(std::isfinite(scale), "scale: expected a finite number, got ", scale);
 }
 
 inline void check_key_padding_mask(const at::Tensor& mask, int64_t batch, int64_t length) {

@@ -44,8 +44,9 @@ class BlockPattern:
         t_row_indices: int32 ``[nnzb]``; block rows, ascending within a column.
         t_tile_indices: int32 ``[nnzb]``; position in ``col_indices`` of each transposed entry.
 
-    The three ``t_`` tensors are derived. A pattern is immutable and validated on construction:
-    ValueError names the tensor that is wrong, what was expected and what came.
+    The three ``t_`` tensors are derived. A pattern is immutable, holds contiguous copies of the
+    tensors it is given, and is validated on construction: ValueError names the tensor that is
+    wrong, what was expected and what came.
     """
 
     block_size: int
@@ -58,6 +59,9 @@ class BlockPattern:
     def __post_init__(self) -> None:
         check_block_size(self.block_size)
         _check_indices(self.crow_indices, self.col_indices)
+        for name in ("crow_indices", "col_indices"):
+            own = getattr(self, name).detach().clone(memory_format=torch.contiguous_format)
+            object.__setattr__(self, name, own)
         t_crow, t_row, t_tile = _transpose(self.crow_indices, self.col_indices)
         object.__setattr__(self, "t_crow_indices", t_crow)
         object.__setattr__(self, "t_row_indices", t_row)
@@ -231,20 +235,29 @@ def _check_indices(crow: Tensor, col: Tensor) -> None:
     nb = crow.shape[0] - 1
     if nb < 1:
         raise ValueError("crow_indices: expected at least one block row, got an empty pattern")
-    counts = crow.diff()
+    counts = crow.long().diff()  # in int32 a fall by more than 2^31 would wrap to a rise
     if int(crow[0]) != 0 or int(crow[-1]) != col.shape[0] or bool((counts < 0).any()):
         raise ValueError(
-            f"crow_indices: expected to rise from 0 to nnzb={col.shape[0]}, got {crow.tolist()}"
+            f"crow_indices: expected to rise from 0 to nnzb={col.shape[0]}, got {_ends(crow)}"
         )
     if col.numel() and (int(col.min()) < 0 or int(col.max()) >= nb):
         raise ValueError(
             f"col_indices: expected values from 0 to {nb - 1}, "
             f"got {int(col.min())} to {int(col.max())}"
         )
-    rows = torch.arange(nb, device=crow.device).repeat_interleave(counts.long())
+    rows = torch.arange(nb, device=crow.device).repeat_interleave(counts)
     flat = rows * nb + col
     if bool((flat.diff() <= 0).any()):
         raise ValueError("col_indices: expected strictly ascending columns within each block row")
+
+
+def _ends(values: Tensor) -> str:
+    """Return a list of numbers for a message, shortened in the middle."""
+    shown = [str(value) for value in values[:4].tolist()]
+    if len(values) > 8:
+        shown.append("...")
+    shown += [str(value) for value in values[max(4, len(values) - 4) :].tolist()]
+    return f"[{', '.join(shown)}]"
 
 
 def _transpose(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spion_bench.block_pattern import BlockPattern
+from spion_bench.ops import block_attention
 
 
 @st.composite
@@ -137,12 +138,33 @@ def test_wrong_block_sizes(block_size):
         ([0, 1, 1], [0, 1], "crow_indices: expected to rise from 0 to nnzb=2"),
         ([1, 1, 2], [0, 1], "crow_indices: expected to rise from 0 to nnzb=2"),
         ([0, 2, 1], [0], "crow_indices: expected to rise from 0 to nnzb=1"),
+        ([0, 2**31 - 1, -2, 0], [], "crow_indices: expected to rise from 0 to nnzb=0, got [0, 2"),
+        (
+            [1, *range(20)],
+            [],
+            "crow_indices: expected to rise from 0 to nnzb=0, got [1, 0, 1, 2, ...",
+        ),
         ([0], [], "crow_indices: expected at least one block row"),
     ],
 )
 def test_wrong_index_tensors(crow, col, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         BlockPattern(8, *index_tensors(crow, col))
+
+
+def test_a_pattern_owns_its_tensors():
+    crow, col = index_tensors([0, 1, 2], [0, 1])
+    pattern = BlockPattern(8, crow, col)
+    col[0] = crow[1] = 7
+    assert pattern == BlockPattern.band(16, 8, 0)
+
+
+def test_strided_index_tensors_become_contiguous():
+    crow, col = (torch.stack([x, x], 1)[:, 0] for x in index_tensors([0, 1, 2], [0, 1]))
+    pattern = BlockPattern(8, crow, col)
+    assert all(tensor.is_contiguous() for tensor in pattern.index_tensors)
+    q = torch.ones(1, 1, 16, 4)
+    assert torch.equal(block_attention(q, q, q, pattern, pruned="minus_inf"), q)
 
 
 def test_words_must_be_int32():

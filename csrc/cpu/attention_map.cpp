@@ -34,6 +34,7 @@ at::Tensor attention_map(const at::Tensor& q, const at::Tensor& k,
   check_shape(k, "k", q.sizes());
   TORCH_CHECK(q.size(0) * q.size(1) > 0, "q: expected at least one batch item and head, got shape ",
               q.sizes());
+  check_scale(scale);
   if (key_padding_mask) check_key_padding_mask(*key_padding_mask, q.size(0), q.size(2));
   const auto mask = key_padding_mask ? std::optional(key_padding_mask->contiguous()) : std::nullopt;
   at::Tensor map = empty_result({q.size(2), q.size(2)}, q.options());

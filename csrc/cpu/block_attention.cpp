@@ -13,7 +13,7 @@ namespace {
 
 void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const at::Tensor& crow, const at::Tensor& col, int64_t block_size,
-                     const std::optional<at::Tensor>& mask) {
+                     const std::optional<at::Tensor>& mask, double scale) {
   check_heads(q, "q", kWithHalf);
   check_heads(k, "k", kWithHalf);
   check_heads(v, "v", kWithHalf);
@@ -22,8 +22,9 @@ void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   check_shape(k, "k", q.sizes());
   check_shape(v, "v", q.sizes());
   check_pattern(crow, col, block_size, q.size(2));
-  check_pattern_values(crow, col);
+  check_list_values(crow, col);
   if (mask) check_key_padding_mask(*mask, q.size(0), q.size(2));
+  check_scale(scale);
 }
 
 std::optional<at::Tensor> contiguous(const std::optional<at::Tensor>& x) {
@@ -130,7 +131,7 @@ std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     const at::Tensor& /*t_tile*/, int64_t block_size, bool zero_logit,
     const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
     int64_t dropout_seed) {
-  check_attention(q, k, v, crow, col, block_size, key_padding_mask);
+  check_attention(q, k, v, crow, col, block_size, key_padding_mask, scale);
   const Options options{crow,
                         col,
                         block_size,
@@ -155,7 +156,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
     const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/, int64_t block_size, bool zero_logit,
     const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
     int64_t dropout_seed) {
-  check_attention(q, k, v, crow, col, block_size, key_padding_mask);
+  check_attention(q, k, v, crow, col, block_size, key_padding_mask, scale);
   for (const auto& [x, name] : {std::pair{&dout, "dout"}, std::pair{&out, "out"}}) {
     check_same(*x, name, q, "q");
     check_shape(*x, name, q.sizes());

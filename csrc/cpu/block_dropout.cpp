@@ -28,15 +28,15 @@ void run(const at::Tensor& probs, const at::Tensor& crow, const at::Tensor& col,
 at::Tensor block_dropout(const at::Tensor& probs, const at::Tensor& crow, const at::Tensor& col,
                          int64_t block_size, double p, int64_t seed) {
   check_float(probs, "probs");
-  check_index(crow, "crow_indices");
-  check_pattern(crow, col, block_size, (crow.size(0) - 1) * block_size);
-  check_pattern_values(crow, col);
+  check_list(crow, col, block_size);
+  check_list_values(crow, col);
   TORCH_CHECK(probs.dim() == 5, "probs: expected [B, H, nnzb, S, S], got ", probs.dim(),
               " dimensions");
   check_shape(probs, "probs", {probs.size(0), probs.size(1), col.size(0), block_size, block_size});
   const Dropout dropout = make_dropout(p, seed);
   const at::Tensor in = probs.contiguous();
   at::Tensor out = empty_result(probs.sizes(), probs.options());
+  if (probs.numel() == 0) return out;  // no tiles, however many batch items
   if (probs.scalar_type() == at::kFloat)
     run<float>(in, crow, col, block_size, dropout, out);
   else

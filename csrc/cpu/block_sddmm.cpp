@@ -37,7 +37,8 @@ at::Tensor block_sddmm(const at::Tensor& q, const at::Tensor& k, const at::Tenso
   check_same(k, "k", q, "q");
   check_shape(k, "k", q.sizes());
   check_pattern(crow, col, block_size, q.size(2));
-  check_pattern_values(crow, col);
+  check_list_values(crow, col);
+  check_scale(scale);
   const at::Tensor q_ = pad_width(q), k_ = pad_width(k);
   at::Tensor scores =
       empty_result({q.size(0), q.size(1), col.size(0), block_size, block_size}, q.options());

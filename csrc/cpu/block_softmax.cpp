@@ -42,10 +42,9 @@ void run_forward(const at::Tensor& scores, const at::Tensor& crow, const at::Ten
 std::tuple<at::Tensor, at::Tensor> block_softmax(
     const at::Tensor& scores, const at::Tensor& crow, const at::Tensor& col, int64_t block_size,
     bool zero_logit, const std::optional<at::Tensor>& key_padding_mask) {
-  check_index(crow, "crow_indices");
+  check_list(crow, col, block_size);
+  check_list_values(crow, col);
   const int64_t length = (crow.size(0) - 1) * block_size;
-  check_pattern(crow, col, block_size, length);
-  check_pattern_values(crow, col);
   check_tiles(scores, "scores", col.size(0), block_size);
   if (key_padding_mask) check_key_padding_mask(*key_padding_mask, scores.size(0), length);
   const auto mask = key_padding_mask ? std::optional(key_padding_mask->contiguous()) : std::nullopt;
@@ -80,15 +79,19 @@ void run_backward(const at::Tensor& dprobs, const std::optional<at::Tensor>& dls
 at::Tensor block_softmax_backward(const at::Tensor& dprobs, const std::optional<at::Tensor>& dlse,
                                   const at::Tensor& probs, const at::Tensor& crow,
                                   int64_t block_size) {
-  check_index(crow, "crow_indices");
-  check_block_size(block_size);
+  check_begin(crow, "crow_indices", block_size);
+  TORCH_CHECK(probs.dim() == 5, "probs: expected [B, H, nnzb, S, S], got ", probs.dim(),
+              " dimensions");
+  check_begin_values(crow, "crow_indices", probs.size(2));
   const int64_t nb = crow.size(0) - 1;
-  check_tiles(probs, "probs", crow.const_data_ptr<int32_t>()[nb], block_size);
+  check_tiles(probs, "probs", probs.size(2), block_size);
   check_same(dprobs, "dprobs", probs, "probs");
   check_shape(dprobs, "dprobs", probs.sizes());
   if (dlse) check_shape(*dlse, "dlse", {probs.size(0), probs.size(1), nb * block_size});
+  if (dlse) check_same(*dlse, "dlse", probs, "probs");
   const auto dlse_ = dlse ? std::optional(dlse->contiguous()) : std::nullopt;
   at::Tensor dscores = empty_result(probs.sizes(), probs.options());
+  if (probs.numel() == 0) return dscores;  // no tiles, however many batch items
   if (probs.scalar_type() == at::kFloat)
     run_backward<float>(dprobs.contiguous(), dlse_, probs.contiguous(), crow, block_size, dscores);
   else

@@ -10,10 +10,10 @@ namespace spion_bench::cpu {
 namespace {
 
 void check_operands(const at::Tensor& probs, const at::Tensor& v, const at::Tensor& crow,
-                    const at::Tensor& index, int64_t block_size) {
+                    const at::Tensor& index, int64_t block_size, ListNames names = kByRow) {
   check_heads(v, "v");
-  check_pattern(crow, index, block_size, v.size(2));
-  check_pattern_values(crow, index);
+  check_pattern(crow, index, block_size, v.size(2), names);
+  check_list_values(crow, index, names);
   check_same(probs, "probs", v, "v");
   check_shape(probs, "probs", {v.size(0), v.size(1), index.size(0), block_size, block_size});
 }
@@ -63,14 +63,10 @@ at::Tensor block_spmm(const at::Tensor& probs, const at::Tensor& v, const at::Te
 at::Tensor block_spmm_transposed(const at::Tensor& probs, const at::Tensor& v,
                                  const at::Tensor& t_crow, const at::Tensor& t_row,
                                  const at::Tensor& t_tile, int64_t block_size) {
-  check_operands(probs, v, t_crow, t_row, block_size);
-  check_index(t_tile, "t_tile_indices");
-  check_shape(t_tile, "t_tile_indices", t_row.sizes());
-  const int32_t* tile = t_tile.const_data_ptr<int32_t>();
-  const int64_t nnzb = t_tile.size(0);
-  TORCH_CHECK(std::all_of(tile, tile + nnzb, [nnzb](int32_t i) { return 0 <= i && i < nnzb; }),
-              "t_tile_indices: expected values from 0 to ", nnzb - 1);
-  return spmm(probs, v, t_crow, t_row, tile, block_size);
+  check_operands(probs, v, t_crow, t_row, block_size, kByColumn);
+  check_tiles_of(t_tile, t_row);
+  check_index_values(t_tile, "t_tile_indices", t_row.size(0));
+  return spmm(probs, v, t_crow, t_row, t_tile.const_data_ptr<int32_t>(), block_size);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ inline at::Tensor attention_map(const at::Tensor& q_in, const at::Tensor& k_in,
               q_in.sizes());
   TORCH_CHECK(q_in.scalar_type() == at::kFloat, "q: expected float32 on CUDA, got ",
               q_in.scalar_type(), "; move the tensors to the CPU or cast them");
+  check_scale(scale);
   check_supported(q_in, "q", 16);  // any block size would do
   check_map_length(length, "q");
   if (key_padding_mask) check_key_padding_mask(*key_padding_mask, batch, length);

@@ -26,6 +26,7 @@ struct AttentionInputs {
       check_shape(*x, name, q_in.sizes());
     }
     check_pattern(crow, col, block_size, q_in.size(2));
+    check_scale(scale);
     check_supported(q_in, "q", block_size);
     if (key_padding_mask) {
       check_key_padding_mask(*key_padding_mask, q_in.size(0), q_in.size(2));
@@ -90,13 +91,9 @@ inline void check_gradients(const AttentionGradients& given, const AttentionInpu
   check_dtype(given.lse, "lse", caffe2::TypeMeta::Make<float>());
   if (given.dlse) check_shape(*given.dlse, "dlse", given.lse.sizes());
   if (given.dlse) check_dtype(*given.dlse, "dlse", given.lse.dtype());
-  for (const auto& [x, name] : {std::pair{&given.t_crow, "t_crow_indices"},
-                                {&given.t_row, "t_row_indices"},
-                                {&given.t_tile, "t_tile_indices"}})
-    check_index(*x, name);
-  check_shape(given.t_crow, "t_crow_indices", {inputs.args.n_blocks + 1});
+  check_pattern(given.t_crow, given.t_row, inputs.args.block_size, q.size(2), kByColumn);
   check_shape(given.t_row, "t_row_indices", {inputs.args.nnzb});
-  check_shape(given.t_tile, "t_tile_indices", {inputs.args.nnzb});
+  check_tiles_of(given.t_tile, given.t_row);
 }
 
 inline std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(

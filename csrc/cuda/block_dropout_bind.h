@@ -9,8 +9,7 @@ namespace spion_bench::cuda {
 inline at::Tensor block_dropout(const at::Tensor& probs_in, const at::Tensor& crow,
                                 const at::Tensor& col, int64_t block_size, double p, int64_t seed,
                                 prim::Stream stream) {
-  check_index(crow, "crow_indices");
-  check_pattern(crow, col, block_size, (crow.size(0) - 1) * block_size);
+  check_list(crow, col, block_size);
   check_tiles(probs_in, "probs", col.size(0), block_size);
   const at::Tensor probs = aligned_tiles(probs_in);
   const at::Tensor out = at::empty(probs.sizes(), probs.options());

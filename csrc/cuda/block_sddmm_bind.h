@@ -14,6 +14,7 @@ inline at::Tensor block_sddmm(const at::Tensor& q_in, const at::Tensor& k_in,
   check_same(k_in, "k", q_in, "q");
   check_shape(k_in, "k", q_in.sizes());
   check_pattern(crow, col, block_size, q_in.size(2));
+  check_scale(scale);
   check_supported(q_in, "q", block_size);
   const at::Tensor q = with_16_byte_rows(q_in), k = with_16_byte_rows(k_in);
   const at::Tensor tiles =

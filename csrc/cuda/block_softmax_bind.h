@@ -9,9 +9,8 @@ namespace spion_bench::cuda {
 inline std::tuple<at::Tensor, at::Tensor> block_softmax(
     const at::Tensor& scores_in, const at::Tensor& crow, const at::Tensor& col, int64_t block_size,
     bool zero_logit, const std::optional<at::Tensor>& key_padding_mask, prim::Stream stream) {
-  check_index(crow, "crow_indices");
+  check_list(crow, col, block_size);
   const int64_t length = (crow.size(0) - 1) * block_size;
-  check_pattern(crow, col, block_size, length);
   check_tiles(scores_in, "scores", col.size(0), block_size);
   const int64_t batch = scores_in.size(0), heads = scores_in.size(1);
   if (key_padding_mask) check_key_padding_mask(*key_padding_mask, batch, length);
@@ -37,8 +36,7 @@ inline at::Tensor block_softmax_backward(const at::Tensor& dprobs_in,
                                          const std::optional<at::Tensor>& dlse_in,
                                          const at::Tensor& probs_in, const at::Tensor& crow,
                                          int64_t block_size, prim::Stream stream) {
-  check_index(crow, "crow_indices");
-  check_block_size(block_size);
+  check_begin(crow, "crow_indices", block_size);
   TORCH_CHECK(probs_in.dim() == 5, "probs: expected [B, H, nnzb, S, S], got ", probs_in.dim(),
               " dimensions");
   check_tiles(probs_in, "probs", probs_in.size(2), block_size);

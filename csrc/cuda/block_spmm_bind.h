@@ -8,10 +8,10 @@ namespace spion_bench::cuda {
 
 // `tile_of`: null for the list by rows, which is in the order of the tiles.
 inline at::Tensor multiply_tiles(const char* op, const at::Tensor& probs_in, const at::Tensor& v_in,
-                                 const at::Tensor& begin, const at::Tensor& other,
+                                 const at::Tensor& begin, const at::Tensor& other, ListNames names,
                                  const int32_t* tile_of, int64_t block_size, prim::Stream stream) {
   check_heads(v_in, "v", kWithHalf);
-  check_pattern(begin, other, block_size, v_in.size(2));
+  check_pattern(begin, other, block_size, v_in.size(2), names);
   check_supported(v_in, "v", block_size);
   check_same(probs_in, "probs", v_in, "v");
   check_shape(probs_in, "probs",
@@ -34,16 +34,16 @@ inline at::Tensor multiply_tiles(const char* op, const at::Tensor& probs_in, con
 
 inline at::Tensor block_spmm(const at::Tensor& probs, const at::Tensor& v, const at::Tensor& crow,
                              const at::Tensor& col, int64_t block_size, prim::Stream stream) {
-  return multiply_tiles("block_spmm", probs, v, crow, col, nullptr, block_size, stream);
+  return multiply_tiles("block_spmm", probs, v, crow, col, kByRow, nullptr, block_size, stream);
 }
 
 inline at::Tensor block_spmm_transposed(const at::Tensor& probs, const at::Tensor& v,
                                         const at::Tensor& t_crow, const at::Tensor& t_row,
                                         const at::Tensor& t_tile, int64_t block_size,
                                         prim::Stream stream) {
-  check_index(t_tile, "t_tile_indices");
-  check_shape(t_tile, "t_tile_indices", t_row.sizes());
-  return multiply_tiles("block_spmm_transposed", probs, v, t_crow, t_row,
+  check_index(t_row, "t_row_indices");
+  check_tiles_of(t_tile, t_row);
+  return multiply_tiles("block_spmm_transposed", probs, v, t_crow, t_row, kByColumn,
                         t_tile.const_data_ptr<int32_t>(), block_size, stream);
 }
 

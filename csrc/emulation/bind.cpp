@@ -26,17 +26,6 @@ namespace {
 
 using cuda::AttentionInputs;
 
-// The index values of a list of kept blocks.
-void check_pattern_values(const at::Tensor& crow, const at::Tensor& col) {
-  const int32_t* c = crow.const_data_ptr<int32_t>();
-  const int64_t nb = crow.size(0) - 1, nnzb = col.size(0);
-  TORCH_CHECK(c[0] == 0 && c[nb] == nnzb && std::is_sorted(c, c + nb + 1),
-              "crow_indices: expected to rise from 0 to nnzb=", nnzb);
-  const int32_t* begin = col.const_data_ptr<int32_t>();
-  TORCH_CHECK(std::all_of(begin, begin + nnzb, [nb](int32_t i) { return 0 <= i && i < nb; }),
-              "col_indices: expected values from 0 to ", nb - 1);
-}
-
 std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& crow,
     const at::Tensor& col, const at::Tensor& /*t_crow*/, const at::Tensor& /*t_row*/,
@@ -45,7 +34,7 @@ std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     int64_t dropout_seed) {
   AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, key_padding_mask, scale,
                          dropout_p, dropout_seed);
-  check_pattern_values(crow, col);
+  check_list_values(crow, col);
   return cuda::block_attention_forward(std::move(inputs), q.size(3), {});
 }
 
@@ -60,42 +49,41 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
                          dropout_p, dropout_seed);
   const cuda::AttentionGradients given{dout, out, lse, dlse, t_crow, t_row, t_tile};
   cuda::check_gradients(given, inputs, q);
-  check_pattern_values(crow, col);
-  check_pattern_values(t_crow, t_row);
+  check_list_values(crow, col);
+  check_list_values(t_crow, t_row, kByColumn);
+  check_transposed_values(crow, col, t_crow, t_row, t_tile);
   return cuda::block_attention_backward(std::move(inputs), given, q.size(3), {});
 }
 
-// Values that cannot be right without sizes that are: ../cuda/*_bind.h check those in full.
-void check_list(const at::Tensor& begin, const at::Tensor& other, int64_t block_size) {
-  check_index(begin, "crow_indices");
-  check_pattern(begin, other, block_size, (begin.size(0) - 1) * block_size);
-  check_pattern_values(begin, other);
+// Values are looked at before ../cuda/*_bind.h checks the other arguments in full.
+void check_whole_list(const at::Tensor& begin, const at::Tensor& other, int64_t block_size,
+                      ListNames names = kByRow) {
+  check_list(begin, other, block_size, names);
+  check_list_values(begin, other, names);
 }
 
 at::Tensor block_sddmm(const at::Tensor& q, const at::Tensor& k, const at::Tensor& crow,
                        const at::Tensor& col, const at::Tensor& /*t_crow*/,
                        const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
                        int64_t block_size, double scale) {
-  check_list(crow, col, block_size);
+  check_whole_list(crow, col, block_size);
   return cuda::block_sddmm(q, k, crow, col, block_size, scale, {});
 }
 
 std::tuple<at::Tensor, at::Tensor> block_softmax(
     const at::Tensor& scores, const at::Tensor& crow, const at::Tensor& col, int64_t block_size,
     bool zero_logit, const std::optional<at::Tensor>& key_padding_mask) {
-  check_list(crow, col, block_size);
+  check_whole_list(crow, col, block_size);
   return cuda::block_softmax(scores, crow, col, block_size, zero_logit, key_padding_mask, {});
 }
 
 at::Tensor block_softmax_backward(const at::Tensor& dprobs, const std::optional<at::Tensor>& dlse,
                                   const at::Tensor& probs, const at::Tensor& crow,
                                   int64_t block_size) {
-  check_index(crow, "crow_indices");
-  const int32_t* c = crow.const_data_ptr<int32_t>();
-  const int64_t nb = crow.size(0) - 1;
-  TORCH_CHECK(probs.dim() == 5 && nb >= 0 && c[0] == 0 && c[nb] == probs.size(2) &&
-                  std::is_sorted(c, c + nb + 1),
-              "crow_indices: expected to rise from 0 to the number of tiles");
+  check_begin(crow, "crow_indices", block_size);
+  TORCH_CHECK(probs.dim() == 5, "probs: expected [B, H, nnzb, S, S], got ", probs.dim(),
+              " dimensions");
+  check_begin_values(crow, "crow_indices", probs.size(2));
   return cuda::block_softmax_backward(dprobs, dlse, probs, crow, block_size, {});
 }
 
@@ -103,25 +91,22 @@ at::Tensor block_spmm(const at::Tensor& probs, const at::Tensor& v, const at::Te
                       const at::Tensor& col, const at::Tensor& /*t_crow*/,
                       const at::Tensor& /*t_row*/, const at::Tensor& /*t_tile*/,
                       int64_t block_size) {
-  check_list(crow, col, block_size);
+  check_whole_list(crow, col, block_size);
   return cuda::block_spmm(probs, v, crow, col, block_size, {});
 }
 
 at::Tensor block_spmm_transposed(const at::Tensor& probs, const at::Tensor& v,
                                  const at::Tensor& t_crow, const at::Tensor& t_row,
                                  const at::Tensor& t_tile, int64_t block_size) {
-  check_list(t_crow, t_row, block_size);
-  check_index(t_tile, "t_tile_indices");
-  const int32_t* tile = t_tile.const_data_ptr<int32_t>();
-  const int64_t n = t_tile.size(0);
-  TORCH_CHECK(std::all_of(tile, tile + n, [n](int32_t i) { return 0 <= i && i < n; }),
-              "t_tile_indices: expected values from 0 to ", n - 1);
+  check_whole_list(t_crow, t_row, block_size, kByColumn);
+  check_tiles_of(t_tile, t_row);
+  check_index_values(t_tile, "t_tile_indices", t_row.size(0));
   return cuda::block_spmm_transposed(probs, v, t_crow, t_row, t_tile, block_size, {});
 }
 
 at::Tensor block_dropout(const at::Tensor& probs, const at::Tensor& crow, const at::Tensor& col,
                          int64_t block_size, double p, int64_t seed) {
-  check_list(crow, col, block_size);
+  check_whole_list(crow, col, block_size);
   return cuda::block_dropout(probs, crow, col, block_size, p, seed, {});
 }
 

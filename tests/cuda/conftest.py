@@ -19,6 +19,7 @@ ABOUT_THE_EMULATOR = (
     "test_the_backend_ends_with_its_block",
     "test_schemas_are_those_of_the_cpu_kernels",
     "test_lists_that_are_none_are_refused",
+    "test_lists_of_other_blocks_are_refused",
     "test_opcheck",
     "test_a_compiled_layer_computes_the_same",  # test_device.py compiles without a stand-in
     "test_nan_is_refused",

@@ -28,8 +28,9 @@ class Operators:
     def __getattr__(self, name):
         operator = getattr(torch.ops.spion_bench, name)
 
-        def run(*args):
-            results = operator(*tree_map_only(torch.Tensor, _ToDevice.apply, args))
+        def run(*args, **named):
+            args, named = tree_map_only(torch.Tensor, _ToDevice.apply, (args, named))
+            results = operator(*args, **named)
             return tree_map_only(torch.Tensor, torch.Tensor.cpu, results)
 
         return run

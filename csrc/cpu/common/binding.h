@@ -59,17 +59,6 @@ inline at::Tensor empty_result(at::IntArrayRef sizes, const at::TensorOptions& o
   return result;
 }
 
-// The index values of a pattern, which the kernels trust. O(nnzb), far below any kernel's cost.
-inline void check_pattern_values(const at::Tensor& crow, const at::Tensor& index) {
-  const int32_t* c = crow.const_data_ptr<int32_t>();
-  const int64_t nb = crow.size(0) - 1, nnzb = index.size(0);
-  TORCH_CHECK(c[0] == 0 && c[nb] == nnzb && std::is_sorted(c, c + nb + 1),
-              "crow_indices: expected to rise from 0 to nnzb=", nnzb);
-  const int32_t* begin = index.const_data_ptr<int32_t>();
-  TORCH_CHECK(std::all_of(begin, begin + nnzb, [nb](int32_t i) { return 0 <= i && i < nb; }),
-              "col_indices: expected values from 0 to ", nb - 1);
-}
-
 inline Dropout make_dropout(double p, int64_t seed) {
   TORCH_CHECK(p >= 0 && p < 1, "dropout_p: expected 0 <= p < 1, got ", p);
   const auto threshold = static_cast<uint32_t>(std::lround(p * 65536));
