@@ -9,22 +9,19 @@ from spion_bench.records.cell import (
     TaskCell,
     TaskSettings,
 )
+from spion_bench.records.metric import Clocks, CudaTiming, Load, Metric, Turn
 from spion_bench.records.schema import (
     FAILED_STATUSES,
     AttentionInfo,
     ChosenWeights,
-    Clocks,
-    CudaTiming,
     Environment,
     GateError,
     Measurement,
-    Metric,
     PatternInfo,
     Record,
     Status,
     TaskInfo,
     TransitionInfo,
-    Turn,
     now,
 )
 from spion_bench.records.store import append_record, latest_by_cell, read_records
@@ -40,6 +37,7 @@ __all__ = [
     "GateError",
     "KernelCell",
     "KernelShape",
+    "Load",
     "Measurement",
     "MethodInfo",
     "Metric",

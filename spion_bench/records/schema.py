@@ -13,28 +13,13 @@ from typing import Final, Literal
 from pydantic import Field
 
 from spion_bench.records.cell import Cell, Scalar, Stored
+from spion_bench.records.metric import Clocks, CudaTiming, Metric, Turn
 
 SCHEMA_VERSION: Final = 2
 
 Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "gate_failed", "nan", "skipped"]
 
 FAILED_STATUSES: frozenset[Status] = frozenset({"oom", "timeout", "crash", "gate_failed", "nan"})
-
-
-class Metric(Stored):
-    """One measured number.
-
-    ``value`` is the median of ``samples`` where samples exist. ``low`` and ``high`` bound its
-    95 % interval. ``modelled`` marks a number that was computed rather than measured.
-    """
-
-    value: float
-    unit: str
-    lower_is_better: bool
-    samples: list[float] = Field(default_factory=list)
-    low: float | None = None
-    high: float | None = None
-    modelled: bool = False
 
 
 class TaskInfo(Stored):
@@ -118,43 +103,6 @@ class ChosenWeights(Stored):
     step: int
 
 
-class Turn(Stored):
-    """The methods that took turns with a cell, itself included, and in how many rounds."""
-
-    methods: list[str]
-    rounds: int
-
-
-class Clocks(Stored):
-    """A GPU's clocks in MHz while a cell was measured, and what slowed it down at any time.
-
-    ``problem`` says why they could not be read; the other fields are then None.
-    """
-
-    sm_before_mhz: int | None = None
-    sm_after_mhz: int | None = None
-    sm_lowest_mhz: int | None = None
-    memory_after_mhz: int | None = None
-    throttle_reasons: list[str] | None = None
-    problem: str | None = None
-
-
-class CudaTiming(Stored):
-    """How times on a GPU were taken.
-
-    Attributes:
-        l2: The states of L2 in which calls were timed.
-        l2_bytes: Size of L2.
-        flush_bytes: How much was read to clear it.
-        host_bound: The calls whose times include waiting for the host.
-    """
-
-    l2: list[str]
-    l2_bytes: int
-    flush_bytes: int
-    host_bound: list[str]
-
-
 class Measurement(Stored):
     """What a worker returns.
 
@@ -202,6 +150,18 @@ class Measurement(Stored):
     deviations: list[str] = Field(default_factory=list)
     artifacts: dict[str, str] = Field(default_factory=dict)
     extra: dict[str, Scalar] = Field(default_factory=dict)
+
+    def metric(self, name: str) -> Metric | None:
+        """Return a metric, with the rounds of its samples where they can be told.
+
+        A record that did not keep the sizes of rounds has one sample of each if there are as many.
+        """
+        metric = self.metrics.get(name)
+        if metric is None or metric.round_sizes or self.turn is None:
+            return metric
+        if len(metric.samples) != self.turn.rounds:
+            return metric
+        return metric.model_copy(update={"round_sizes": [1] * self.turn.rounds})
 
 
 class Environment(Stored):

@@ -1,7 +1,8 @@
-"""Means, medians, ratios and proportions with their 95 % intervals, all computed here.
+"""Means, medians and proportions with their 95 % intervals, all computed here or in ``paired``.
 
 Terminal, records and pages use these functions, so they agree to the last digit. An interval that
-the numbers do not give (of one sample, of equal runs, of NaN) is absent, never of width 0.
+the numbers do not give (of one sample, of equal runs, of NaN) is absent, never of width 0. Of
+fewer than ``FEWEST_FOR_AN_INTERVAL`` samples the range is given, and called that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from spion_bench.records.schema import Metric
+from spion_bench.records.metric import IntervalKind, Metric
+
+FEWEST_FOR_AN_INTERVAL: Final = 6
+"""Of fewer samples, a 95 % bootstrap interval of the median is their range and covers less."""
 
 RESAMPLES: Final = 10_000
 """Bootstrap resamples of every interval of a median."""
@@ -35,13 +39,23 @@ Interval = tuple[float, float | None, float | None]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its 95 % interval if it has one, the count behind it, and its basis."""
+    """A number, its 95 % interval if it has one, the count behind it, and its basis.
+
+    Attributes:
+        value: The number.
+        low: Lower end of the interval, or None.
+        high: Upper end.
+        n: The samples, seeds or rounds behind it.
+        basis: What it is and what the interval is, in a few words.
+        kind: The kind of the interval; ``"range"`` is none, only the smallest and largest.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
     n: int = 1
     basis: str = ""
+    kind: IntervalKind | None = None
 
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate times a positive number that is known exactly."""
@@ -57,7 +71,7 @@ class Estimate:
 
 
 def median_with_interval(samples: Sequence[float], *, seed: int = RESAMPLING_SEED) -> Interval:
-    """Return the median of ``samples`` and its percentile-bootstrap interval.
+    """Return the median of ``samples`` and its percentile-bootstrap interval, or their range.
 
     Args:
         samples: At least one number.
@@ -65,7 +79,7 @@ def median_with_interval(samples: Sequence[float], *, seed: int = RESAMPLING_SEE
 
     Returns:
         ``(median, low, high)``; the bounds are None for a single sample, and where a sample is NaN
-        or infinite.
+        or infinite, and the range for a few, see ``interval_kind``.
 
     Raises:
         ValueError: If ``samples`` is empty.
@@ -77,7 +91,16 @@ def median_with_interval(samples: Sequence[float], *, seed: int = RESAMPLING_SEE
     median = float(np.median(values))
     if values.size == 1:
         return median, None, None
-    return median, *_bounds(_bootstrap_medians(values, seed))
+    if interval_kind(values.size) == "range":
+        return median, float(values.min()), float(values.max())
+    return median, *bounds(bootstrap_medians(values, seed))
+
+
+def interval_kind(n: int) -> IntervalKind | None:
+    """Return what the bounds of a median of ``n`` samples are."""
+    if n < 2:
+        return None
+    return "range" if n < FEWEST_FOR_AN_INTERVAL else "bootstrap"
 
 
 def mean_with_interval(values: Sequence[float]) -> Interval:
@@ -139,38 +162,25 @@ def mean_over_seeds(values: Sequence[float], what: str = "seed") -> Estimate:
         return Estimate(mean, n=n, basis=f"mean of {n} {what}s, no interval")
     if low is None:
         return Estimate(mean, n=n, basis=f"{n} {what}s, all equal")
-    return Estimate(mean, low, high, n, f"mean of {n} {what}s, t interval")
+    return Estimate(mean, low, high, n, f"mean of {n} {what}s, t interval", "t")
 
 
 def median_of(metric: Metric) -> Estimate:
-    """Return a metric's median and interval, which is bootstrapped if only samples are stored."""
+    """Return a metric's median and interval, which is computed if only samples are stored."""
     low, high, n = metric.low, metric.high, len(metric.samples)
-    if (low is None or high is None) and n > 1:
+    kind = metric.interval or interval_kind(n)
+    is_unnamed_range = kind == "range" and metric.interval is None
+    if n > 1 and (low is None or high is None or is_unnamed_range):
         _, low, high = median_with_interval(metric.samples)
-    basis = f"median of {n} samples" if n else "single value"
-    return Estimate(metric.value, low, high, max(n, 1), basis)
+    if n < 2:
+        return Estimate(metric.value, low, high, 1, "single value", metric.interval)
+    return Estimate(metric.value, low, high, n, f"median of {n} samples{described(kind)}", kind)
 
 
-def ratio_of_medians(numerator: Metric, denominator: Metric) -> Estimate:
-    """Return the ratio of two medians; both must come from one run on one machine.
-
-    The interval is a percentile bootstrap: both sample lists are resampled independently with a
-    fixed seed. Without samples on both sides there is no interval; over 0 the ratio is infinite,
-    or NaN.
-    """
-    value = _quotient(numerator.value, denominator.value)
-    above, below = (np.asarray(m.samples, dtype=np.float64) for m in (numerator, denominator))
-    if above.size < 2 or below.size < 2:
-        return Estimate(value, basis="ratio of single values, no interval")
-    if not np.isfinite(above).all() or not np.isfinite(below).all() or (below <= 0).any():
-        return Estimate(value, basis="no interval: a sample is NaN, infinite or not positive")
-    ratios = _bootstrap_medians(above, RESAMPLING_SEED) / _bootstrap_medians(
-        below, RESAMPLING_SEED, stream=1
-    )
-    n = min(above.size, below.size)
-    return Estimate(
-        value, *_bounds(ratios), n, f"ratio of medians, bootstrap over {n} samples each"
-    )
+def described(kind: IntervalKind | None, level: float = 0.95) -> str:
+    """Return how a basis ends that says what the interval is."""
+    names = {None: ", no interval", "range": ", range", "t": ", t interval"}
+    return names.get(kind) or f", {level * 100:g} % {kind} interval"
 
 
 def speedup_verdict(speedup: Estimate) -> Verdict:
@@ -205,13 +215,7 @@ def _numbers(name: str, values: Sequence[float]) -> NDArray[np.float64]:
     return found
 
 
-def _quotient(numerator: float, denominator: float) -> float:
-    if denominator == 0:
-        return math.nan if numerator == 0 else math.copysign(math.inf, numerator)
-    return numerator / denominator
-
-
-def _bootstrap_medians(
+def bootstrap_medians(
     values: NDArray[np.float64], seed: int, stream: int = 0
 ) -> NDArray[np.float64]:
     """Return the medians of all resamples; ``stream`` makes two sides of a ratio independent."""
@@ -224,6 +228,7 @@ def _bootstrap_medians(
     return np.concatenate(medians)
 
 
-def _bounds(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(values, [1 - _UPPER, _UPPER])
+def bounds(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of the central ``level`` of the values."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

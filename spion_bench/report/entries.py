@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from spion_bench.records import Metric, PassName
+from spion_bench.records.paired import ratio_in_turn
 from spion_bench.records.statistics import (
     Estimate,
     mean_over_seeds,
     median_of,
-    ratio_of_medians,
     speedup_verdict,
 )
 from spion_bench.report.groups import Group, MethodCells
@@ -49,7 +49,7 @@ class Measure:
         base = group.baseline.metric(self.pass_name, self.metric) if group.baseline else None
         if base is None or own.value <= 0:
             return missing(no_number(BASELINE))
-        ratio = ratio_of_medians(base, own)
+        ratio = ratio_in_turn(base, own)
         return estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
 
 

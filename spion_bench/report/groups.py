@@ -17,6 +17,8 @@ from spion_bench.report.words import format_percent
 PATTERN_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate")
 """Where to look for a method's pattern: first where it was made, then where it was used."""
 
+_NO_INTERVAL = dict.fromkeys(("low", "high", "interval"))
+
 
 @dataclass(frozen=True)
 class MethodCells:
@@ -48,13 +50,18 @@ class MethodCells:
 
     def metric(self, pass_name: PassName, name: str) -> Metric | None:
         """Return one metric; if several cells (seeds) have it, their samples are pooled."""
-        found = [o.measured.metrics.get(name) for o in self.ok(pass_name)]
+        found = [o.measured.metric(name) for o in self.ok(pass_name)]
         metrics = [metric for metric in found if metric is not None]
         if len(metrics) <= 1:
             return metrics[0] if metrics else None
         samples = [sample for metric in metrics for sample in (metric.samples or [metric.value])]
-        pooled = {"samples": samples, "value": float(np.median(samples)), "low": None}
-        return metrics[0].model_copy(update={**pooled, "high": None})
+        sizes = [metric.round_sizes for metric in metrics]
+        pooled = {
+            "value": float(np.median(samples)),
+            "samples": samples,
+            "round_sizes": [n for part in sizes for n in part] if all(sizes) else [],
+        }
+        return metrics[0].model_copy(update={**pooled, **_NO_INTERVAL})
 
     def why_missing(self, pass_name: PassName, name: str) -> str:
         """Return in a few words why a metric of a pass is missing."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from spion_bench.records import Metric
+from spion_bench.records.paired import ratio_of_medians
 from spion_bench.records.statistics import (
     RESAMPLES,
     Estimate,
@@ -18,7 +19,6 @@ from spion_bench.records.statistics import (
     mean_with_interval,
     median_of,
     median_with_interval,
-    ratio_of_medians,
     speedup_verdict,
     t_quantile,
     wilson_interval,
@@ -32,10 +32,14 @@ def metric(samples, value=None, **fields):
     return Metric(value=value, unit="ms", lower_is_better=True, samples=list(samples), **fields)
 
 
-def test_median_of_an_even_number_is_the_middle_of_two():
-    median, low, high = median_with_interval([4.0, 1.0, 3.0, 2.0])
-    assert median == 2.5
-    assert 1.0 <= low <= 2.5 <= high <= 4.0
+def test_of_a_few_samples_the_range_is_given_and_called_that():
+    assert median_with_interval([4.0, 1.0, 3.0, 2.0]) == (2.5, 1.0, 4.0)
+    few, enough = median_of(metric([4.0, 1.0, 3.0, 2.0, 5.0])), median_of(metric(range(6)))
+    assert (few.kind, few.basis) == ("range", "median of 5 samples, range")
+    assert enough.kind == "bootstrap"
+    assert enough.basis == "median of 6 samples, 95 % bootstrap interval"
+    unnamed = median_of(metric([1.0, 2.0, 3.0], low=1.5, high=2.5))  # as older records stored it
+    assert (unnamed.low, unnamed.high, unnamed.kind) == (1.0, 3.0, "range")
 
 
 def test_one_sample_says_nothing_about_the_spread():

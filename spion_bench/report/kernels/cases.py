@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from spion_bench.records import KernelCell, PatternInfo
-from spion_bench.records.statistics import ratio_of_medians
+from spion_bench.records.paired import ratio_in_turn
 from spion_bench.report.entries import metric_entry, no_number
 from spion_bench.report.groups import MethodCells, cells_by_method, groups
 from spion_bench.report.kernels.points import BOTH, RATE, is_sweep, shape_text
@@ -58,7 +58,7 @@ class KernelCase:
         base = self.methods[baseline].metric("kernel", metric) if baseline in self.methods else None
         if base is None:
             return missing(no_number(baseline))
-        return estimate(ratio_of_medians(base, own), "times", note="")
+        return estimate(ratio_in_turn(base, own), "times", note="")
 
 
 def kernel_cases(run: RecordSet) -> list[KernelCase]:

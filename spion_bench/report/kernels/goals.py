@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spion_bench.records.statistics import Estimate, ratio_of_medians
+from spion_bench.records.paired import ratio_of_medians
+from spion_bench.records.statistics import Estimate
 from spion_bench.report.kernels.points import BOTH, FUSED, RATE, SGEMM, Point, Sweeps
 from spion_bench.report.load import Outcome, provenance
 from spion_bench.report.methods import BASELINE

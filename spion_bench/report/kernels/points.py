@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Final
 
 from spion_bench.records import KernelCell, KernelShape, MethodInfo, Metric
-from spion_bench.records.statistics import Estimate, median_of, ratio_of_medians
+from spion_bench.records.paired import ratio_in_turn
+from spion_bench.records.statistics import Estimate, median_of
 from spion_bench.report.load import Outcome, RecordSet
 from spion_bench.report.methods import BASELINE, is_dense, ordered
 from spion_bench.report.style import Look, looks_of
@@ -60,7 +61,7 @@ class Point:
     def metric(self, implementation: str, name: str) -> Metric | None:
         """Return a metric of an implementation, or None if it has none."""
         outcome = self.implementations.get(implementation)
-        return None if outcome is None else outcome.measured.metrics.get(name)
+        return None if outcome is None else outcome.measured.metric(name)
 
     def estimate(self, implementation: str, name: str) -> Estimate | None:
         """Return a metric's median and interval, or None if there is none."""
@@ -72,7 +73,7 @@ class Point:
         numerator, denominator = self.metric(*above), self.metric(*below)
         if numerator is None or denominator is None:
             return None
-        return ratio_of_medians(numerator, denominator)
+        return ratio_in_turn(numerator, denominator)
 
     def speedup(self, implementation: str, name: str = BOTH) -> Estimate | None:
         """Return how many times faster than dense attention an implementation is, in this case."""

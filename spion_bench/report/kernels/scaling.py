@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from spion_bench.records.statistics import Estimate, ratio_of_medians
+from spion_bench.records.paired import ratio_of_medians
+from spion_bench.records.statistics import Estimate
 from spion_bench.report.figures.lines import (
     Line,
     Scale,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spion_bench.records import TaskCell
-from spion_bench.records.statistics import Estimate, ratio_of_medians, speedup_verdict
+from spion_bench.records.paired import ratio_in_turn
+from spion_bench.records.statistics import Estimate, speedup_verdict
 from spion_bench.report.entries import ATTENTION, STEP, Measure, scores_entry
 from spion_bench.report.groups import Group, MethodCells, groups, source_note
 from spion_bench.report.load import RecordSet, provenance
@@ -43,7 +44,7 @@ class Rival:
     def lead(self, measure: Measure) -> Estimate | None:
         """Return how many times faster SPION-CF is; None unless both have a number."""
         own, other = (c.metric("speed", measure.metric) for c in (self.champion, self.cells))
-        return None if own is None or other is None else ratio_of_medians(other, own)
+        return None if own is None or other is None else ratio_in_turn(other, own)
 
 
 def find_rivals(run: RecordSet) -> list[list[Rival]]:

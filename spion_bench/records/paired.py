@@ -1,0 +1,160 @@
+"""Comparisons of subjects that took turns in rounds: paired ratios, A/A, and when it is enough.
+
+All subjects run once per round, in fresh order. What a round does to one subject it does to all, so
+ratios are taken round by round: the ratio is the median of the rounds' log ratios, its interval a
+bootstrap over rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+
+from spion_bench.records.metric import Metric
+from spion_bench.records.statistics import (
+    RESAMPLING_SEED,
+    Estimate,
+    bootstrap_medians,
+    bounds,
+    described,
+    interval_kind,
+)
+
+AA_LIMIT: Final = 0.05
+"""A run whose A/A ratio is off by more than this is marked."""
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """When a measurement in rounds is enough: the one place that decides it.
+
+    Attributes:
+        least_rounds: Fewest rounds.
+        most_rounds: The bound: no more rounds, however wide the intervals are.
+        half_width: Go on until the interval of each paired ratio is within this share of it.
+        level: Level of that interval.
+    """
+
+    least_rounds: int = 8
+    most_rounds: int = 24
+    half_width: float = 0.03
+    level: float = 0.95
+
+    def is_enough(self, rounds: Mapping[str, Sequence[float]], baseline: str) -> bool:
+        """Return whether another round is unnecessary.
+
+        Args:
+            rounds: One number per round for each subject, in the same order of rounds.
+            baseline: The subject that the others are compared with.
+        """
+        n = len(rounds[baseline])
+        if n >= self.most_rounds or n < self.least_rounds:
+            return n >= self.most_rounds
+        others = [values for name, values in rounds.items() if name != baseline]
+        return all(
+            half_width(paired_ratio(values, rounds[baseline], level=self.level)) < self.half_width
+            for values in others
+        )
+
+
+def paired_ratio(
+    numerator: Sequence[float], denominator: Sequence[float], *, level: float = 0.95
+) -> Estimate:
+    """Return the ratio of two subjects that took turns.
+
+    Args:
+        numerator: One number per round.
+        denominator: The other subject's, in the same order of rounds.
+        level: Level of the interval. Of fewer than 6 rounds, the range is returned instead.
+
+    Raises:
+        ValueError: If there are no rounds, or not as many for both.
+    """
+    above, below = (np.asarray(x, dtype=np.float64) for x in (numerator, denominator))
+    n = above.size
+    if n == 0 or n != below.size:
+        raise ValueError(
+            "numerator, denominator: expected one number of each per round, got "
+            f"{n} and {below.size}"
+        )
+    both = np.concatenate([above, below])
+    if not np.isfinite(both).all() or (both <= 0).any():
+        value = _quotient(float(np.median(above)), float(np.median(below)))
+        return Estimate(value, n=n, basis="no interval: a number is NaN, infinite or not positive")
+    logs = np.log(above / below)
+    kind = interval_kind(n)
+    low: float | None = None
+    high: float | None = None
+    if kind == "range":
+        low, high = math.exp(logs.min()), math.exp(logs.max())
+    elif kind is not None:
+        ends = bounds(bootstrap_medians(logs, RESAMPLING_SEED), level)
+        low, high = (math.exp(end) for end in ends)
+    basis = f"paired over {n} round{'s' if n > 1 else ''}{described(kind, level)}"
+    return Estimate(math.exp(float(np.median(logs))), low, high, n, basis, kind)
+
+
+def half_width(ratio: Estimate) -> float:
+    """Return half the width of a ratio's interval as a share of the ratio; infinite without one."""
+    if ratio.low is None or ratio.high is None or ratio.low <= 0:
+        return math.inf
+    return math.sqrt(ratio.high / ratio.low) - 1
+
+
+def aa_is_off(ratio: Estimate) -> bool:
+    """Return whether the baseline against itself differs by more than ``AA_LIMIT``."""
+    return not abs(ratio.value - 1) <= AA_LIMIT
+
+
+def round_values(metric: Metric) -> list[float]:
+    """Return a metric's number for each round, the median of its samples; none if unknown."""
+    ends = list(accumulate(metric.round_sizes))
+    parts = zip([0, *ends], ends, strict=False)
+    return [float(np.median(metric.samples[start:end])) for start, end in parts]
+
+
+def ratio_in_turn(numerator: Metric, denominator: Metric) -> Estimate:
+    """Return the ratio of two metrics that were measured in the same turn.
+
+    It is paired; where the rounds are not known it is ``ratio_of_medians``.
+    """
+    above, below = round_values(numerator), round_values(denominator)
+    if above and len(above) == len(below):
+        return paired_ratio(above, below)
+    return ratio_of_medians(numerator, denominator)
+
+
+def ratio_of_medians(numerator: Metric, denominator: Metric) -> Estimate:
+    """Return the ratio of two medians of one run on one machine that did not take turns.
+
+    Both sample lists are resampled independently; without samples on both sides there is no
+    interval. Over 0 the ratio is infinite, or NaN.
+    """
+    value = _quotient(numerator.value, denominator.value)
+    if len(numerator.samples) < 2 or len(denominator.samples) < 2:
+        return Estimate(value, basis="ratio of single values, no interval")
+    upper, lower = (np.asarray(m.samples, dtype=np.float64) for m in (numerator, denominator))
+    if not np.isfinite(upper).all() or not np.isfinite(lower).all() or (lower <= 0).any():
+        return Estimate(value, basis="no interval: a sample is NaN, infinite or not positive")
+    n = min(upper.size, lower.size)
+    kind = interval_kind(n)
+    if kind == "range":
+        ends = float(upper.min() / lower.max()), float(upper.max() / lower.min())
+    else:
+        ends = bounds(
+            bootstrap_medians(upper, RESAMPLING_SEED)
+            / bootstrap_medians(lower, RESAMPLING_SEED, stream=1)
+        )
+    basis = f"ratio of medians of {n} samples each, not paired{described(kind)}"
+    return Estimate(value, *ends, n, basis, kind)
+
+
+def _quotient(numerator: float, denominator: float) -> float:
+    if denominator == 0:
+        return math.nan if numerator == 0 else math.copysign(math.inf, numerator)
+    return numerator / denominator
