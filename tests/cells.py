@@ -1,5 +1,7 @@
 """Cells, jobs and records of the tiny profile."""
 
+import numpy as np
+
 from spion_bench.passes.session import Job
 from spion_bench.records import (
     Environment,
@@ -10,6 +12,7 @@ from spion_bench.records import (
     TaskInfo,
     now,
 )
+from spion_bench.records.artifacts import Artifact, Curve
 from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import CellGroup, load_profile
 
@@ -31,6 +34,17 @@ ENVIRONMENT = Environment(
     torch="2",
     compiler=None,
 )
+
+
+CURVE = Curve(
+    step=np.arange(1, 4),
+    sparse=np.array([False, False, True]),
+    train_loss=np.array([2.0, np.nan, 1.0]),
+    dev_step=np.array([2]),
+    dev_accuracy=np.array([0.5]),
+    dev_loss=np.array([1.5]),
+)
+ARTIFACT = Artifact(CURVE)
 
 
 def tiny_cells(pass_name=None, method=None, **changes):

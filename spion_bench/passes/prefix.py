@@ -15,10 +15,7 @@ from spion_bench.train.checkpoint import MANIFEST
 
 
 class PrefixSession(TaskSession):
-    """A dense phase on a task; its checkpoint is the artifact, named by its manifest.
-
-    The manifest states the checksum of the file with the weights.
-    """
+    """A dense phase on a task; both files of its checkpoint are its artifacts."""
 
     def __init__(self, job: Job, on_progress: OnProgress) -> None:
         super().__init__(job, on_progress)
@@ -46,9 +43,9 @@ class PrefixSession(TaskSession):
             "dense_step_ms": usage.median_step_ms,
             "dense_peak_bytes": usage.peak_bytes,
         }
-        manifest = self._folder / MANIFEST
+        files = [self._folder / MANIFEST, *self._folder.glob("*.safetensors")]
         changes = {
             "metrics": {n: single(n, value) for n, value in values.items() if value is not None},
-            "artifacts": {f"{self._folder.name}/{MANIFEST}": file_digest(manifest)},
+            "artifacts": {f"{self._folder.name}/{file.name}": file_digest(file) for file in files},
         }
         return self.describe().model_copy(update=changes)

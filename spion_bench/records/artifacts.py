@@ -9,7 +9,6 @@ import hashlib
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +23,6 @@ from spion_bench.records.files import replace_file
 
 MOST_BYTES: Final = 2**30
 """Unpacked size beyond which a file is no artifact; a real one has a few megabytes."""
-
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-    *(OverflowError, SyntaxError, UnicodeDecodeError),
-)
 
 
 @dataclass(frozen=True)
@@ -128,8 +122,17 @@ def read_artifact(path: Path, sha256: str) -> Artifact:
         raise ValueError(f"{path}: its sha256 is not the recorded one")
     try:
         return _parse(content)
-    except (ValueError, *_DAMAGE) as error:
-        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:  # zipfile, its decoders and numpy raise whatever the bytes lead to
+        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+
+
+def is_artifact(path: Path, sha256: str) -> bool:
+    """Return whether ``read_artifact`` would succeed."""
+    try:
+        read_artifact(path, sha256)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def read_patterns(path: Path, sha256: str) -> list[tuple[int, NDArray[Any], NDArray[Any]]]:

@@ -5,12 +5,18 @@ A cell is one line of a plan, measured by one worker, and part of one record.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spion_bench.literals import RecipeName, Variant
-from spion_bench.records.settings import MeasureSettings, ModelConfig, SpionConfig, TrainConfig
+from spion_bench.records.settings import (
+    MeasureSettings,
+    ModelConfig,
+    SpionConfig,
+    TrainConfig,
+    check_whole_numbers,
+)
 
 PassName = Literal["gate", "steps", "prefix", "accuracy", "speed", "memory", "energy", "kernel"]
 Family = Literal["dense", "spion", "sparse", "low_rank", "hashing", "control", "operator", "limit"]
@@ -25,6 +31,11 @@ class Stored(BaseModel):
     """Base of everything that a record holds: immutable, no unknown keys, NaN and infinity kept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> Self:
+        check_whole_numbers(self)
+        return self
 
 
 class MethodInfo(Stored):

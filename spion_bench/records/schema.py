@@ -8,9 +8,10 @@ through ``records.schema1``.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from spion_bench.records.cell import Cell, Scalar, Stored
 from spion_bench.records.metric import Clocks, CudaTiming, Metric, Turn
@@ -20,6 +21,26 @@ SCHEMA_VERSION: Final = 2
 Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "gate_failed", "nan", "skipped"]
 
 FAILED_STATUSES: frozenset[Status] = frozenset({"oom", "timeout", "crash", "gate_failed", "nan"})
+
+
+def _check_artifact(name: str) -> str:
+    """Refuse a name that leads out of the folder of artifacts."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise ValueError(f"expected a path below the folder of artifacts, got {name!r}")
+    return name
+
+
+def _check_time(time: datetime) -> datetime:
+    """Refuse a time that a table, which counts nanoseconds, could not hold."""
+    if not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+        raise ValueError(f"expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {time.year}")
+    return time
+
+
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
+ArtifactName = Annotated[str, AfterValidator(_check_artifact)]
+Time = Annotated[AwareDatetime, AfterValidator(_check_time)]
 
 
 class TaskInfo(Stored):
@@ -148,7 +169,7 @@ class Measurement(Stored):
     isolation: Literal["own", "warm"] = "own"
     busy_s: float = 0.0
     deviations: list[str] = Field(default_factory=list)
-    artifacts: dict[str, str] = Field(default_factory=dict)
+    artifacts: dict[ArtifactName, str] = Field(default_factory=dict)
     extra: dict[str, Scalar] = Field(default_factory=dict)
 
     def metric(self, name: str) -> Metric | None:
@@ -195,8 +216,8 @@ class Record(Stored):
     cell: Cell
     measurement: Measurement
     environment: Environment
-    started_at: datetime
-    ended_at: datetime
+    started_at: Time
+    ended_at: Time
 
     @property
     def key(self) -> str:

@@ -5,7 +5,7 @@ They are declared here because tasks publish them, methods change them and recor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -17,15 +17,36 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from spion_bench.literals import Pruned, Selection, TransitionMode
+
+
+def check_whole_numbers(model: BaseModel) -> None:
+    """Raise ValueError if a whole number in a field has over 64 bits: no table could hold it."""
+    for name, value in model.__dict__.items():
+        if any(not -(2**63) <= number < 2**63 for number in _whole_numbers(value)):
+            raise ValueError(f"{name}: expected whole numbers of at most 64 bits")
+
+
+def _whole_numbers(value: object) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, list | tuple | dict):  # a part that is a model has checked its own
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _whole_numbers(part)
 
 
 class Settings(BaseModel):
     """Immutable settings: no unknown keys, no silent conversion between types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> Self:
+        check_whole_numbers(self)
+        return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with ``update`` applied and, unlike pydantic's own, validated.

@@ -9,11 +9,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import ValidationError
 
+from spion_bench.records.artifacts import is_artifact
 from spion_bench.records.cell import CellBase
 from spion_bench.records.files import file_digest, locked
 from spion_bench.records.schema import Record
@@ -36,29 +38,35 @@ def append_record(path: Path, record: Record) -> None:
         OSError: If the line could not be written, saying how to go on.
         ValueError: If the record could not be read back; nothing is written then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = record.model_dump_json()
     if Record.model_validate_json(text).model_dump_json() != text:
         raise ValueError(f"cell {record.key}: its record would not survive writing and reading")
-    line = text.encode() + b"\n"
-    with FileLock(f"{path}.lock"), open(path, "ab+") as file:
-        start = file.seek(0, os.SEEK_END)
-        if start > 0:
-            file.seek(start - 1)
-            if file.read(1) != b"\n":  # an earlier writer died within its line
-                line = b"\n" + line
-        try:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError as error:
-            file.truncate(start)
-            raise OSError(
-                error.errno,
-                f"could not store the record of cell {record.key}: {error.strerror}; free some "
-                "space and run the same command again, stored cells are kept",
-                str(path),
-            ) from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Unbuffered: a buffer that could not be written would be written again by what follows.
+        with FileLock(f"{path}.lock"), open(path, "ab+", buffering=0) as file:
+            _append_line(file, text.encode() + b"\n")
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"could not store the record of cell {record.key}: {error.strerror or error}; free "
+            "some space and run the same command again, stored cells are kept",
+            str(path),
+        ) from error
+
+
+def _append_line(file: FileIO, line: bytes) -> None:
+    start = file.seek(0, os.SEEK_END)
+    if start > 0 and os.pread(file.fileno(), 1, start - 1) != b"\n":
+        line = b"\n" + line  # an earlier writer died within its line
+    rest = memoryview(line)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        os.ftruncate(file.fileno(), start)
+        raise
 
 
 def read_records(path: Path) -> tuple[list[Record], list[str]]:
@@ -126,12 +134,19 @@ class Store:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with locked(self.out / ".run.lock", self._refuse):
+            self._sweep()
             yield
 
     def _refuse(self) -> None:
         raise BusyError(
             f"{self.out}: another run is writing here; wait for it to end or choose another --out"
         )
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left half written; no other run is writing now."""
+        for folder in ("checkpoints", "artifacts"):
+            for leftover in (self.out / folder).rglob("*.tmp"):
+                leftover.unlink(missing_ok=True)
 
     def latest(self, key: str) -> Record | None:
         """Return the last record of a cell, or None."""
@@ -141,13 +156,17 @@ class Store:
         """Return whether a cell needs no new run.
 
         An outcome that depends on what this machine lacks is never final, and a cell is not done
-        while a file that it left is missing.
+        while a file that it left is missing or damaged.
         """
         record = self.latest(cell.key)
         if record is None or record.measurement.status not in DONE:
             return False
+        return record.measurement.is_final and not self.damaged(record)
+
+    def damaged(self, record: Record) -> list[str]:
+        """Return the names of a record's artifacts that are missing or not what was stored."""
         left = record.measurement.artifacts
-        return record.measurement.is_final and all(self.artifact(name).exists() for name in left)
+        return [name for name, sha256 in left.items() if not self._is_intact(name, sha256)]
 
     def append(self, record: Record) -> None:
         """Store a record."""
@@ -159,10 +178,29 @@ class Store:
         """Return where an artifact of that name lies."""
         return self.out / "artifacts" / name
 
-    def is_intact(self, name: str, sha256: str) -> bool:
-        """Return whether an artifact is there with the recorded content."""
+    def _is_intact(self, name: str, sha256: str) -> bool:
+        """Return whether an artifact is there with the recorded content, and can be read."""
         path = self.artifact(name)
-        return path.is_file() and file_digest(path) == sha256
+        if path.suffix == ".npz":
+            return is_artifact(path, sha256)
+        try:
+            return file_digest(path) == sha256
+        except OSError:
+            return False
+
+    def discard_damaged(self, cell: CellBase) -> list[str]:
+        """Delete the damaged artifacts of a cell that is to be run again; return their names.
+
+        A folder of artifacts is deleted as a whole: its files belong together.
+        """
+        record = self.latest(cell.key)
+        damaged = [] if record is None else self.damaged(record)
+        for name in damaged:
+            path = self.artifact(name)
+            path.unlink(missing_ok=True)
+            if path.parent != self.out / "artifacts":
+                shutil.rmtree(path.parent, ignore_errors=True)
+        return damaged
 
     def forget(self, cells: Iterable[CellBase]) -> None:
         """Delete the checkpoints that ``cells`` would resume from, or others continue."""

@@ -64,6 +64,11 @@ class Progress(Stored):
     dev_accuracy: float | None = None
     message: str | None = None
 
+    @classmethod
+    def message_only(cls, message: str) -> Progress:
+        """Return the news of a cell that trains nothing at the moment."""
+        return cls(phase="", step=0, total_steps=0, message=message)
+
 
 class Result(Stored):
     """The cell is finished."""

@@ -88,6 +88,10 @@ class Runner:
         barred = {cell.key: reason for cell in cells if (reason := self._barred(cell))}
         open_cells = [cell for cell in cells if cell.key not in barred]
         self.display.start(open_cells or cells)
+        for cell in open_cells:
+            for name in self.store.discard_damaged(cell):
+                message = f"artifact {name} is damaged or gone; its cell is measured again"
+                self.display.event(cell, Progress.message_only(message))
         jobs = [self._job(cell) for cell in open_cells]
         found = {**barred, **(self.conduct(jobs, self.display.event) if jobs else {})}
         company = [cell.method.name for cell in open_cells]
@@ -154,8 +158,8 @@ class Runner:
                 asked.label,
                 pattern.block_size,
             )
-            left = record.measurement.artifacts.items()
-            if learned == wanted and left and all(self.store.is_intact(*item) for item in left):
+            left = record.measurement.artifacts
+            if learned == wanted and left and not self.store.damaged(record):
                 return record
         return None
 

@@ -1,8 +1,9 @@
 """Checkpoints: a JSON manifest and one safetensors file, replaced atomically, no pickle.
 
 A checkpoint is a *tree* of dicts, lists, numbers, strings and tensors. The tensors go into
-``<digest>.safetensors``, everything else into ``manifest.json``, which names that file. The
-manifest is replaced last, so a killed run always leaves the previous or the new checkpoint.
+``<digest>.safetensors``, everything else into ``manifest.json``, which names that file and states
+the checksums of both. The manifest is replaced last, so a killed run always leaves the previous or
+the new checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from spion_bench.records.files import replace_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 _TENSOR = "$tensor"  # in a stored tree, the key of a reference to a tensor
@@ -66,6 +67,7 @@ class CheckpointStore:
             "tensors": {"file": f"{digest[:16]}.safetensors", "sha256": digest},
             "tree": plain,
         }
+        manifest["sha256"] = _digest(manifest)
         self.directory.mkdir(parents=True, exist_ok=True)
         tensor_file = self.directory / manifest["tensors"]["file"]
         _replace(tensor_file, data)
@@ -86,13 +88,15 @@ class CheckpointStore:
             return None
         try:
             manifest = json.loads(path.read_bytes())
-            version, identity = manifest["format_version"], manifest["identity"]
-            file, digest = manifest["tensors"]["file"], manifest["tensors"]["sha256"]
-            tree: Tree = manifest["tree"]
-        except (ValueError, KeyError, TypeError) as error:
+            version, digest = manifest["format_version"], manifest.pop("sha256", None)
+            is_whole = _digest(manifest) == digest
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _damaged(path, f"not a checkpoint manifest: {error!r}") from error
         if version != FORMAT_VERSION:
             raise _damaged(path, f"format_version is {version}, expected {FORMAT_VERSION}")
+        if not is_whole:
+            raise _damaged(path, "its sha256 is not the one that it states")
+        identity, stored = manifest["identity"], manifest["tensors"]
         differing = sorted(
             key
             for key in identity.keys() | self._identity.keys()
@@ -100,8 +104,8 @@ class CheckpointStore:
         )
         if differing:
             raise _damaged(path, f"belongs to another run (different: {', '.join(differing)})")
-        tensors = _read_tensors(self.directory / file, digest)
-        joined: Tree = _join(tree, tensors)
+        tensors = _read_tensors(self.directory / stored["file"], stored["sha256"])
+        joined: Tree = _join(manifest["tree"], tensors)
         return joined
 
     def clear(self) -> None:
@@ -109,6 +113,10 @@ class CheckpointStore:
         (self.directory / MANIFEST).unlink(missing_ok=True)
         for file in self.directory.glob("*.safetensors"):
             file.unlink()
+
+
+def _digest(manifest: Tree) -> str:
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
 
 
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

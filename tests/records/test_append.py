@@ -3,6 +3,8 @@ import json
 import math
 import multiprocessing
 import os
+import resource
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -83,6 +85,22 @@ def test_a_full_disk_leaves_what_was_stored_and_says_how_to_go_on(path, monkeypa
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("room", [0, 1, 100, 1000])
+def test_a_disk_that_fills_up_within_a_line_leaves_no_part_of_it(path, room):
+    append_record(path, record("a"))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"record of cell b: File too large; free some space"):
+            append_record(path, record("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    append_record(path, record("b"))
+    assert [r.key for r in read_records(path)[0]] == ["a", "b"]
+
+
 def append_many(path, name):
     for number in range(20):
         append_record(path, record(f"{name}{number}"))
@@ -158,6 +176,36 @@ def test_numbers_that_are_not_finite_survive(path, value):
     (error,) = again.measurement.gate
     assert error.is_within is (value == -math.inf)
     assert repr(again.measurement.metrics["train_step_ms"].samples[1]) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("cell", {"seed": 2**63}),
+        ("cell", {"seed": 10**5000}),
+        ("environment", {"memory_bytes": -(2**63) - 1}),
+        ("measurement", {"extra": {"count": 2**64}}),
+        ("measurement", {"artifacts": {"../records.jsonl": "0"}}),
+        ("measurement", {"artifacts": {"/etc/passwd": "0"}}),
+        ("measurement", {"artifacts": {"": "0"}}),
+        (None, {"started_at": "2024-05-29T09:00:00"}),
+        (None, {"ended_at": "9999-05-29T09:00:00Z"}),
+        (None, {"ended_at": "0001-05-29T09:00:00Z"}),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else str(value),
+)
+def test_what_no_table_or_folder_could_hold_is_a_damaged_line(path, part, change):
+    append_record(path, record("a"))
+    content = json.loads(record("b").model_dump_json())
+    (content if part is None else content[part]).update(change)
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    with path.open("a") as file:
+        file.write(json.dumps(content) + "\n")
+    sys.set_int_max_str_digits(limit)
+    records, problems = read_records(path)
+    assert ([r.key for r in records], len(problems)) == (["a"], 1)
+    assert f"{path}:2: not a record, skipped" in problems[0]
 
 
 def test_deep_nesting_is_a_damaged_line(path):

@@ -11,23 +11,15 @@ import pytest
 from spion_bench.records import read_records
 from spion_bench.records.artifacts import (
     Artifact,
-    Curve,
     Layer,
     read_artifact,
     read_patterns,
     write_artifact,
 )
+from tests.cells import CURVE
 
 COMMITTED = Path(__file__).resolve().parents[2] / "results" / "records"
 
-CURVE = Curve(
-    step=np.arange(1, 4),
-    sparse=np.array([False, False, True]),
-    train_loss=np.array([2.0, np.nan, 1.0]),
-    dev_step=np.array([2]),
-    dev_accuracy=np.array([0.5]),
-    dev_loss=np.array([1.5]),
-)
 LAYER = Layer(
     attention=np.full((8, 8), 0.125, dtype=np.float32),
     pooled=np.eye(4, dtype=np.float32),
@@ -164,9 +156,14 @@ def bomb(shape):
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f8", "fortran_order": False, "shape": shape}
     )
+    return archive_of("curve_step.npy", header.getvalue())
+
+
+def archive_of(name, data):
+    """Return an archive with one member."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("curve_step.npy", header.getvalue())
+        archive.writestr(name, data)
     return content.getvalue()
 
 
@@ -179,8 +176,14 @@ def bomb(shape):
         bomb((2**62, 2**62)),
         bomb((-1,)),
         bomb((3,))[:-30],
+        bomb((3,)).replace(b"\x08\x00", b"\x0e\x00"),
+        archive_of("curve_step.npy", b"\x93NUMPY\x01\x00\x06\x00'''{(\n"),
+        archive_of("curve_step.npy", b"\x93NUMPY\x01\x00\xff\x00" + b"(" * 255),
     ],
-    ids=["empty", "text", "huge", "overflow", "negative", "cut"],
+    ids=[
+        *("empty", "text", "huge", "overflow", "negative", "cut"),
+        *("other compression", "no header", "nested header"),
+    ],
 )
 def test_every_damaged_content_is_a_value_error(path, content):
     path.parent.mkdir()

@@ -1,7 +1,9 @@
 import pytest
 
+from spion_bench.records.artifacts import write_artifact
+from spion_bench.records.files import file_digest
 from spion_bench.records.store import BusyError, Store
-from tests.cells import record_of, tiny_cell
+from tests.cells import ARTIFACT, record_of, tiny_cell
 
 
 @pytest.fixture
@@ -68,14 +70,71 @@ def test_an_outcome_that_depends_on_the_machine_is_never_final(store):
     assert store.is_done(cell)
 
 
-def test_a_cell_whose_artifact_is_gone_is_not_done(store):
+def test_a_cell_is_done_while_its_artifacts_are_as_stored(store):
     cell = tiny_cell("accuracy")
-    store.append(record_of(cell, artifacts={"x.npz": "0" * 64}))
-    assert not store.is_done(cell)
-    store.artifact("x.npz").parent.mkdir()
-    store.artifact("x.npz").write_bytes(b"other")
+    artifact, weights = store.artifact("x.npz"), store.artifact("prefix/weights")
+    found = {"x.npz": write_artifact(artifact, ARTIFACT)}
+    weights.parent.mkdir()
+    weights.write_bytes(b"numbers")
+    store.append(record_of(cell, artifacts={**found, "prefix/weights": file_digest(weights)}))
     assert store.is_done(cell)
-    assert not store.is_intact("x.npz", "0" * 64)
+    weights.write_bytes(b"other numbers")
+    assert store.damaged(store.latest(cell.key)) == ["prefix/weights"]
+    assert not store.is_done(cell)
+
+
+def truncated(content):
+    return content[:-20]
+
+
+def emptied(content):
+    return b""
+
+
+@pytest.mark.parametrize("damage", [None, truncated, emptied])
+def test_a_cell_whose_artifact_is_gone_or_damaged_is_not_done(store, damage):
+    cell = tiny_cell("accuracy")
+    path = store.artifact("x.npz")
+    store.append(record_of(cell, artifacts={"x.npz": write_artifact(path, ARTIFACT)}))
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    assert not store.is_done(cell)
+    assert store.discard_damaged(cell) == ["x.npz"]
+    assert not path.exists()
+
+
+def test_an_artifact_of_the_recorded_hash_that_is_none_makes_its_cell_undone(store):
+    cell, path = tiny_cell("accuracy"), store.artifact("x.npz")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no artifact")
+    store.append(record_of(cell, artifacts={"x.npz": file_digest(path)}))
+    assert not store.is_done(cell)
+
+
+def test_a_damaged_folder_of_artifacts_is_deleted_as_a_whole(store):
+    cell = tiny_cell("accuracy")
+    folder = store.artifact("prefix")
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / name).write_text(name)
+    digests = {f"prefix/{name}": file_digest(folder / name) for name in ("a", "b")}
+    store.append(record_of(cell, artifacts=digests))
+    assert store.discard_damaged(cell) == []
+    (folder / "b").write_text("other")
+    assert store.discard_damaged(cell) == ["prefix/b"]
+    assert not folder.exists()
+
+
+def test_what_killed_runs_left_half_written_is_removed(store):
+    for folder in ("artifacts", "checkpoints/a"):
+        (store.out / folder).mkdir(parents=True)
+        (store.out / folder / "x.npz.123.tmp").write_text("")
+        (store.out / folder / "x.npz").write_text("")
+    with store.locked():
+        assert not list(store.out.rglob("*.tmp"))
+        assert len(list(store.out.rglob("*.npz"))) == 2
 
 
 def test_forgetting_deletes_what_a_run_would_resume_from(store):

@@ -10,6 +10,7 @@ class FakeDisplay:
     def __init__(self):
         self.begun = None
         self.finished = []
+        self.messages = []
 
     def begin(self, total, done):
         self.begun = (total, done)
@@ -18,7 +19,7 @@ class FakeDisplay:
         pass
 
     def event(self, cell, event):
-        pass
+        self.messages.append(event.message)
 
     def finish(self, cell, record):
         self.finished.append((cell.pass_name, cell.method.name, record.measurement.status))

@@ -3,9 +3,10 @@
 import pytest
 
 from spion_bench.records import PatternInfo
+from spion_bench.records.artifacts import write_artifact
 from spion_bench.records.files import file_digest
 from spion_bench.records.store import Store
-from tests.cells import record_of, task_info, tiny_cell, tiny_cells
+from tests.cells import ARTIFACT, record_of, task_info, tiny_cell, tiny_cells
 from tests.run.fakes import run, statuses_of
 
 PATTERN = PatternInfo(source="x", block_size=32, length=256, nnzb=[9], density=[0.1])
@@ -19,9 +20,7 @@ def store(tmp_path):
 def learned(store, cell, status="ok", **fields):
     """Store an accuracy record with an artifact, as if the cell had been trained."""
     path = store.artifact(f"{cell.key}.npz")
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"arrays")
-    artifacts = {path.name: file_digest(path)}
+    artifacts = {path.name: write_artifact(path, ARTIFACT)}
     found = {"task": task_info(), "pattern": PATTERN, "artifacts": artifacts, **fields}
     store.append(record_of(cell, status, **found))
     return path
@@ -66,6 +65,18 @@ def test_learned_patterns_must_be_of_the_same_method(store):
     assert patterns_of(store, [tiny_cell("memory", "spion_c")]) == {"spion_c": (None, None)}
 
 
+def test_a_cell_with_a_damaged_artifact_is_measured_again_and_says_why(store):
+    cell = tiny_cell("accuracy")
+    path = learned(store, cell)
+    path.write_bytes(path.read_bytes()[:-1])
+    _, conductor, display = run(store, [cell])
+    assert [job.cell.key for job in conductor.jobs] == [cell.key]
+    assert not path.exists()
+    assert display.messages == [
+        f"artifact {path.name} is damaged or gone; its cell is measured again"
+    ]
+
+
 def test_a_changed_artifact_is_not_used(store):
     learned(store, tiny_cell("accuracy")).write_bytes(b"other arrays")
     assert patterns_of(store, tiny_cells("memory", "spion_cf")) == {"spion_cf": (None, None)}
@@ -97,10 +108,10 @@ class TestForks:
             assert set(statuses_of(records).values()) == {"ok"}
 
     def test_a_prefix_is_trained_again_only_if_a_fork_needs_it(self, store):
-        kept = {"artifacts": {"prefix/manifest.json": "0"}}
         path = store.artifact("prefix/manifest.json")
         path.parent.mkdir(parents=True)
         path.write_text("{}")
+        kept = {"artifacts": {"prefix/manifest.json": file_digest(path)}}
         run(store, self.cells(), **kept)
         path.unlink()
         path.parent.rmdir()

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import json
 import os
@@ -98,19 +99,33 @@ def test_damaged_tensors_are_named(tmp_path, damage):
     assert "delete it or run with --fresh" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format_version": 1}', '"text"'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"format_version": 2}', '"text"', "\xff", "[" * 100_000],
+    ids=lambda content: content[:20],
+)
 def test_damaged_manifest_is_named(tmp_path, content):
     store(tmp_path).save(tree())
-    (tmp_path / "manifest.json").write_text(content)
+    (tmp_path / "manifest.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(CheckpointError, match=r"manifest\.json: .*delete it or run with --fresh"):
         store(tmp_path).load()
+
+
+def test_a_changed_byte_of_the_manifest_is_noticed_or_changes_nothing(tmp_path):
+    store(tmp_path).save(tree())
+    manifest = tmp_path / "manifest.json"
+    whole = manifest.read_bytes()
+    for place in range(len(whole)):
+        manifest.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with contextlib.suppress(CheckpointError):
+            assert_same(store(tmp_path).load(), tree())
 
 
 def test_other_format_version_is_refused(tmp_path):
     store(tmp_path).save(tree())
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 99}))
-    with pytest.raises(CheckpointError, match="format_version is 99, expected 1"):
+    with pytest.raises(CheckpointError, match="format_version is 99, expected 2"):
         store(tmp_path).load()
 
 
