@@ -15,7 +15,9 @@ from typing import Literal
 import psutil
 import torch
 
-from spion_bench.measure.environment import probe_gpu
+from spion_bench import __version__
+from spion_bench.measure.checkout import read_checkout
+from spion_bench.measure.environment import PACKAGE_ROOT, probe_gpu
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
 from spion_bench.native import library
@@ -24,6 +26,7 @@ from spion_bench.tasks import SourceSpec, load_spec, task_names
 GIB = 1024**3
 ENOUGH_MEMORY_GIB = 4
 QUIET_LOAD_PER_CORE = 0.25
+SHOWN_NAMES = 3
 
 # From the wheel: its metadata, `cpp_lib.json`, and what its library `_C.so` links to.
 XFORMERS = "0.0.35"
@@ -63,6 +66,7 @@ def examine(*, build: bool, data_dir: Path | None) -> Iterator[Finding]:
     """
     yield Finding("Python", "ok", platform.python_version())
     yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    yield _checkout()
     yield _cpu()
     yield _load()
     yield _memory()
@@ -74,6 +78,22 @@ def examine(*, build: bool, data_dir: Path | None) -> Iterator[Finding]:
     yield _transformers()
     yield _xformers()
     yield from examine_data(data_dir)
+
+
+def _checkout() -> Finding:
+    found = read_checkout(PACKAGE_ROOT)
+    if found.problem is not None:
+        remedy = "records will not say their commit; git's message says how to allow it"
+        return Finding("code", "limited", found.problem, remedy)
+    if found.sha is None:
+        return Finding("code", "ok", f"spion_bench {__version__}, not a git checkout")
+    if found.untracked:
+        names = ", ".join(found.untracked[:SHOWN_NAMES])
+        remedy = "commit them before you measure what others are to repeat"
+        detail = f"commit {found.sha[:12]} and {len(found.untracked)} untracked sources: {names}"
+        return Finding("code", "limited", detail, remedy)
+    changed = ", with uncommitted changes" if found.dirty else ""
+    return Finding("code", "ok", f"commit {found.sha[:12]}{changed}")
 
 
 def _cpu() -> Finding:

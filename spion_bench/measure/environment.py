@@ -6,20 +6,20 @@ A value that cannot be read is None, never a guess. Host and user names are not 
 from __future__ import annotations
 
 import platform
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
 
+from spion_bench.measure.checkout import read_checkout
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.nvml import nvml_handle
 from spion_bench.native import library
 from spion_bench.records import Environment
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
-GIT_TIMEOUT_S = 10.0
+MOST_UNTRACKED = 20
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,17 @@ def capture(*, threads: int, device: str = "cpu") -> Environment:
         threads: Number of threads that the measured work uses.
         device: ``"cpu"`` or ``"cuda"``; the GPU is described for ``"cuda"`` only.
     """
-    sha, dirty = git_state(PACKAGE_ROOT)
+    checkout = read_checkout(PACKAGE_ROOT)
     build = _build(device)
     cpu = cpu_model()
     cores = available_cores()
     gpu = probe_gpu() if device == "cuda" else None
     return Environment(
         machine=f"{cpu} x {cores}",
-        git_sha=sha,
-        git_dirty=dirty,
+        git_sha=checkout.sha,
+        git_dirty=checkout.dirty,
+        git_untracked=list(checkout.untracked[:MOST_UNTRACKED]),
+        git_problem=checkout.problem,
         cpu=cpu,
         cores=cores,
         memory_bytes=psutil.virtual_memory().total,
@@ -77,33 +79,6 @@ def capture(*, threads: int, device: str = "cpu") -> Environment:
         gpu_driver=gpu.driver if gpu else None,
         gpu_sm_clock_mhz=gpu.sm_clock_mhz if gpu else None,
     )
-
-
-def git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """Return the commit and the dirty flag of the checkout around ``folder``.
-
-    ``(None, None)`` if ``folder`` is not inside a git checkout that tracks it, as for an installed
-    package, or git is missing.
-    """
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None, None
-    sha = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return sha or None, None if changes is None else bool(changes)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def probe_gpu(index: int = 0) -> Gpu | None:

@@ -14,6 +14,16 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def memory_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
+    """Return how many processes the system has killed for want of memory; None if unknown."""
+    try:
+        lines = vmstat.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    counts = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
+    return counts[0] if counts else None
+
+
 def load_average() -> float | None:
     """Return the one-minute load average, or None where the system has none."""
     try:

@@ -186,11 +186,18 @@ class Measurement(Stored):
 
 
 class Environment(Stored):
-    """Where and with what a cell ran. A field that could not be read is None."""
+    """Where and with what a cell ran. A field that could not be read is None.
+
+    ``git_dirty`` is true if the code was not that of the commit: tracked files were changed, or
+    sources were untracked, of which ``git_untracked`` names the first. ``git_problem`` is why git
+    does not say the commit of a checkout.
+    """
 
     machine: str
     git_sha: str | None
     git_dirty: bool | None
+    git_untracked: list[str] = Field(default_factory=list)
+    git_problem: str | None = None
     cpu: str
     cores: int
     memory_bytes: int

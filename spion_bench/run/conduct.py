@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from spion_bench.measure.clock import round_orders
 from spion_bench.measure.memory import MALLOC_ENVIRONMENT
@@ -19,6 +20,7 @@ from spion_bench.run.messages import (
     Result,
     RoundRequest,
     RoundStarted,
+    Started,
 )
 from spion_bench.suite.passes import PASSES
 
@@ -29,6 +31,7 @@ OMP_WAIT_POLICY = "PASSIVE"
 OnEvent = Callable[[CellBase, Progress | RoundStarted], None]
 StartChild = Callable[[Job], Child]
 Found = dict[str, Measurement]
+_Wanted = TypeVar("_Wanted", Started, Ready, Measured, Result)
 
 
 def start_child(job: Job) -> Child:
@@ -69,6 +72,8 @@ def conduct(jobs: Sequence[Job], on_event: OnEvent, start: StartChild = start_ch
         for job in jobs:
             with deferred_interrupts():  # a worker missing from this dict could not be stopped
                 children[job.cell.key] = start(job)
+        for job in jobs:
+            _check_code(job.cell, children, found, on_event)
         if PASSES[jobs[0].cell.pass_name].interleaved:
             _take_rounds(jobs, children, found, on_event)
         for job in jobs:
@@ -116,6 +121,7 @@ class WarmConductor:
             self._child.serve(job)
         child, key = self._child, job.cell.key
         found: Found = {}
+        _check_code(job.cell, {key: child}, found, on_event)
         _await(job.cell, {key: child}, found, Result, on_event, stays=True)
         if not child.is_running:
             self._release()
@@ -129,6 +135,22 @@ class WarmConductor:
 
 def _timed(measurement: Measurement, child: Child) -> Measurement:
     return measurement.model_copy(update={"busy_s": round(child.busy_s, 3)})
+
+
+def _check_code(
+    cell: TaskCell | KernelCell, children: dict[str, Child], found: Found, on_event: OnEvent
+) -> None:
+    """Stop a worker whose code is not what the cell was planned with, or that does not say."""
+    started = _await(cell, children, found, Started, on_event)
+    if started is None and found[cell.key].status == "ok":
+        found[cell.key] = Measurement(status="crash", reason="did not say which code it runs")
+    if started is not None and started.code != cell.code:
+        children[cell.key].stop()
+        reason = (
+            f"the sources in {started.package} are not those that the plan was made with "
+            f"({started.code} instead of {cell.code}); run the same command again"
+        )
+        found[cell.key] = Measurement(status="skipped", reason=reason)
 
 
 def _take_rounds(
@@ -163,13 +185,14 @@ def _await(
     cell: CellBase,
     children: dict[str, Child],
     found: Found,
-    wanted: type[Ready | Measured | Result],
+    wanted: type[_Wanted],
     on_event: OnEvent,
     *,
     stays: bool = False,
-) -> None:
-    """Pass events on until ``wanted`` arrives; note the result if the worker gives one or ends.
+) -> _Wanted | None:
+    """Pass events on until ``wanted`` arrives, and return it.
 
+    If the worker gives its result instead, or ends, that is noted, and there is nothing to return.
     After its result a worker ends, unless it ``stays`` for another job.
     """
     child = children[cell.key]
@@ -187,6 +210,7 @@ def _await(
                 if not stays:
                     child.finish()
             elif isinstance(event, wanted):
-                return
+                return event
             elif isinstance(event, Progress):
                 on_event(cell, event)
+    return None

@@ -41,6 +41,19 @@ Request = Annotated[
 ]
 
 
+class Started(Stored):
+    """The worker has a job; it comes before everything else about that job.
+
+    Attributes:
+        code: Hash of the sources that can change the cell's numbers, as the worker finds them.
+        package: The folder that the worker's code was loaded from.
+    """
+
+    kind: Literal["started"] = "started"
+    code: str
+    package: str
+
+
 class Ready(Stored):
     """The worker of an interleaved pass is prepared and waits for a round."""
 
@@ -77,7 +90,7 @@ class Result(Stored):
     measurement: Measurement
 
 
-Event = Annotated[Ready | Measured | Progress | Result, Field(discriminator="kind")]
+Event = Annotated[Started | Ready | Measured | Progress | Result, Field(discriminator="kind")]
 
 
 class RoundStarted(Stored):
@@ -88,4 +101,4 @@ class RoundStarted(Stored):
 
 
 REQUESTS: TypeAdapter[JobRequest | RoundRequest | FinishRequest | EndRequest] = TypeAdapter(Request)
-EVENTS: TypeAdapter[Ready | Measured | Progress | Result] = TypeAdapter(Event)
+EVENTS: TypeAdapter[Started | Ready | Measured | Progress | Result] = TypeAdapter(Event)

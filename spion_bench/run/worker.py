@@ -1,19 +1,20 @@
-"""The child process of a cell: ``python -m spion_bench.run.worker EVENTS``.
+"""The child process of a cell, started by ``run.child``.
 
-Requests come as JSON lines on stdin; events leave as JSON lines on the file descriptor EVENTS, and
-nothing that a library prints can end up among them. A worker of an interleaved pass says ``ready``,
-measures one round per ``round`` request and gives its result at ``finish``; the others give their
-result right away. After a result comes another job, or ``end``. A worker exits once its runner is
-gone.
+Requests come as JSON lines on stdin; events leave as JSON lines on a file descriptor, and nothing
+that a library prints can end up among them. A worker says which code it runs. One of an interleaved
+pass then says ``ready``, measures one round per ``round`` request and gives its result at
+``finish``; the others give their result right away. After a result comes another job, or ``end``. A
+worker, and all that it started, is killed once its runner is gone.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 import torch
@@ -32,12 +33,18 @@ from spion_bench.run.messages import (
     Ready,
     Result,
     RoundRequest,
+    Started,
 )
+from spion_bench.suite.influence import PACKAGE
+from spion_bench.suite.keys import code_of
 from spion_bench.suite.method import load_object
 from spion_bench.suite.passes import PASSES, Pass
 from spion_bench.train import NonFiniteLossError, ProgressEvent
 
-OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "out of memory")
+OUT_OF_MEMORY_TEXTS = (
+    *("allocate memory", "not enough memory", "out of memory"),  # torch, the system's error 12
+    "failed to map segment from shared object",  # a library that did not fit
+)
 
 NAMED_FAILURES: dict[type[Exception], Status] = {
     UnavailableError: "unsupported",
@@ -49,10 +56,19 @@ NAMED_FAILURES: dict[type[Exception], Status] = {
 
 
 class Channel:
-    """The worker's end of the pipes."""
+    """The worker's end of the pipes.
 
-    def __init__(self, requests: Iterable[bytes], events: TextIO) -> None:
+    Args:
+        requests: Lines of requests.
+        events: Where events go.
+        on_end: Called once there are no more requests, as the runner is gone.
+    """
+
+    def __init__(
+        self, requests: Iterable[bytes], events: TextIO, on_end: Callable[[], None]
+    ) -> None:
         self._events = events
+        self._on_end = on_end
         self._requests: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._listen, args=(requests,), daemon=True).start()
 
@@ -68,13 +84,14 @@ class Channel:
     def _listen(self, requests: Iterable[bytes]) -> None:
         for line in requests:
             self._requests.put(REQUESTS.validate_json(line))
-        os._exit(1)  # the runner is gone: stop in the middle of whatever runs
+        self._on_end()
 
 
 def run_job(job: Job, channel: Channel) -> Measurement:
     """Measure one cell; a known kind of failure becomes a measurement with that status."""
     torch.set_num_threads(job.cell.threads)
     entry = PASSES[job.cell.pass_name]
+    channel.send(Started(code=code_of(job.cell), package=str(PACKAGE)))
 
     def on_progress(event: ProgressEvent) -> None:
         channel.send(Progress(**vars(event)))
@@ -87,7 +104,7 @@ def run_job(job: Job, channel: Channel) -> Measurement:
             reason=str(error),
             is_final=not isinstance(error, UnavailableError),
         )
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if is_out_of_memory(error):
             first_line = str(error).partition("\n")[0]
             return Measurement(status="oom", reason=first_line or "out of memory")
@@ -118,6 +135,11 @@ def _run(session: Session, entry: Pass, job: Job, channel: Channel) -> Measureme
     return found if gate is None else found.model_copy(update={"gate": gate.errors})
 
 
+def end_group() -> None:
+    """Kill this worker and what it started, in the middle of whatever runs."""
+    os.killpg(0, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve jobs until none is left."""
     # Unbuffered: a thread that waits in a buffered read would block the interpreter's end.
@@ -125,10 +147,6 @@ def main() -> None:
         open(0, "rb", buffering=0, closefd=False) as requests,
         os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as events,
     ):
-        channel = Channel(requests, events)
+        channel = Channel(requests, events, end_group)
         while isinstance(request := channel.receive(), JobRequest):
             channel.send(Result(measurement=run_job(request.job, channel)))
-
-
-if __name__ == "__main__":
-    main()

@@ -26,12 +26,17 @@ _UNHASHED = {
 _CellT = TypeVar("_CellT", TaskCell, KernelCell)
 
 
-def with_code(cell: _CellT) -> _CellT:
-    """Return the cell with the hash of the sources that can change its numbers."""
+def code_of(cell: TaskCell | KernelCell) -> str:
+    """Return the hash of the sources that can change a cell's numbers."""
     modules = (PASSES[cell.pass_name].session, cell.method.factory)
     roots = tuple(name.partition(":")[0] for name in modules if name)
     task = cell.task if isinstance(cell, TaskCell) else None
-    return cell.model_copy(update={"code": code_hash(roots, task, cell.device)})
+    return code_hash(roots, task, cell.device)
+
+
+def with_code(cell: _CellT) -> _CellT:
+    """Return the cell with the hash of its sources."""
+    return cell.model_copy(update={"code": code_of(cell)})
 
 
 def with_key(cell: _CellT) -> _CellT:

@@ -1,5 +1,4 @@
 import dataclasses
-import subprocess
 import sys
 import types
 
@@ -7,48 +6,9 @@ import pytest
 import torch
 
 from spion_bench.measure import environment
-from spion_bench.measure.environment import capture, git_state, probe_gpu
+from spion_bench.measure.environment import capture, probe_gpu
 from spion_bench.measure.machine import cpu_model
 from spion_bench.native import build, library
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True)
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", "package/__init__.py")
-    git(tmp_path, "commit", "-q", "-m", "first")
-    return package
-
-
-def test_clean_checkout(checkout):
-    sha, dirty = git_state(checkout)
-    assert len(sha) == 40
-    assert dirty is False
-
-
-def test_changed_file_makes_a_checkout_dirty(checkout):
-    (checkout / "__init__.py").write_text("x = 1\n")
-    assert git_state(checkout)[1] is True
-
-
-def test_installed_package_in_somebody_elses_checkout_has_no_commit(checkout):
-    installed = checkout.parent / "site-packages"
-    installed.mkdir()
-    (installed / "__init__.py").write_text("")
-    assert git_state(installed) == (None, None)
-
-
-def test_no_git_no_commit(checkout, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert git_state(checkout) == (None, None)
 
 
 def test_capture_names_machine_and_software_but_no_host():

@@ -2,7 +2,7 @@ import os
 import platform
 
 from spion_bench.measure import machine
-from spion_bench.measure.machine import available_cores, cpu_model, load_average
+from spion_bench.measure.machine import available_cores, cpu_model, load_average, memory_kills
 
 
 def test_cpu_model_is_read_without_double_spaces(tmp_path):
@@ -33,3 +33,12 @@ def test_systems_without_affinity_or_load(monkeypatch):
 
     monkeypatch.setattr(os, "getloadavg", no_load)
     assert load_average() is None
+
+
+def test_kills_for_memory_are_counted_where_the_system_says(tmp_path):
+    file = tmp_path / "vmstat"
+    assert memory_kills(file) is None
+    file.write_text("pgfault 7\noom_kill 3\n")
+    assert memory_kills(file) == 3
+    file.write_text("pgfault 7\n")
+    assert memory_kills(file) is None

@@ -1,38 +1,12 @@
 import os
 import signal
-import sys
 import time
 
 import pytest
 
-from spion_bench.run.child import Child, ChildEndedError, classify_exit
+from spion_bench.run.child import ChildEndedError, classify_exit
 from spion_bench.run.messages import RoundRequest
-from tests.cells import tiny_job
-
-# Workers that need no torch: they read the job line and then do what the test is about.
-HEAD = "import json, os, signal, sys, time\njob = json.loads(sys.stdin.readline())['job']\n"
-SAY = (
-    "events = os.fdopen(int(sys.argv[1]), 'w')\n"
-    "def say(text):\n"
-    "    event = dict(kind='progress', phase='dense', step=1, total_steps=2, message=text)\n"
-    "    print(json.dumps(event), file=events, flush=True)\n"
-)
-
-
-@pytest.fixture
-def start(tmp_path):
-    children = []
-
-    def start(body, *, timeout_s=20.0, environment=None):
-        job = tiny_job(tmp_path, "gate", timeout_s=timeout_s)
-        command = (sys.executable, "-c", HEAD + SAY + body)
-        child = Child(job, tmp_path / "logs" / "x.log", environment, command)
-        children.append(child)
-        return child
-
-    yield start
-    for child in children:
-        child.stop()
+from tests.run.workers import assert_gone
 
 
 def test_job_and_events_travel(start):
@@ -75,14 +49,22 @@ def test_exit_code_and_log_tail_make_the_reason(start):
     assert outcome.reason.endswith("ValueError: the end")
 
 
+OUT_OF_MEMORY = "killed by the system, most likely because memory ran out"
+
+
 @pytest.mark.parametrize(
-    ("number", "status", "reason"),
+    ("number", "kills", "status", "reason"),
     [
-        (signal.SIGKILL, "oom", "killed by the system, most likely because memory ran out"),
-        (signal.SIGSEGV, "crash", "ended by signal SIGSEGV"),
+        (signal.SIGKILL, (4, 5), "oom", OUT_OF_MEMORY),
+        (signal.SIGKILL, (None, None), "oom", OUT_OF_MEMORY),
+        (signal.SIGKILL, (4, 4), "crash", "killed with SIGKILL, but not because memory ran out"),
+        (signal.SIGSEGV, (4, 4), "crash", "ended by signal SIGSEGV"),
+        (signal.SIGTERM, (4, 4), "crash", "ended by signal SIGTERM"),
     ],
 )
-def test_signals_are_named(start, number, status, reason):
+def test_signals_are_named(start, monkeypatch, number, kills, status, reason):
+    readings = iter(kills)
+    monkeypatch.setattr("spion_bench.run.child.memory_kills", lambda: next(readings))
     child = start(f"os.kill(os.getpid(), {int(number)})")
     with pytest.raises(ChildEndedError):
         child.receive()
@@ -98,10 +80,7 @@ def test_stop_kills_what_the_worker_started(start):
     )
     pid = int(child.receive().message)
     child.stop()
-    deadline = time.monotonic() + 10
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not is_running(pid)
+    assert_gone(pid)
 
 
 def test_closing_its_pipe_without_ending_is_a_failure_too(start, monkeypatch):
@@ -131,11 +110,3 @@ def test_what_a_worker_prints_is_not_among_its_events_but_in_the_log(start, tmp_
 
 def test_silence_before_the_end_leaves_no_colon():
     assert classify_exit(3, "") == ("crash", "ended with exit code 3")
-
-
-def is_running(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

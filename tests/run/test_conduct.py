@@ -4,18 +4,23 @@ from spion_bench.passes.session import Job
 from spion_bench.run import conduct as conduct_module
 from spion_bench.run.child import ChildEndedError
 from spion_bench.run.conduct import WarmConductor, conduct, start_child
-from spion_bench.run.messages import Measured, Progress, Ready, Result
+from spion_bench.run.messages import Measured, Progress, Ready, Result, Started
 from tests.cells import measurement, tiny_cell, tiny_cells
 
 OK = Result(measurement=measurement())
 STEP = Progress(phase="dense", step=1, total_steps=2)
 
 
+def started(job):
+    return Started(code=job.cell.code, package="/src/spion_bench")
+
+
 class FakeChild:
     """Plays a script: events to give, or errors to raise; notes what it is asked."""
 
-    def __init__(self, name, script, log):
-        self.name, self.script, self.log = name, list(script), log
+    def __init__(self, name, job, script, log):
+        self.name, self.log = name, log
+        self.script = [started(job), *script]
         self.busy_s = 1.5
         self.is_running = True
 
@@ -29,6 +34,7 @@ class FakeChild:
         return step
 
     def serve(self, job):
+        self.script.insert(0, started(job))
         self.log.append((self.name, f"serves {job.cell.label}"))
 
     def finish(self):
@@ -47,7 +53,7 @@ def play(tmp_path, cells, scripts):
     log, events = [], []
 
     def start(job):
-        return FakeChild(job.cell.method.name, scripts[job.cell.method.name], log)
+        return FakeChild(job.cell.method.name, job, scripts[job.cell.method.name], log)
 
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
     done = conduct(
@@ -70,6 +76,33 @@ def test_a_timeout_kills_the_worker(tmp_path):
     found = done["spion_cf"]
     assert (found.status, found.reason) == ("timeout", "too long")
     assert ("spion_cf", "stopped") in log
+
+
+def test_a_worker_that_runs_other_code_than_was_planned_gives_no_number(tmp_path):
+    other = Started(code="0", package="/elsewhere/spion_bench")
+    log = []
+
+    def start(job):
+        child = FakeChild("w", job, [OK], log)
+        child.script[0] = other
+        return child
+
+    job = Job(cell=tiny_cell("memory"), out=str(tmp_path))
+    found = conduct([job], lambda cell, event: None, start)[job.cell.key]
+    assert found.status == "skipped"
+    assert "the sources in /elsewhere/spion_bench are not those that the plan" in found.reason
+    assert ("w", "stopped") in log
+
+
+def test_a_worker_that_does_not_say_which_code_it_runs_gives_no_number(tmp_path):
+    def start(job):
+        child = FakeChild("w", job, [OK], [])
+        del child.script[0]
+        return child
+
+    job = Job(cell=tiny_cell("memory"), out=str(tmp_path))
+    found = conduct([job], lambda cell, event: None, start)[job.cell.key]
+    assert (found.status, found.reason) == ("crash", "did not say which code it runs")
 
 
 def test_a_worker_that_ends_is_a_failure(tmp_path):
@@ -126,7 +159,7 @@ def test_ctrl_c_stops_every_worker(tmp_path):
     log = []
 
     def start(job):
-        return FakeChild(job.cell.method.name, [KeyboardInterrupt()], log)
+        return FakeChild(job.cell.method.name, job, [KeyboardInterrupt()], log)
 
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in tiny_cells("speed")]
     with pytest.raises(KeyboardInterrupt):
@@ -149,7 +182,7 @@ def serve(jobs, script):
 
     def start(job):
         starts.append(job.cell.key)
-        return FakeChild(f"worker {len(starts)}", script, log)
+        return FakeChild(f"worker {len(starts)}", job, script, log)
 
     with WarmConductor(start) as conductor:
         done = [conductor([job], lambda cell, event: None)[job.cell.key] for job in jobs]

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import queue
@@ -10,8 +11,9 @@ from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.run import worker
-from spion_bench.run.messages import FinishRequest, Measured, Progress, Ready, RoundRequest
+from spion_bench.run.messages import FinishRequest, Measured, Progress, Ready, RoundRequest, Started
 from spion_bench.run.worker import Channel, is_out_of_memory, run_job
+from spion_bench.suite.influence import PACKAGE
 from spion_bench.suite.passes import PASSES
 from spion_bench.train import NonFiniteLossError, ProgressEvent
 from tests.cells import gate_errors, measurement, metric, task_info, tiny_job
@@ -58,7 +60,9 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(worker, "load_object", lambda name: lambda job, on_progress: session)
         channel = FakeChannel(*requests)
         job = tiny_job(tmp_path, pass_name, method, check_first=check_first)
-        return run_job(job, channel), channel.events
+        found = run_job(job, channel)
+        assert channel.events[0] == Started(code=job.cell.code, package=str(PACKAGE))
+        return found, channel.events[1:]
 
     return run
 
@@ -108,7 +112,7 @@ def test_progress_events_are_sent_on(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "load_object", lambda name: Telling)
     channel = FakeChannel()
     assert run_job(tiny_job(tmp_path, "accuracy"), channel).status == "ok"
-    assert channel.events == [Progress(phase="dense", step=3, total_steps=10, loss=1.5)]
+    assert channel.events[1:] == [Progress(phase="dense", step=3, total_steps=10, loss=1.5)]
 
 
 def test_a_cell_goes_to_the_session_of_its_pass(tmp_path, monkeypatch):
@@ -135,6 +139,8 @@ def test_a_cell_goes_to_the_session_of_its_pass(tmp_path, monkeypatch):
         (MemoryError(), "oom", True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "oom", True),
         (torch.OutOfMemoryError("CUDA out of memory"), "oom", True),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "oom", True),
+        (ImportError("x.so: failed to map segment from shared object"), "oom", True),
     ],
 )
 def test_failures_with_a_name_become_measurements(tmp_path, monkeypatch, error, status, is_final):
@@ -163,17 +169,16 @@ def test_real_allocation_failure_is_recognised():
     assert not is_out_of_memory(ValueError("shape"))
 
 
-def test_channel_reads_and_writes_lines(monkeypatch):
-    monkeypatch.setattr(os, "_exit", lambda code: None)
+def test_channel_reads_and_writes_lines():
     events = io.StringIO()
-    channel = Channel([b'{"kind": "round"}\n', b'{"kind": "finish"}\n'], events)
+    lines = [b'{"kind": "round"}\n', b'{"kind": "finish"}\n']
+    channel = Channel(lines, events, on_end=lambda: None)
     assert [channel.receive(), channel.receive()] == [RoundRequest(), FinishRequest()]
     channel.send(Ready())
     assert events.getvalue() == '{"kind":"ready"}\n'
 
 
-def test_a_worker_whose_runner_is_gone_ends(monkeypatch):
-    exits = queue.Queue()
-    monkeypatch.setattr(os, "_exit", exits.put)
-    Channel([], io.StringIO())
-    assert exits.get(timeout=5) == 1
+def test_a_worker_whose_runner_is_gone_ends():
+    ends = queue.Queue()
+    Channel([], io.StringIO(), on_end=lambda: ends.put("end"))
+    assert ends.get(timeout=5) == "end"

@@ -52,6 +52,8 @@ _ENVIRONMENT_LABELS = {
     "compiler_flags": "Compiler flags",
     "git_sha": "Code (git)",
     "git_dirty": "Uncommitted changes",
+    "git_untracked": "Untracked sources",
+    "git_problem": "Commit unknown because",
 }
 
 
