@@ -32,6 +32,9 @@ _MOST_VALUES = 3
 # Fields of an environment that vary between cells on one machine.
 _VARYING = ("load_average", "gpu_sm_clock_mhz")
 
+# Fields of an environment that are shown only where they say something.
+_EXCEPTIONAL = ("git_untracked", "git_problem")
+
 _ENVIRONMENT_LABELS = {
     "machine": "Machine",
     "cpu": "CPU",
@@ -177,7 +180,11 @@ def environment_table(run: RecordSet) -> Table:
         sort=False,
     )
     return make_table(
-        _ENVIRONMENT_LABELS.items(),
+        [
+            item
+            for item in _ENVIRONMENT_LABELS.items()
+            if item[0] not in _EXCEPTIONAL or any(getattr(e, item[0]) for e in environments)
+        ],
         [
             text("property", "Property", lambda item: item[1]),
             *(
