@@ -52,9 +52,25 @@ def nan_in_uninitialised_memory():
     torch.use_deterministic_algorithms(False)
 
 
+# How a user lets torch use TF32 in matrix products, by its older settings and by its newer ones.
+ALLOW_TF32 = {
+    "matmul_precision": lambda: torch.set_float32_matmul_precision("high"),
+    "allow_tf32": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "fp32_precision": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+    "fp32_precision_of_all": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+}
+
+
 @pytest.fixture
 def tf32_setting():
-    """Restore the setting of TF32 in torch."""
-    before = torch.backends.cuda.matmul.allow_tf32
+    """Restore torch's default, no TF32 in matrix products."""
     yield
-    torch.backends.cuda.matmul.allow_tf32 = before
+    torch.set_float32_matmul_precision("highest")
+    for place in (torch.backends, torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):
+        place.fp32_precision = "none"
+
+
+@pytest.fixture(params=ALLOW_TF32)
+def allow_tf32(request, tf32_setting):
+    """Return each of the ways to let torch use TF32; what they set is restored."""
+    return ALLOW_TF32[request.param]

@@ -42,9 +42,8 @@ inline at::Tensor attention_map(const at::Tensor& q_in, const at::Tensor& k_in,
   args.k = heads_view(k);
   args.row_stats = row_stats.mutable_data_ptr<float>();
   args.map = map.mutable_data_ptr<float>();
-  const bool is_tf32 = at::globalContext().allowTF32CuBLAS();
-  check_launch("attention_map", is_tf32 ? launch_attention_map<TF32>(args, stream)
-                                        : launch_attention_map<TF32x3>(args, stream));
+  check_launch("attention_map", allows_tf32() ? launch_attention_map<TF32>(args, stream)
+                                              : launch_attention_map<TF32x3>(args, stream));
   return map;
 }
 

@@ -40,15 +40,14 @@ def test_tensors_that_begin_anywhere(dtype):
     assert torch.equal(out, emulated(block_spmm, probs, v, pattern))
 
 
-@pytest.mark.usefixtures("tf32_setting")
-def test_tf32_is_for_those_who_ask_torch_for_it():
+def test_tf32_is_for_those_who_ask_torch_for_it(allow_tf32):
     case = CASES["width_64"]
     _, _, v = case.inputs(torch.float32)
     probs = random_tiles(case, torch.float32)
     exact = reference.block_spmm(probs.double(), v.double(), case.pattern)
     errors = []
-    for allowed in (False, True):
-        torch.backends.cuda.matmul.allow_tf32 = allowed
+    for allow in (lambda: None, allow_tf32):
+        allow()
         got = emulated(block_spmm, probs, v, case.pattern)
         errors.append(((got - exact).abs().max() / exact.abs().max()).item())
     assert errors[0] < 2e-6

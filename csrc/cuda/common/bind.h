@@ -72,13 +72,20 @@ inline Dropout make_dropout(double p, int64_t seed) {
   return dropout;
 }
 
+// Whether torch may use TF32 for products of float32 matrices. Its older getter, allowTF32CuBLAS,
+// raises where the newer settings (torch.backends...fp32_precision) were used; this one knows both.
+inline bool allows_tf32() {
+  return at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) ==
+         at::Float32Precision::TF32;
+}
+
 // body(static_cast<Math*>(nullptr)) with the precision for the type of x. float32 means 3xTF32
-// unless torch is told to use TF32 for matrix products.
+// unless torch allows TF32.
 template <typename Body>
 const char* with_precision(const at::Tensor& x, const Body& body) {
   if (x.scalar_type() == at::kHalf) return body(static_cast<F16*>(nullptr));
   if (x.scalar_type() == at::kBFloat16) return body(static_cast<BF16*>(nullptr));
-  if (at::globalContext().allowTF32CuBLAS()) return body(static_cast<TF32*>(nullptr));
+  if (allows_tf32()) return body(static_cast<TF32*>(nullptr));
   return body(static_cast<TF32x3*>(nullptr));
 }
 
