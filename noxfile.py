@@ -133,7 +133,7 @@ def cuda_link(session: nox.Session) -> None:
     """Build, link and load the extension against a CUDA build of torch (5.4 GB; no GPU needed)."""
     if shutil.which("nvcc") is None:
         session.skip("no nvcc")
-    install_cuda(session, "numpy", "ninja", "filelock", "setuptools")
+    install_cuda(session, "--editable", ".")
     session.run("python", "-m", "tests.native.cuda_link", *session.posargs)
 
 

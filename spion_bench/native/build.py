@@ -61,6 +61,7 @@ class Recipe:
         cxx_flags: Flags of the C++ compiler in addition to those that torch adds.
         cuda_flags: Flags of nvcc. Empty: neither nvcc nor CUDA's libraries are used.
         cuda_version: What nvcc says it is.
+        toolkit: Folder of the CUDA toolkit.
         hint: What to look at when the build fails.
     """
 
@@ -71,6 +72,7 @@ class Recipe:
     cxx_flags: tuple[str, ...] = CXX_FLAGS
     cuda_flags: tuple[str, ...] = ()
     cuda_version: str = ""
+    toolkit: str = ""
     hint: str = ""
 
     @property
@@ -186,7 +188,7 @@ def _build(name: str, sources: Path, folder: Path, compiler: str, recipe: Recipe
     _notice(f"building {name} {recipe.kernels} (first use, {recipe.duration}) ...")
     started = time.perf_counter()
     try:
-        with _ninja_on_path():
+        with _ninja_on_path(), _cuda_home(recipe.toolkit):
             cpp_extension.load(
                 name=name,
                 sources=[str(file) for file in _files(sources, recipe.compiled)],
@@ -239,6 +241,18 @@ def _ninja_on_path() -> Iterator[None]:
         yield
     finally:
         os.environ["PATH"] = before
+
+
+@contextmanager
+def _cuda_home(toolkit: str) -> Iterator[None]:
+    """Let torch compile and link with a toolkit; it takes the folder above nvcc's for one."""
+    before = cpp_extension.CUDA_HOME
+    if toolkit:
+        cpp_extension.CUDA_HOME = toolkit
+    try:
+        yield
+    finally:
+        cpp_extension.CUDA_HOME = before
 
 
 def _notice(text: str) -> None:

@@ -21,6 +21,7 @@ MIN_CAPABILITY = (8, 0)  # of mma on bfloat16 and tf32, and of cp.async
 ARCH_LIST = "TORCH_CUDA_ARCH_LIST"
 _CAPABILITY = re.compile(r"(\d+)\.(\d)([af]?)(\+PTX)?")
 _RELEASE = re.compile(r"release (\d+)\.(\d+)")
+_TOP = re.compile(r"^#\$ TOP=(.+)$", re.MULTILINE)
 
 
 def cuda_recipe() -> Recipe:
@@ -30,7 +31,7 @@ def cuda_recipe() -> Recipe:
         BuildError: If torch has no CUDA, no nvcc of its CUDA's major version is found, or there is
             nothing to compile for; the message says how to change that.
     """
-    nvcc, version = _nvcc()
+    toolkit, version = _toolkit()
     return Recipe(
         kernels="CUDA kernels",
         duration="several minutes",
@@ -39,12 +40,13 @@ def cuda_recipe() -> Recipe:
         cxx_flags=(*CXX_FLAGS, "-DSPION_BENCH_CUDA"),  # bind.cpp is no CUDA source for the compiler
         cuda_flags=(*NVCC_FLAGS, *_code_flags()),
         cuda_version=version,
-        hint=f"CUDA_HOME is {nvcc.parents[1]}, which has to be the folder of the whole toolkit",
+        toolkit=str(toolkit),
+        hint=f"CUDA's headers and libraries were looked for in {toolkit}",
     )
 
 
-def _nvcc() -> tuple[Path, str]:
-    """Return the compiler that torch will call, and its version."""
+def _toolkit() -> tuple[Path, str]:
+    """Return the folder of a toolkit that fits torch, and the version of its nvcc."""
     if torch.version.cuda is None:
         raise BuildError(
             f"no CUDA kernels: torch {torch.__version__} is built without CUDA; "
@@ -59,16 +61,40 @@ def _nvcc() -> tuple[Path, str]:
             f"no CUDA compiler: {nvcc if home else 'nvcc'} was not found; the CUDA kernels are "
             f"compiled on first use, so install {wanted}"
         )
-    answer = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
-    release = _RELEASE.search(answer.stdout)
-    if answer.returncode != 0 or release is None:
-        raise BuildError(f"CUDA compiler: `{nvcc} --version` failed: {answer.stderr}")
+    nvcc = nvcc.resolve()  # called by a link, nvcc does not find its own files
+    version = _answer(nvcc, "--version")
+    release = _RELEASE.search(version)
+    if release is None:
+        raise BuildError(f"CUDA compiler: `{nvcc} --version` names no release: {version}")
     if release[1] != torch.version.cuda.partition(".")[0]:
         raise BuildError(
             f"CUDA compiler: {nvcc} is from CUDA {release[1]}.{release[2]}, but torch "
             f"{torch.__version__} is built for CUDA {torch.version.cuda}; install {wanted}"
         )
-    return nvcc, answer.stdout.strip()
+    dry_run = _answer(nvcc, "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull)
+    return toolkit_root(dry_run), version
+
+
+def _answer(nvcc: Path, *arguments: str) -> str:
+    """Return what a call of nvcc prints."""
+    done = subprocess.run([nvcc, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"CUDA compiler: `{nvcc} {' '.join(arguments)}` failed: {done.stderr}")
+    return (done.stdout + done.stderr).strip()
+
+
+def toolkit_root(dry_run: str) -> Path:
+    """Return the toolkit that an nvcc belongs to, from what ``nvcc --dryrun`` prints.
+
+    Where nvcc lies says little: it may be a script that calls another one.
+
+    Raises:
+        BuildError: If the text does not name it.
+    """
+    top = _TOP.search(dry_run)
+    if top is None:
+        raise BuildError(f"nvcc --dryrun: expected a line '#$ TOP=...', got {dry_run!r}")
+    return Path(os.path.normpath(top[1].strip()))
 
 
 def _code_flags() -> list[str]:

@@ -68,6 +68,18 @@ def test_builds_once_then_loads_the_cached_library(name, sources, cache, capsys)
     assert time.perf_counter() - started < built.seconds
 
 
+def test_torch_builds_with_the_toolkit_of_the_recipe(name, sources, cache, monkeypatch):
+    def fail(**_):
+        raise RuntimeError(f"CUDA_HOME was {build.cpp_extension.CUDA_HOME}")
+
+    monkeypatch.setattr(build.cpp_extension, "CUDA_HOME", "/usr/local")
+    monkeypatch.setattr(build.cpp_extension, "load", fail)
+    recipe = replace(build.CPU_RECIPE, toolkit="/opt/cuda")
+    with pytest.raises(build.BuildError, match="CUDA_HOME was /opt/cuda"):
+        build.load_library(name, sources, cache, recipe)
+    assert build.cpp_extension.CUDA_HOME == "/usr/local"
+
+
 def test_loading_the_cached_library_needs_no_ninja(name, sources, cache, monkeypatch):
     build.load_library(name, sources, cache)
 

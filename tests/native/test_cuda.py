@@ -7,7 +7,17 @@ from spion_bench.native import cuda as cuda_kernels
 from spion_bench.native import library
 from spion_bench.native.build import BuildError
 
-VERSION = "nvcc: NVIDIA (R) Cuda compiler driver\nCuda compilation tools, release {}, V{}.88\n"
+# Answers as nvcc does, if it is called by its own path as a link is not.
+NVCC = """\
+#!/bin/sh
+here=$(dirname "$0")
+case "$1" in
+--version) echo "nvcc: NVIDIA (R) Cuda compiler driver"
+           echo "Cuda compilation tools, release {release}, V{release}.88" ;;
+--dryrun)  echo "#$ _HERE_=$here" >&2
+           test -f "$here/nvcc.profile" && echo "#$ TOP=$here/.." >&2 ;;
+esac
+"""
 
 
 @pytest.fixture
@@ -22,10 +32,14 @@ def toolkit(monkeypatch, tmp_path):
 
 
 def write_nvcc(folder, release):
-    nvcc = folder / "bin" / "nvcc"
-    nvcc.parent.mkdir(exist_ok=True)
-    nvcc.write_text(f"#!/bin/sh\necho '{VERSION.format(release, release)}'\n", encoding="utf-8")
-    nvcc.chmod(0o755)
+    write_program(folder / "bin" / "nvcc", NVCC.format(release=release))
+    (folder / "bin" / "nvcc.profile").touch()
+
+
+def write_program(path, text):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
 
 
 def see(monkeypatch, *capabilities):
@@ -41,6 +55,7 @@ def test_everything_that_changes_the_library_is_in_the_recipe(toolkit):
     recipe = cuda_kernels.cuda_recipe()
     assert "release 13.0" in recipe.cuda_version
     assert "-gencode=arch=compute_90,code=sm_90" in recipe.flags
+    assert recipe.toolkit == str(toolkit)
     assert str(toolkit) in recipe.hint
     sources = library.source_dir() / "cuda"
     compiled = {file for pattern in recipe.compiled for file in sources.glob(pattern)}
@@ -109,7 +124,27 @@ def test_an_nvcc_of_another_version(toolkit):
         cuda_kernels.cuda_recipe()
 
 
-def test_an_nvcc_that_fails(toolkit):
-    (toolkit / "bin" / "nvcc").write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
-    with pytest.raises(BuildError, match="nvcc --version` failed"):
+@pytest.mark.parametrize("answer", ["#!/bin/sh\nexit 3\n", "#!/bin/sh\necho 13\n"])
+def test_an_nvcc_that_fails(answer, toolkit):
+    write_program(toolkit / "bin" / "nvcc", answer)
+    with pytest.raises(BuildError, match=r"nvcc --version` (failed|names no release)"):
+        cuda_kernels.cuda_recipe()
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_the_toolkit_of_an_nvcc_that_is_a_link_or_a_script(is_link, toolkit, monkeypatch):
+    path = toolkit / "elsewhere" / "bin" / "nvcc"
+    if is_link:
+        path.parent.mkdir(parents=True)
+        path.symlink_to(toolkit / "bin" / "nvcc")
+    else:
+        write_program(path, f'#!/bin/sh\nexec {toolkit}/bin/nvcc "$@"\n')
+    monkeypatch.setattr(cuda_kernels.cpp_extension, "CUDA_HOME", str(path.parents[1]))
+    assert cuda_kernels.cuda_recipe().toolkit == str(toolkit)
+
+
+def test_a_toolkit_without_its_folder(toolkit):
+    (toolkit / "bin" / "nvcc.profile").unlink()
+    write_program(toolkit / "bin" / "nvcc", NVCC.format(release="13.0") + "true\n")
+    with pytest.raises(BuildError, match=r"nvcc --dryrun: expected a line '#\$ TOP="):
         cuda_kernels.cuda_recipe()

@@ -1,24 +1,9 @@
 """The pure parts of ``nox -s cuda_link``; nothing is built."""
 
-from pathlib import Path
-
 import pytest
 
 from spion_bench.native import library
 from tests.native import cuda_link
-
-DRY_RUN = """\
-#$ _NVVM_BRANCH_=nvvm
-#$ _HERE_=/opt/cuda-13.0/bin
-#$ TOP=/opt/cuda-13.0/bin/..
-#$ CICC_PATH=/opt/cuda-13.0/bin/../nvvm/bin
-"""
-
-
-def test_the_toolkit_is_where_nvcc_says():
-    assert cuda_link.toolkit_root(DRY_RUN) == Path("/opt/cuda-13.0")
-    with pytest.raises(ValueError, match="expected a line"):
-        cuda_link.toolkit_root("nvcc fatal: no such option\n")
 
 
 def test_architectures_as_torch_writes_them():
