@@ -242,11 +242,12 @@ template <class Math, int D>
 const char* launch_attention_map_of_width(const AttentionMapArgs& args, prim::Stream stream) {
   const auto tiles = static_cast<unsigned>((args.length + kMapTile - 1) / kMapTile);
   const auto batch_heads = static_cast<unsigned>(args.batch * args.heads);
-  if (const char* error = prim::launch<attention_map_stats_kernel<Math, D>>(
-          {tiles, batch_heads}, kMapThreads, map_stats_shared_bytes<Math, D>(), stream, args))
+  if (const char* error =
+          prim::launch<attention_map_stats_kernel<Math, D>, map_stats_shared_bytes<Math, D>()>(
+              {tiles, batch_heads}, kMapThreads, stream, args))
     return error;
-  return prim::launch<attention_map_kernel<Math, D>>({tiles, tiles}, kMapThreads,
-                                                     map_shared_bytes<Math, D>(), stream, args);
+  return prim::launch<attention_map_kernel<Math, D>, map_shared_bytes<Math, D>()>(
+      {tiles, tiles}, kMapThreads, stream, args);
 }
 
 template <class Math>

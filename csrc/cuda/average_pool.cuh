@@ -65,8 +65,8 @@ const char* launch_average_pool(AveragePoolArgs<T> args, prim::Stream stream) {
   args.cells = args.block_size < kPoolThreads ? kPoolThreads / args.block_size : 1;
   args.groups = static_cast<int>(groups_of(args.n_blocks, args.cells));
   const auto blocks = static_cast<unsigned>(args.n_blocks) * static_cast<unsigned>(args.groups);
-  return prim::launch<average_pool_kernel<T>>({blocks, 1}, kPoolThreads, kPoolSharedBytes, stream,
-                                              args);
+  return prim::launch<average_pool_kernel<T>, kPoolSharedBytes>({blocks, 1}, kPoolThreads, stream,
+                                                                args);
 }
 
 }  // namespace spion_bench::cuda

@@ -45,6 +45,11 @@ constexpr int kBackwardBlocks =
     : D == 32 && kRows >= 32 && kDropout ? 192 / kRows
                                          : 0;
 
+// Rows of a tile where the forward kernel has kRows: 64 rows of 128 float32 columns, of two
+// tensors, would need more shared memory than every device has.
+template <class Math, int D, int kRows>
+constexpr int kBackwardRows = D * sizeof(typename Math::Stored) > 256 && kRows > 32 ? 32 : kRows;
+
 template <class Math, int D, int kRows>
 constexpr int backward_shared_bytes() {
   constexpr int kCols = kStepKeys<Math, D, kRows>;
@@ -290,7 +295,7 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
 template <class Math, int D, int kRows, bool kDropout>
 SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kBackwardBlocks<Math, D, kRows, kDropout>))
     block_attention_backward_kernel(SPION_KERNEL_ARGUMENT BlockAttentionArgs args) {
-  const Steps<kRows> own{nullptr, 0, args.block_log2};  // a block is one or two row tiles
+  const Steps<kRows> own{nullptr, 0, args.block_log2};  // a block is one to four row tiles
   const int n_rows = own.count(args.n_blocks);
   const int index = prim::block_x();
   const bool is_column = index >= 2 * n_rows || index % 2 == 1;

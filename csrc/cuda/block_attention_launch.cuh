@@ -1,9 +1,9 @@
 // Chooses the instantiation of the fused kernels that fits the arguments, and starts it.
 //
 // One instantiation per precision (common/element.cuh), padded head width (32, 64, 128), row tile
-// (16, 32, 64: the block size, or 64 for 128) and dropout or not; the forward kernel without
-// dropout exists with and without padding. instances/ compiles them, one file per precision and
-// pass, so that compilers can run side by side.
+// (16, 32, 64: the block size, or 64 for 128; backward kBackwardRows) and dropout or not; the
+// forward kernel without dropout exists with and without padding. instances/ compiles them, one
+// file per precision and pass, so that compilers can run side by side.
 #pragma once
 
 #include "block_attention.h"
@@ -39,9 +39,9 @@ const char* launch_block_attention_forward(const BlockAttentionArgs& args, prim:
     const auto tiles = static_cast<unsigned>(args.length / kRows);
     const auto start = [&](auto padded) {
       return prim::launch<
-          block_attention_forward_kernel<Math, kWidth, kRows, padded.value != 0, kDropout>>(
-          {tiles, static_cast<unsigned>(args.batch * args.heads)}, kRows * 2,
-          forward_shared_bytes<Math, kWidth, kRows>(), stream, args);
+          block_attention_forward_kernel<Math, kWidth, kRows, padded.value != 0, kDropout>,
+          forward_shared_bytes<Math, kWidth, kRows>()>(
+          {tiles, static_cast<unsigned>(args.batch * args.heads)}, kRows * 2, stream, args);
     };
     if constexpr (!kDropout)
       if (args.key_padding_mask == nullptr) return start(Constant<0>{});
@@ -54,19 +54,20 @@ const char* launch_block_attention_backward(const BlockAttentionArgs& args, prim
   const auto batch_heads = static_cast<unsigned>(args.batch * args.heads);
   const int cuts = n_cuts(args.nnzb, args.cut_every);
   const char* error = with_shape(args, [&](auto width, auto rows, auto dropout) -> const char* {
-    constexpr int kWidth = decltype(width)::value, kRows = decltype(rows)::value;
+    constexpr int kWidth = decltype(width)::value;
+    constexpr int kRows = kBackwardRows<Math, kWidth, decltype(rows)::value>;
     if (const char* failed = prim::launch<block_attention_stats_kernel<Math, kWidth>>(
-            {static_cast<unsigned>(args.n_blocks), batch_heads}, kStatsThreads, 0, stream, args))
+            {static_cast<unsigned>(args.n_blocks), batch_heads}, kStatsThreads, stream, args))
       return failed;
     const int tiles = (2 * args.n_blocks + cuts) * (args.block_size / kRows);
     return prim::launch<
-        block_attention_backward_kernel<Math, kWidth, kRows, decltype(dropout)::value != 0>>(
-        {static_cast<unsigned>(tiles), batch_heads}, kRows * 2,
-        backward_shared_bytes<Math, kWidth, kRows>(), stream, args);
+        block_attention_backward_kernel<Math, kWidth, kRows, decltype(dropout)::value != 0>,
+        backward_shared_bytes<Math, kWidth, kRows>()>({static_cast<unsigned>(tiles), batch_heads},
+                                                      kRows * 2, stream, args);
   });
   if (error != nullptr || cuts == 0) return error;
   return prim::launch<block_attention_reduce_kernel<Math>>(
-      {static_cast<unsigned>(cuts), batch_heads}, kReduceThreads, 0, stream, args);
+      {static_cast<unsigned>(cuts), batch_heads}, kReduceThreads, stream, args);
 }
 
 }  // namespace spion_bench::cuda

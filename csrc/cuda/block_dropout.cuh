@@ -40,7 +40,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRowThreads, 1)
 template <class Math>
 const char* launch_block_dropout(const BlockDropoutArgs& args, prim::Stream stream) {
   return with_block(args.blocks, [&](auto block, prim::Grid grid) {
-    return prim::launch<block_dropout_kernel<Math, decltype(block)::value>>(grid, kRowThreads, 0,
+    return prim::launch<block_dropout_kernel<Math, decltype(block)::value>>(grid, kRowThreads,
                                                                             stream, args);
   });
 }

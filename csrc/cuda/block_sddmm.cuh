@@ -87,8 +87,8 @@ template <class Math>
 const char* launch_block_sddmm(const BlockSddmmArgs& args, prim::Stream stream) {
   return with_tile(args.blocks, args.width, [&](auto width, auto rows, prim::Grid grid) {
     constexpr int kWidth = decltype(width)::value, kRows = decltype(rows)::value;
-    return prim::launch<block_sddmm_kernel<Math, kWidth, kRows>>(
-        grid, kRows * 2, sddmm_shared_bytes<Math, kWidth, kRows>(), stream, args);
+    return prim::launch<block_sddmm_kernel<Math, kWidth, kRows>,
+                        sddmm_shared_bytes<Math, kWidth, kRows>()>(grid, kRows * 2, stream, args);
   });
 }
 

@@ -137,7 +137,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRowThreads, 1)
 template <class Math>
 const char* launch_block_softmax(const BlockSoftmaxArgs& args, prim::Stream stream) {
   return with_block(args.blocks, [&](auto block, prim::Grid grid) {
-    return prim::launch<block_softmax_kernel<Math, decltype(block)::value>>(grid, kRowThreads, 0,
+    return prim::launch<block_softmax_kernel<Math, decltype(block)::value>>(grid, kRowThreads,
                                                                             stream, args);
   });
 }
@@ -147,7 +147,7 @@ const char* launch_block_softmax_backward(const BlockSoftmaxBackwardArgs& args,
                                           prim::Stream stream) {
   return with_block(args.blocks, [&](auto block, prim::Grid grid) {
     return prim::launch<block_softmax_backward_kernel<Math, decltype(block)::value>>(
-        grid, kRowThreads, 0, stream, args);
+        grid, kRowThreads, stream, args);
   });
 }
 

@@ -151,10 +151,12 @@ const char* launch_block_spmm(const BlockSpmmArgs& args, prim::Stream stream) {
   return with_tile(args.blocks, args.width, [&](auto width, auto rows, prim::Grid grid) {
     constexpr int kWidth = decltype(width)::value, kRows = decltype(rows)::value;
     if (args.tile_of != nullptr)
-      return prim::launch<block_spmm_transposed_kernel<Math, kWidth, kRows>>(
-          grid, kRows * 2, spmm_shared_bytes<Math, kWidth, kRows>(true), stream, args);
-    return prim::launch<block_spmm_kernel<Math, kWidth, kRows>>(
-        grid, kRows * 2, spmm_shared_bytes<Math, kWidth, kRows>(false), stream, args);
+      return prim::launch<block_spmm_transposed_kernel<Math, kWidth, kRows>,
+                          spmm_shared_bytes<Math, kWidth, kRows>(true)>(grid, kRows * 2, stream,
+                                                                        args);
+    return prim::launch<block_spmm_kernel<Math, kWidth, kRows>,
+                        spmm_shared_bytes<Math, kWidth, kRows>(false)>(grid, kRows * 2, stream,
+                                                                       args);
   });
 }
 

@@ -58,7 +58,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kConvThreads, 1)
 template <typename T>
 const char* launch_diagonal_conv(const DiagonalConvArgs<T>& args, prim::Stream stream) {
   const prim::Grid grid{groups_of(args.length, kConvColumns), groups_of(args.length, kConvRows)};
-  return prim::launch<diagonal_conv_kernel<T>>(grid, kConvThreads, 0, stream, args);
+  return prim::launch<diagonal_conv_kernel<T>>(grid, kConvThreads, stream, args);
 }
 
 }  // namespace spion_bench::cuda

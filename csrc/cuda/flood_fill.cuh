@@ -117,12 +117,12 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kGrowThreads, 1)
 template <typename T>
 const char* launch_flood_walk(const FloodFillArgs<T>& args, prim::Stream stream) {
   const prim::Grid grid{groups_of(2 * int64_t{args.n_blocks} - 1, kWalkThreads), 1};
-  return prim::launch<flood_walk_kernel<T>>(grid, kWalkThreads, 0, stream, args);
+  return prim::launch<flood_walk_kernel<T>>(grid, kWalkThreads, stream, args);
 }
 
 template <typename T>
 const char* launch_flood_growth(const FloodFillArgs<T>& args, prim::Stream stream) {
-  return prim::launch<flood_growth_kernel<T>>({1, 1}, kGrowThreads, kGrowSharedBytes, stream, args);
+  return prim::launch<flood_growth_kernel<T>, kGrowSharedBytes>({1, 1}, kGrowThreads, stream, args);
 }
 
 }  // namespace spion_bench::cuda

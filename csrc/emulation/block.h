@@ -9,7 +9,6 @@
 namespace spion_bench::emu {
 
 constexpr int kMaxThreads = 256;
-constexpr size_t kMaxSharedBytes = 163 * 1024;  // of sm_80, the smallest device supported
 
 struct Launch {
   Kernel kernel;

@@ -291,9 +291,6 @@ void launch(Dimensions grid, int threads, size_t shared_bytes, Kernel kernel, co
     fail({}, "launch: expected a multiple of 32 threads up to %d, got %d", kMaxThreads, threads);
   if (grid.x == 0 || grid.y == 0 || grid.y > 65535)
     fail({}, "launch: grid of %u x %u blocks", grid.x, grid.y);
-  if (shared_bytes > kMaxSharedBytes)
-    fail({}, "launch: %zu bytes of shared memory, at most %zu exist", shared_bytes,
-         kMaxSharedBytes);
   Launch launch{kernel, args, shared_bytes, environment_number("EMU_RACES", 1) != 0,
                 static_cast<unsigned>(environment_number("EMU_SEED", 0))};
   const uint64_t n_blocks = static_cast<uint64_t>(grid.x) * grid.y;

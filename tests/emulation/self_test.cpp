@@ -75,7 +75,7 @@ int run_tile_product() {
       for (int i = 0; i < bytes; ++i) stored[m].push_back(bits >> 8 * i & 0xFF);
     }
   const Args args{stored[0].data(), stored[1].data(), out.data()};
-  launch<tile_product<kType>>({1, 1}, 32, kType == Type::kTF32 ? 2048 : 1024, {}, args);
+  launch<tile_product<kType>, kType == Type::kTF32 ? 2048 : 1024>({1, 1}, 32, {}, args);
   int wrong = 0;
   for (int i = 0; i < 16; ++i)
     for (int j = 0; j < 16; ++j) {
@@ -103,7 +103,7 @@ int run_softmax() {
   constexpr int kRows = 50;
   std::vector<float> in(64 * kRows), out(64 * kRows);
   for (size_t i = 0; i < in.size(); ++i) in[i] = std::sin(static_cast<float>(i)) * 20;
-  launch<warp_softmax>({kRows, 1}, 32, 0, {}, Args{in.data(), nullptr, out.data()});
+  launch<warp_softmax>({kRows, 1}, 32, {}, Args{in.data(), nullptr, out.data()});
   double error = 0;
   for (int row = 0; row < kRows; ++row) {
     double total = 0;
@@ -128,7 +128,7 @@ void many_products(const Args args) {
 int run_speed() {
   std::vector<float> out(32 * 16);
   const std::clock_t started = std::clock();
-  launch<many_products>({16, 1}, 32, 0, {}, Args{nullptr, nullptr, out.data()});
+  launch<many_products>({16, 1}, 32, {}, Args{nullptr, nullptr, out.data()});
   const double seconds = static_cast<double>(std::clock() - started) / CLOCKS_PER_SEC;
   const emu::Statistics statistics = emu::take_statistics();
   std::printf("mma %llu\nper CPU second %.3g\n", static_cast<unsigned long long>(statistics.mma),
@@ -206,7 +206,6 @@ void overwrites_what_others_read(const Args) {
   sync_warp();
   if (thread_index() == 40) store_shared(0, 1);
 }
-void too_much_shared_memory(const Args) {}
 void overflows_the_stack(const Args args) {
   volatile char big[128 * 1024];
   big[0] = 1;
@@ -231,23 +230,18 @@ void well_ordered(const Args args) {
 template <auto kKernel>
 int misuse() {
   float out[64];
-  launch<kKernel>({1, 1}, 64, 256, {}, Args{nullptr, nullptr, out});
+  launch<kKernel, 256>({1, 1}, 64, {}, Args{nullptr, nullptr, out});
   std::printf("not detected\n");
   return 0;
 }
 
 int run_well_ordered() {
   float out[64] = {};
-  launch<well_ordered>({1, 1}, 64, 256, {}, Args{nullptr, nullptr, out});
+  launch<well_ordered, 256>({1, 1}, 64, {}, Args{nullptr, nullptr, out});
   int wrong = 0;
   for (const float x : out) wrong += x != 1.0f;
   std::printf("wrong %d\n", wrong);
   return wrong;
-}
-
-int run_too_much_shared_memory() {
-  launch<too_much_shared_memory>({1, 1}, 64, 200 * 1024, {}, Args{});
-  return 0;
 }
 
 const std::map<std::string, std::function<int()>> cases = {
@@ -257,7 +251,6 @@ const std::map<std::string, std::function<int()>> cases = {
     {"softmax", run_softmax},
     {"speed", run_speed},
     {"well_ordered", run_well_ordered},
-    {"too_much_shared_memory", run_too_much_shared_memory},
 #define MISUSE(name) {#name, misuse<name>}
     MISUSE(lane_skips_a_shuffle),
     MISUSE(lane_returns_early),

@@ -27,7 +27,6 @@ MISUSE = {
     "no_barrier_between_warps": r"race on shared byte 0",
     "no_syncwarp_between_lanes": r"race on shared byte \d+: read after a write",
     "overwrites_what_others_read": r"race on shared byte 0: written after a read",
-    "too_much_shared_memory": r"204800 bytes of shared memory",
 }
 
 

@@ -61,6 +61,10 @@ struct alignas(8) Bits64 {
 };
 using SharedAddress = uint32_t;  // byte address within shared memory
 
+// What a thread block can have on every device from compute capability 8.0 on; 8.6, 8.9 and 12.0
+// have the least. On the others larger tiles would leave room for fewer thread blocks.
+constexpr int kMaxSharedBytes = 99 * 1024;
+
 struct Grid {
   unsigned x, y;
 };
@@ -208,14 +212,15 @@ SPION_DEVICE void store_64(void* address, Bits64 x) {
 }
 
 // Starts kKernel(args); returns null or what the runtime complains about.
-template <auto kKernel, typename Args>
-const char* launch(Grid grid, int threads, size_t shared_bytes, Stream stream, const Args& args) {
-  if (shared_bytes > 48 * 1024) {
-    const cudaError_t error = cudaFuncSetAttribute(
-        kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+template <auto kKernel, int kSharedBytes = 0, typename Args>
+const char* launch(Grid grid, int threads, Stream stream, const Args& args) {
+  static_assert(kSharedBytes <= kMaxSharedBytes);
+  if (kSharedBytes > 48 * 1024) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
     if (error != cudaSuccess) return cudaGetErrorString(error);
   }
-  kKernel<<<dim3(grid.x, grid.y), threads, shared_bytes, stream>>>(args);
+  kKernel<<<dim3(grid.x, grid.y), threads, kSharedBytes, stream>>>(args);
   const cudaError_t error = cudaGetLastError();
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
@@ -316,10 +321,11 @@ SPION_DEVICE void store_64(void* address, Bits64 x SPION_SITE) {
   *static_cast<Bits64*>(address) = x;
 }
 
-template <auto kKernel, typename Args>
-const char* launch(Grid grid, int threads, size_t shared_bytes, Stream, const Args& args) {
+template <auto kKernel, int kSharedBytes = 0, typename Args>
+const char* launch(Grid grid, int threads, Stream, const Args& args) {
+  static_assert(kSharedBytes <= kMaxSharedBytes);
   emu::launch(
-      {grid.x, grid.y}, threads, shared_bytes,
+      {grid.x, grid.y}, threads, kSharedBytes,
       [](const void* a) { kKernel(*static_cast<const Args*>(a)); }, &args);
   return nullptr;
 }
