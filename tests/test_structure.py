@@ -11,7 +11,7 @@ from tests import ROOT
 PACKAGE = ROOT / "spion_bench"
 BASELINES = ROOT / "baselines"
 
-OPS = {"block_pattern", "literals", "native", "ops", "records"}
+OPS = {"block_pattern", "kernel_limits", "literals", "native", "ops", "records"}
 PATTERN = {"pattern", *OPS}
 MODEL = {"model", *PATTERN}
 TRAIN = {"train", "tasks", *MODEL}
@@ -22,13 +22,14 @@ MAY_IMPORT = {
     "__init__": {"block_pattern", "model", "ops", "pattern", "records"},
     "__main__": {"cli"},
     "literals": set(),
+    "kernel_limits": set(),
     "records": {"records", "literals"},
     "datasets": {"datasets", "records"},
     "tasks": {"tasks", "datasets", "records", "literals"},
-    "suite": {"suite", "tasks", "records", "literals"},
+    "suite": {"suite", "tasks", "records", "kernel_limits", "literals"},
     "gpu_model": {"gpu_model", "suite", "tasks", "records"},
     "report": {"report", "suite", "gpu_model", "records", "literals"},
-    "native": {"native", "records"},
+    "native": {"native", "records", "kernel_limits"},
     "block_pattern": {"records"},
     "ops": OPS,
     "pattern": PATTERN,
@@ -82,7 +83,8 @@ MAY_IMPORT_WITHIN = {
         "render": {"kernels", "load", "page", "parts", "style"},
     },
 }
-TORCHLESS = {"records", "datasets", "tasks", "suite", "gpu_model", "report", "literals"}
+TORCHLESS = {"records", "datasets", "tasks", "suite", "gpu_model", "report", "kernel_limits"}
+TORCHLESS |= {"literals"}
 FULLEST_FOLDER = 14
 BASELINES_MAY_IMPORT = (
     "baselines",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -66,7 +67,7 @@ def planned(
     methods: tuple[str, ...],
     passes: tuple[str, ...],
     seeds: tuple[int, ...],
-    device: str,
+    device: Literal["cpu", "cuda"],
     threads: int | None,
     data_dir: Path | None,
     out: Path | None,

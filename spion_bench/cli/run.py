@@ -17,6 +17,7 @@ from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.store import BusyError, Store
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.methods import METHODS
+from spion_bench.suite.needs import kernel_refusal
 from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import estimate_seconds
 from spion_bench.suite.profile import load_profile, profile_names
@@ -55,11 +56,14 @@ def plan(**options: Any) -> None:
         table.add_column(name)
     estimates = []
     for cell in cells:
-        done = store.is_done(cell)
-        estimate = 0.0 if done else estimate_seconds(cell, store.records)
+        refusal = kernel_refusal(cell)
+        state = "to do" if refusal is None else f"unsupported: {refusal}"
+        if store.is_done(cell):
+            state = "measured"
+        estimate = estimate_seconds(cell, store.records) if state == "to do" else 0.0
         estimates.append(estimate)
-        shown = "unknown" if estimate is None else "" if done else f"{estimate:.1f} s"
-        table.add_row(cell.key, "measured" if done else "to do", shown)
+        shown = "unknown" if estimate is None else f"{estimate:.1f} s" if state == "to do" else ""
+        table.add_row(cell.key, state, shown)
     console.print(table)
     known = [estimate for estimate in estimates if estimate is not None]
     unknown = len(estimates) - len(known)

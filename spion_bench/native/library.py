@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import torch
 
+from spion_bench.kernel_limits import LIMITS, KernelLimits, Kernels
 from spion_bench.native.build import CPU_RECIPE, BuildError, BuildInfo, Recipe, load_library
 from spion_bench.native.cuda import cuda_recipe
 
@@ -56,9 +57,6 @@ EMULATED_RECIPE = Recipe(
         "cuda/instances/*.cu",
     ),
 )
-# What the pipeline's operators take, by kernels: their tiles have the type of q, k and v.
-CPU_PIPELINE_DTYPES = (torch.float32, torch.float64)
-CUDA_PIPELINE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 _lock = threading.RLock()  # one library is loaded at a time
 
@@ -213,10 +211,15 @@ def operator(name: str) -> Any:
     return getattr(torch.ops.spion_bench, name)
 
 
-def pipeline_dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
-    """Return which types the pipeline's operators take on a device, by this backend."""
+def limits(device: torch.device) -> KernelLimits:
+    """Return what the kernels take that this backend runs on tensors of a device."""
     runs_cuda_kernels = device.type == "cuda" or _backend == "emulated"
-    return CUDA_PIPELINE_DTYPES if runs_cuda_kernels else CPU_PIPELINE_DTYPES
+    return LIMITS["cuda" if runs_cuda_kernels else "cpu"]
+
+
+def dtypes(device: torch.device, kernels: Kernels) -> tuple[torch.dtype, ...]:
+    """Return which types those kernels take; the pipeline's tiles have the type of q, k and v."""
+    return tuple(getattr(torch, name) for name in limits(device).dtypes[kernels])
 
 
 def cache_root() -> Path:

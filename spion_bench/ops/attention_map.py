@@ -38,8 +38,9 @@ def attention_map(
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_heads("q", q)
-    checks.check_heads("k", k)
+    dtypes = library.dtypes(q.device, "map")
+    checks.check_heads("q", q, dtypes)
+    checks.check_heads("k", k, dtypes)
     checks.check_like("k", k, "q", q)
     if q.numel() == 0:
         raise ValueError(f"q: expected at least one example to average, got {list(q.shape)}")

@@ -100,8 +100,7 @@ def block_attention(
         ValueError: If an argument does not fit, naming it.
     """
     checks.check_choice("implementation", implementation, checks.IMPLEMENTATIONS)
-    is_fused = implementation == "fused"
-    dtypes = checks.WITH_HALF if is_fused else library.pipeline_dtypes(q.device)
+    dtypes = library.dtypes(q.device, implementation)
     for name, x in (("q", q), ("k", k), ("v", v)):
         checks.check_heads(name, x, dtypes)
         checks.check_like(name, x, "q", q)

@@ -25,7 +25,7 @@ def block_dropout(probs: Tensor, pattern: BlockPattern, *, p: float, seed: int) 
     Differentiable in ``probs``. Oracle: ``reference.block_dropout``.
 
     Args:
-        probs: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``library.pipeline_dtypes``.
+        probs: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``library.dtypes``.
         pattern: Which blocks the tiles are.
         p: Drop probability, 0 to 65535/65536, resolved to multiples of 1/65536.
         seed: 0 to 2**63 - 1.
@@ -33,7 +33,7 @@ def block_dropout(probs: Tensor, pattern: BlockPattern, *, p: float, seed: int) 
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_tiles("probs", probs, pattern, library.pipeline_dtypes(probs.device))
+    checks.check_tiles("probs", probs, pattern, library.dtypes(probs.device, "pipeline"))
     checks.check_dropout(p, seed)
     dropped: Tensor = library.operator("block_dropout")(
         probs, pattern.crow_indices, pattern.col_indices, pattern.block_size, p, seed

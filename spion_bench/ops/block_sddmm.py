@@ -19,7 +19,7 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     ``2 * B * H * nnzb * S * S * D`` FLOPs.
 
     Args:
-        q: ``[B, H, L, D]`` of ``library.pipeline_dtypes``, any strides with a contiguous last
+        q: ``[B, H, L, D]`` of ``library.dtypes``, any strides with a contiguous last
             dimension.
         k: Like ``q``.
         pattern: Kept blocks; ``pattern.length == L``.
@@ -32,7 +32,7 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
         ValueError: If an argument does not fit, naming it.
     """
     for name, x in (("q", q), ("k", k)):
-        checks.check_heads(name, x, library.pipeline_dtypes(x.device))
+        checks.check_heads(name, x, library.dtypes(x.device, "pipeline"))
     checks.check_like("k", k, "q", q)
     checks.check_pattern("q", q, pattern)
     checks.check_scale(scale)

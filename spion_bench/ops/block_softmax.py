@@ -27,7 +27,7 @@ def block_softmax(
     zero-logit denominator is the one of the SPION code (``scale_softmax_kernel``).
 
     Args:
-        scores: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``library.pipeline_dtypes``.
+        scores: Tiles ``[B, H, nnzb, S, S]``, contiguous, of ``library.dtypes``.
         pattern: Which blocks the tiles are.
         pruned: What a pruned score counts as. ``"minus_inf"``: it does not exist.
             ``"zero_logit"``: a score of 0 in the row's denominator, so rows sum to less
@@ -44,7 +44,7 @@ def block_softmax(
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    checks.check_tiles("scores", scores, pattern, library.pipeline_dtypes(scores.device))
+    checks.check_tiles("scores", scores, pattern, library.dtypes(scores.device, "pipeline"))
     checks.check_choice("pruned", pruned, checks.PRUNED)
     checks.check_key_padding_mask(key_padding_mask, scores.shape[0], pattern.length, scores)
     probs, lse = library.operator("block_softmax")(

@@ -20,7 +20,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
 
     Args:
         probs: Tiles ``[B, H, nnzb, S, S]`` in the order of ``pattern.col_indices``, contiguous,
-            of ``library.pipeline_dtypes``.
+            of ``library.dtypes``.
         v: ``[B, H, L, D]``, any strides with a contiguous last dimension.
         pattern: Which blocks the tiles are; ``pattern.length == L``.
 
@@ -30,7 +30,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
     Raises:
         ValueError: If an argument does not fit, naming it.
     """
-    dtypes = library.pipeline_dtypes(probs.device)
+    dtypes = library.dtypes(probs.device, "pipeline")
     checks.check_tiles("probs", probs, pattern, dtypes)
     checks.check_heads("v", v, dtypes)
     checks.check_pattern("v", v, pattern)

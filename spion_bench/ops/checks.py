@@ -19,9 +19,6 @@ from spion_bench.native import library
 
 PRUNED = get_args(Pruned)
 IMPLEMENTATIONS = get_args(Implementation)
-MAX_HEAD_WIDTH = 256
-FULL_PRECISION = (torch.float32, torch.float64)
-WITH_HALF = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # A dropout probability is rounded to a multiple of 1 / 65536; at 1 nothing would be left to scale.
 MAX_DROPOUT_P = 65535 / 65536
 
@@ -49,7 +46,7 @@ def check_device(name: str, x: Tensor) -> None:
         )
 
 
-def check_float(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION) -> None:
+def check_float(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:
     """Raise unless ``x`` is of ``dtypes`` on the CPU or CUDA; autocast casts the other floats."""
     check_device(name, x)
     if x.dtype in dtypes:
@@ -60,17 +57,14 @@ def check_float(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...] = FULL_PRE
         raise ValueError(f"{name}: expected {expected}, got {dtype}; cast it, e.g. {name}.float()")
 
 
-def check_heads(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION) -> None:
-    """Raise unless ``x`` is ``[B, H, L, D]`` of ``dtypes``, contiguous in D, with D up to 256."""
+def check_heads(name: str, x: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:
+    """Raise unless ``x`` is ``[B, H, L, D]`` of ``dtypes``, contiguous in D, within the limits."""
     check_float(name, x, dtypes)
     if x.ndim != 4:
         raise ValueError(
             f"{name}: expected [B, H, L, D], got {x.ndim} dimensions with shape {list(x.shape)}"
         )
-    if not 1 <= x.shape[3] <= MAX_HEAD_WIDTH:
-        raise ValueError(
-            f"{name}: expected a head width D from 1 to {MAX_HEAD_WIDTH}, got {x.shape[3]}"
-        )
+    _check_limits(name, x, head_dim=x.shape[3])
     if x.shape[3] > 1 and x.stride(3) != 1:
         raise ValueError(
             f"{name}: expected a contiguous last dimension, got stride {x.stride(3)}; "
@@ -113,11 +107,12 @@ def check_pattern(name: str, x: Tensor, pattern: BlockPattern) -> None:
             f"({pattern.nb} blocks of {block_size}), got {length}; "
             "pad the sequence or build the pattern for this length"
         )
+    _check_limits(name, x, block_size=block_size)
     _check_pattern_device(name, x, pattern)
 
 
 def check_tiles(
-    name: str, x: Tensor, pattern: BlockPattern, dtypes: tuple[torch.dtype, ...] = FULL_PRECISION
+    name: str, x: Tensor, pattern: BlockPattern, dtypes: tuple[torch.dtype, ...]
 ) -> None:
     """Raise unless ``x`` holds one contiguous tile per kept block: ``[B, H, nnzb, S, S]``."""
     check_float(name, x, dtypes)
@@ -132,7 +127,19 @@ def check_tiles(
             f"{name}: expected contiguous tiles, got strides {list(x.stride())}; "
             f"call {name}.contiguous()"
         )
+    _check_limits(name, x, block_size=pattern.block_size)
     _check_pattern_device(name, x, pattern)
+
+
+def _check_limits(
+    name: str, x: Tensor, *, head_dim: int = 1, block_size: int | None = None
+) -> None:
+    """Raise unless the kernels take ``x: [B, H, ...]`` and blocks of that size."""
+    limits = library.limits(x.device)
+    batch_heads = x.shape[0] * x.shape[1]
+    refusal = limits.refusal(head_dim=head_dim, batch_heads=batch_heads, block_size=block_size)
+    if refusal is not None:
+        raise ValueError(f"{name}: {refusal}")
 
 
 def _check_pattern_device(name: str, x: Tensor, pattern: BlockPattern) -> None:

@@ -26,6 +26,7 @@ from spion_bench.records import (
 )
 from spion_bench.records.artifacts import read_patterns
 from spion_bench.suite.budget import block_budget
+from spion_bench.suite.needs import kernel_refusal
 from spion_bench.tasks import TaskData, load_task
 
 
@@ -187,6 +188,8 @@ def check_support(cell: TaskCell, example: Attention) -> None:
         raise UnsupportedError(
             f"{method.name} needs sequences of at least {can.min_length} tokens, got {cell.length}"
         )
+    if (refusal := kernel_refusal(cell)) is not None:
+        raise UnsupportedError(f"{method.name}: {refusal}")
 
 
 def check_training(cell: TaskCell, example: Attention) -> None:

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 import torch
 
 from spion_bench.model.attention import UnavailableError, UnsupportedError
+from spion_bench.native.library import BuildError
 from spion_bench.passes.session import Job, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
@@ -49,6 +50,7 @@ OUT_OF_MEMORY_TEXTS = (
 NAMED_FAILURES: dict[type[Exception], Status] = {
     UnavailableError: "unsupported",
     UnsupportedError: "unsupported",
+    BuildError: "unsupported",
     MissingDataError: "skipped",
     NonFiniteLossError: "nan",
     NonFiniteStepError: "nan",
@@ -102,7 +104,7 @@ def run_job(job: Job, channel: Channel) -> Measurement:
         return Measurement(
             status=NAMED_FAILURES[type(error)],
             reason=str(error),
-            is_final=not isinstance(error, UnavailableError),
+            is_final=not isinstance(error, UnavailableError | BuildError),
         )
     except Exception as error:
         if is_out_of_memory(error):

@@ -20,8 +20,14 @@ ROOT = PACKAGE.parent
 # Imports are followed into these only. What is named by a string, as methods and tasks are, is not
 # an import: a cell names its own.
 FOLLOWED = (
-    *("spion_bench.block_pattern", "spion_bench.literals", "spion_bench.native"),
-    *("spion_bench.ops", "spion_bench.pattern", "spion_bench.model", "spion_bench.train"),
+    *("spion_bench.block_pattern", "spion_bench.kernel_limits", "spion_bench.literals"),
+    *(
+        "spion_bench.native",
+        "spion_bench.ops",
+        "spion_bench.pattern",
+        "spion_bench.model",
+        "spion_bench.train",
+    ),
     *("spion_bench.measure", "spion_bench.passes", "spion_bench.tasks", "spion_bench.suite.budget"),
     *("spion_bench.records.settings", "spion_bench.records.statistics", "baselines"),
 )

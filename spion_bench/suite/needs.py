@@ -1,7 +1,13 @@
-"""What a task's cell needs before it may be measured: its gate cell, and the cell it continues."""
+"""What a cell needs before it may be measured.
+
+Kernels that take it and, if it is a task's, its gate cell and the cell that it continues.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from spion_bench.kernel_limits import LIMITS, Kernels
 from spion_bench.records import KernelCell, TaskCell
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.keys import with_code, with_key
@@ -11,6 +17,34 @@ from spion_bench.tasks import load_config
 
 PREFIX_METHOD = "dense_sdpa"
 """Trains the shared dense phase: it is SPION's dense attention, bit for bit."""
+
+OWN_KERNELS: dict[str, Kernels] = {"block_attention": "fused", "block pipeline": "pipeline"}
+"""The project's kernels, by what ``MethodInfo.native`` says of methods that run them."""
+
+
+def kernel_refusal(cell: TaskCell | KernelCell) -> str | None:
+    """Return what the project's kernels expected of a cell on its device, or None."""
+    kernels = OWN_KERNELS.get(cell.method.native)
+    if isinstance(cell, TaskCell) and cell.pass_name == "prefix":
+        kernels = "map"  # of the criterion that ends the dense phase
+    if kernels is None:
+        return None
+    if isinstance(cell, KernelCell):
+        head_dim, batch_heads = cell.shape.head_dim, cell.shape.batch * cell.shape.heads
+        block_size: Any = cell.shape.block_size
+    else:
+        settings = cell.resolved()
+        evaluated = settings.train.eval_batch_size if cell.pass_name == "accuracy" else 1
+        head_dim = settings.model.head_dim
+        batch_heads = settings.model.heads * max(cell.batch_size or 1, evaluated)
+        block_size = cell.method.arguments.get("block_size", settings.spion.block_size)
+    return LIMITS[cell.device].refusal(
+        head_dim=head_dim,
+        batch_heads=batch_heads,
+        block_size=None if kernels == "map" else block_size,
+        dtype=cell.dtype,
+        kernels=kernels,
+    )
 
 
 def with_needs(cell: TaskCell) -> list[TaskCell | KernelCell]:

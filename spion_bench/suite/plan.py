@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from spion_bench.records import KernelCell, MethodInfo, PassName, Record, TaskCell, TaskSettings
 from spion_bench.records.names import check_name
@@ -31,12 +32,12 @@ class Machine:
     """What the user chose for a whole run.
 
     Attributes:
-        device: ``"cpu"`` or ``"cuda"``.
+        device: Type of the device that is measured.
         threads: CPU threads of every child process.
         data_dir: Folder with downloaded data sets, or None.
     """
 
-    device: str
+    device: Literal["cpu", "cuda"]
     threads: int
     data_dir: Path | None = None
 
@@ -139,7 +140,7 @@ def _group_cells(
         for kernel_cell in _kernel_cells(profile, number, group, machine):
             yield [kernel_cell]
         return
-    settings = resolve(group)
+    settings = resolve(group, machine.device)
     methods = [METHODS[n].info(settings.spion, settings.model.max_length) for n in group.methods]
     for pass_name in group.passes:
         for seed in group.seeds:

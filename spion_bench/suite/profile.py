@@ -51,6 +51,7 @@ class CellGroup(Frozen):
         model: Values that replace the task's ``ModelConfig``.
         train: Values that replace the task's ``TrainConfig``.
         spion: Values that replace the task's ``SpionConfig``.
+        spion_on: Values that replace those too on one type of device, by its name.
         recipe: The training recipe, ``"corrected"`` or ``"published"``.
         measure: How to measure.
         timeout_s: How long one cell may be busy, in seconds.
@@ -65,6 +66,7 @@ class CellGroup(Frozen):
     model: dict[str, Value] = Field(default_factory=dict)
     train: dict[str, Value] = Field(default_factory=dict)
     spion: dict[str, Value] = Field(default_factory=dict)
+    spion_on: dict[Literal["cpu", "cuda"], dict[str, Value]] = Field(default_factory=dict)
     recipe: RecipeName = "corrected"
     measure: MeasureSettings = MeasureSettings()
     timeout_s: float = Field(600.0, gt=0)

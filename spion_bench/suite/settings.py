@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,8 +16,8 @@ from spion_bench.tasks import load_config, load_spec
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
 
 
-def resolve(group: CellGroup) -> TaskSettings:
-    """Return the settings of a group's cells.
+def resolve(group: CellGroup, device: Literal["cpu", "cuda"]) -> TaskSettings:
+    """Return the settings of a group's cells on a type of device.
 
     Raises:
         UsageError: If an option of the task or a replacement of a setting is unknown, or has a
@@ -29,11 +29,12 @@ def resolve(group: CellGroup) -> TaskSettings:
     config = load_config(group.task)
     length = group.options.get("length")
     model = {"max_length": length, **group.model} if length else group.model
+    spion = {**group.spion, **group.spion_on.get(device, {})}
     return TaskSettings(
         options=dict(group.options),
         model=_replace(config.model, model, f"{group.task}: model"),
         train=_replace(config.train, group.train, f"{group.task}: train"),
-        spion=_replace(config.spion, group.spion, f"{group.task}: spion"),
+        spion=_replace(config.spion, spion, f"{group.task}: spion"),
         recipe=group.recipe,
         measure=group.measure,
     )

@@ -155,15 +155,14 @@ def test_bits_depend_on_nothing_but_the_inputs(dtype, monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@pytest.mark.usefixtures("tf32_setting")
-def test_tf32_is_for_those_who_ask_torch_for_it():
+def test_tf32_is_for_those_who_ask_torch_for_it(allow_tf32):
     case = CASES["width_64"]
     q, k, v = case.inputs(torch.float32)
     doubles = [x.double() for x in (q, k, v)]
     exact, _ = reference.block_attention(*doubles, case.pattern, pruned="minus_inf")
     errors = []
-    for allowed in (False, True):
-        torch.backends.cuda.matmul.allow_tf32 = allowed
+    for allow in (lambda: None, allow_tf32):
+        allow()
         out = block_attention(q, k, v, case.pattern, pruned="minus_inf")
         errors.append(((out.double() - exact).abs().max() / exact.abs().max()).item())
     assert errors[0] < 1e-5 < errors[1] < 2**-9
@@ -193,15 +192,16 @@ def test_large_scores_neither_overflow_nor_vanish():
 @pytest.mark.parametrize(
     ("shape", "dtype", "block_size", "message"),
     [
-        ((1, 1, 32, 32), torch.float64, 16, "q: expected float32, float16 or bfloat16"),
-        ((1, 1, 32, 32), torch.float32, 8, "block_size: expected 16, 32, 64 or 128 on CUDA, got 8"),
-        ((1, 1, 32, 136), torch.float32, 16, "q: expected a head width up to 128 on CUDA, got 136"),
+        ((1, 1, 32, 32), torch.float64, 16, "q: expected float32 or bfloat16 or float16, got"),
+        ((1, 1, 32, 32), torch.float32, 8, "q: expected blocks of 16, 32, 64 or 128 tokens on CU"),
+        ((1, 1, 32, 136), torch.float32, 16, "q: expected a head width D from 1 to 128 on CUDA"),
+        ((2, 40_000, 16, 1), torch.float32, 16, "q: expected at most 65535 batch items times he"),
     ],
 )
 def test_what_the_kernels_lack_is_refused(shape, dtype, block_size, message):
-    q = torch.zeros(shape, dtype=dtype)
-    with pytest.raises(RuntimeError, match=message):
-        block_attention(q, q, q, BlockPattern.full(32, block_size), pruned="minus_inf")
+    q = torch.zeros(shape[2:], dtype=dtype).expand(shape)
+    with pytest.raises(ValueError, match=message):
+        block_attention(q, q, q, BlockPattern.full(shape[2], block_size), pruned="minus_inf")
 
 
 def test_operators_that_the_backend_lacks_are_refused(monkeypatch):

@@ -32,7 +32,7 @@ GOOD = torch.zeros(2, 2, 128, 16)
         ),
         (
             dict.fromkeys("qkv", torch.zeros(1, 1, 128, 257)),
-            "q: expected a head width D from 1 to 256, got 257",
+            "q: expected a head width D from 1 to 256 on CPU, got 257",
         ),
         (
             dict.fromkeys("qkv", torch.zeros(1, 1, 1000, 16)),

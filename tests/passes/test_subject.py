@@ -153,6 +153,12 @@ def test_a_method_says_in_its_own_words_why_it_cannot_run():
         check_support(tiny_cell("speed", "dense_sdpa"), Limited())
 
 
+def test_what_the_kernels_do_not_take_is_unsupported():
+    cell = tiny_cell("speed", "spion_cf", spion={"block_size": 8}, device="cuda")
+    with pytest.raises(UnsupportedError, match=r"spion_cf: expected blocks of 16, .* got 8"):
+        check_support(cell, SpionAttention("zero_logit"))
+
+
 def test_a_method_without_backward_pass_is_still_gated_forward(tmp_path, monkeypatch):
     class ForwardOnly(SpionAttention):
         capabilities = Capabilities(forward_only_devices=("cpu",))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spion_bench.model.attention import UnavailableError, UnsupportedError
+from spion_bench.native.library import BuildError
 from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
@@ -133,6 +134,7 @@ def test_a_cell_goes_to_the_session_of_its_pass(tmp_path, monkeypatch):
     [
         (UnsupportedError("no"), "unsupported", True),
         (UnavailableError("not here"), "unsupported", False),
+        (BuildError("no nvcc"), "unsupported", False),
         (MissingDataError("no"), "skipped", True),
         (NonFiniteLossError(3, float("nan")), "nan", True),
         (NonFiniteStepError("no"), "nan", True),

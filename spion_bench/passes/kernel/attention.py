@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.model.attention import Attention, UnavailableError, UnsupportedError
+from spion_bench.model.attention import Attention, UnsupportedError
 from spion_bench.native import library
 from spion_bench.passes.attention import build_attention
 from spion_bench.passes.gate.mask import masked_attention_by_rows
@@ -31,6 +31,7 @@ from spion_bench.records import AttentionInfo
 from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.implementations import Implementation
 from spion_bench.suite.method import load_object
+from spion_bench.suite.needs import OWN_KERNELS
 
 # A longer case is checked at this length, with the same head width, block size and kind of
 # pattern: the oracle keeps [L, L] scores.
@@ -153,17 +154,21 @@ def bind_blocks(implementation: Implementation, case: KernelCase, device: str) -
     """Bind ``block_attention``, fused or as the pipeline, to the case's blocks.
 
     Raises:
-        UnavailableError: If the CUDA kernels cannot be built here.
-        UnsupportedError: If the operator refuses the dtype.
+        UnsupportedError: If the kernels do not take the case.
+        BuildError: If the CUDA kernels cannot be built here.
     """
     if device == "cuda":
-        try:
-            library.load("cuda")
-        except library.BuildError as error:
-            raise UnavailableError(str(error)) from error
-    bound = _on_blocks(implementation, case, device)
-    _require_dtype(bound.function, case, implementation.computes_in(case), device)
-    return bound
+        library.load("cuda")
+    refusal = library.limits(torch.device(device)).refusal(
+        head_dim=case.head_dim,
+        batch_heads=case.batch * case.heads,
+        block_size=case.block_size,
+        dtype=implementation.computes_in(case),
+        kernels=OWN_KERNELS[implementation.native],
+    )
+    if refusal is not None:
+        raise UnsupportedError(f"{implementation.name}: {refusal}")
+    return _on_blocks(implementation, case, device)
 
 
 def bind_flex(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
@@ -227,17 +232,6 @@ def _on_blocks(implementation: Implementation, case: KernelCase, device: str) ->
 
 def _kept_scores(pattern: BlockPattern) -> int:
     return pattern.nnzb * pattern.block_size**2
-
-
-def _require_dtype(attend: PlainAttention, case: KernelCase, dtype: str, device: str) -> None:
-    """Raise UnsupportedError if the operator refuses the dtype."""
-    if dtype in ("float32", "float64"):
-        return
-    q = torch.zeros(1, 1, case.length, case.head_dim, dtype=getattr(torch, dtype), device=device)
-    try:
-        attend(q, q, q)
-    except ValueError as error:
-        raise UnsupportedError(str(error)) from error
 
 
 def _sdpa_backend(q: Tensor, k: Tensor, v: Tensor) -> dict[str, str]:
