@@ -7,6 +7,8 @@ The public names are loaded on first use, so importing a part that needs no torc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import spion_bench.measure.machine  # noqa: F401  # notes the CPUs before torch may bind to fewer
+
 if TYPE_CHECKING:
     from spion_bench.block_pattern import BlockPattern
     from spion_bench.model.attention import SpionAttention

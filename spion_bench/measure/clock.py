@@ -7,7 +7,7 @@ device synchronises inside the call.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -55,12 +55,13 @@ def sample_ms(
     return samples
 
 
-def round_orders(names: Iterable[str], *, rounds: int, seed: int) -> list[list[str]]:
-    """Return ``rounds`` random orders of ``names``.
+def round_orders(names: Iterable[str], *, seed: int) -> Iterator[list[str]]:
+    """Yield random orders of ``names``, one for each round, without end.
 
     Methods that take turns in random order share slow drifts of the machine (heat, neighbours)
     equally, so their ratios stay fair.
     """
     generator = np.random.default_rng(seed)
     ordered = sorted(names)
-    return [[ordered[i] for i in generator.permutation(len(ordered))] for _ in range(rounds)]
+    while True:
+        yield [ordered[i] for i in generator.permutation(len(ordered))]

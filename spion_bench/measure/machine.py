@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def available_cores() -> int:
-    """Return how many CPU cores this process may use."""
+def usable_cpus() -> frozenset[int]:
+    """Return the CPUs that the system lets this thread use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+SHELL_CPUS = usable_cpus()
+"""The CPUs that this process was started on. Importing torch may bind it to fewer: to one, where
+the environment asks OpenMP to bind threads. The package imports this module first."""
+
+
+def available_cores() -> int:
+    """Return how many CPU cores the user's shell may use."""
+    return len(SHELL_CPUS)
+
+
+@contextmanager
+def shell_affinity() -> Iterator[None]:
+    """Give this thread, and every process that it starts meanwhile, the shell's CPUs."""
+    if not hasattr(os, "sched_getaffinity"):
+        yield
+        return
+    here = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, SHELL_CPUS)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, here)
 
 
 def memory_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:

@@ -2,8 +2,8 @@
 
 The number is the peak resident size during the step above the resident size before it, with
 weights and optimiser state in place and gradients freed: activations, gradients and scratch
-memory. Three steps are framed one by one after a warm-up step; that they agree is the check that
-neither heap reuse nor a lazily loaded library is in the number.
+memory. Steps are framed one by one, one in a round, after a warm-up step; that they agree is the
+check that neither heap reuse nor a lazily loaded library is in the number.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from spion_bench.measure.memory import (
     release_free_heap,
 )
 from spion_bench.model.attention import UnavailableError
+from spion_bench.passes.rounds import RoundSamples
 from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
-from spion_bench.suite.metrics import sampled, single
+from spion_bench.suite.metrics import single
 
-FRAMED_STEPS = 3
 METHODS = {
     "cpu": "VmHWM above the resident size before the step, malloc tuned to free at once",
     "cuda": "torch CUDA allocator, above the bytes allocated before the step",
@@ -40,14 +40,15 @@ class MemorySession(TaskSession):
         self._device = job.cell.device
         if self._device == "cpu" and (problem := clear_refs_problem()):
             raise UnavailableError(problem)
-        self._peaks: list[float] = []
+        self.rounds = RoundSamples()
         self._step: TrainingStep | None = None
 
     def measure(self) -> None:
-        """Do a step to warm up, then frame some."""
-        self._step = TrainingStep(self._subject)
-        self._step.run()
-        self._peaks = [self._framed(self._step) for _ in range(FRAMED_STEPS)]
+        """Frame a step, after one to warm up in the first round."""
+        if self._step is None:
+            self._step = TrainingStep(self._subject)
+            self._step.run()
+        self.rounds.add({"train_step_peak_bytes": [self._framed(self._step)]})
 
     def result(self) -> Measurement:
         """Return what was measured."""
@@ -55,7 +56,7 @@ class MemorySession(TaskSession):
             raise RuntimeError("nothing was measured; call measure() first")
         model = self._step.model
         metrics = {
-            "train_step_peak_bytes": sampled("train_step_peak_bytes", self._peaks),
+            **self.rounds.metrics(),
             "parameters": single("parameters", model.parameter_count()),
             "model_bytes": single("model_bytes", model.size_bytes()),
         }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.rounds import RoundSamples
 from spion_bench.records import Measurement
 from spion_bench.records.cell import Cell, Stored
 from spion_bench.train.progress import ProgressEvent
@@ -23,6 +24,8 @@ class Job(Stored):
         cell: The cell to measure.
         out: Folder of the run's results.
         check_first: Whether the worker runs the gate itself, as no gate cell covers the method.
+        is_second: Whether the cell has another worker, which runs the gate if any does: the
+            baseline's second one, for A/A.
         pattern_artifact: Artifact of an accuracy cell whose patterns to use, or None.
         pattern_sha256: Its recorded sha256.
         pattern_cell: Key of that accuracy cell.
@@ -31,6 +34,7 @@ class Job(Stored):
     cell: Cell
     out: str
     check_first: bool = False
+    is_second: bool = False
     pattern_artifact: str | None = None
     pattern_sha256: str | None = None
     pattern_cell: str | None = None
@@ -50,3 +54,9 @@ class Session(Protocol):
 
     def result(self) -> Measurement:
         """Return what was measured."""
+
+
+class RoundSession(Session, Protocol):
+    """A session of an interleaved pass; it keeps what it took in each round."""
+
+    rounds: RoundSamples

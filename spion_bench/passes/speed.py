@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from spion_bench.measure.clock import sample_ms, warm_up
+from spion_bench.passes.rounds import RoundSamples
 from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
-from spion_bench.suite.metrics import sampled, single
+from spion_bench.suite.metrics import single
 
 
 class SpeedSession(TaskSession):
@@ -21,21 +22,23 @@ class SpeedSession(TaskSession):
             "forward_ms": self._step.run_forward,
             "attention_ms": self._step.run_attention,
         }
-        self._samples: dict[str, list[float]] = {name: [] for name in self._calls}
+        self.rounds = RoundSamples()
 
     def measure(self) -> None:
         """Take this round's samples of every timed call."""
         settings = self._subject.settings.measure
+        samples = {}
         for name, call in self._calls.items():
             warm_up(call, seconds=settings.warmup_s)
-            self._samples[name] += sample_ms(
+            samples[name] = sample_ms(
                 call, seconds=settings.round_s, min_samples=settings.min_samples
             )
+        self.rounds.add(samples)
 
     def result(self) -> Measurement:
         """Return what was measured."""
         step = self._step
-        metrics = {name: sampled(name, samples) for name, samples in self._samples.items()}
+        metrics = self.rounds.metrics()
         metrics["attention_flops_per_step"] = single(
             "attention_flops_per_step", step.attention_flops()
         )

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from spion_bench.records.metric import Metric
+from spion_bench.records.metric import Load, Metric
 from spion_bench.records.statistics import (
     RESAMPLING_SEED,
     Estimate,
@@ -25,8 +25,15 @@ from spion_bench.records.statistics import (
     interval_kind,
 )
 
+LEAST_ROUNDS: Final = 8
+"""Numbers of fewer rounds are marked."""
+
 AA_LIMIT: Final = 0.05
 """A run whose A/A ratio is off by more than this is marked."""
+
+DISTURBING_SHARE: Final = 0.05
+"""A round is disturbed if other processes used more than this share of the CPUs: a tenth of a core
+of two."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,14 @@ class StoppingRule:
         most_rounds: The bound: no more rounds, however wide the intervals are.
         half_width: Go on until the interval of each paired ratio is within this share of it.
         level: Level of that interval.
+        most_repeats: How many disturbed rounds are taken again at most.
     """
 
-    least_rounds: int = 8
+    least_rounds: int = LEAST_ROUNDS
     most_rounds: int = 24
     half_width: float = 0.03
     level: float = 0.95
+    most_repeats: int = 4
 
     def is_enough(self, rounds: Mapping[str, Sequence[float]], baseline: str) -> bool:
         """Return whether another round is unnecessary.
@@ -106,9 +115,54 @@ def half_width(ratio: Estimate) -> float:
     return math.sqrt(ratio.high / ratio.low) - 1
 
 
-def aa_is_off(ratio: Estimate) -> bool:
-    """Return whether the baseline against itself differs by more than ``AA_LIMIT``."""
-    return not abs(ratio.value - 1) <= AA_LIMIT
+def aa_metric(second: Sequence[float], first: Sequence[float]) -> Metric:
+    """Return the A/A ratio of a baseline that ran twice per round: 1 but for noise.
+
+    Args:
+        second: One number per round of its second worker.
+        first: The same of its first.
+    """
+    ratio = paired_ratio(second, first)
+    return Metric(
+        value=ratio.value,
+        unit="ratio",
+        lower_is_better=False,
+        samples=[above / below for above, below in zip(second, first, strict=True)],
+        round_sizes=[1] * len(second),
+        low=ratio.low,
+        high=ratio.high,
+        interval=ratio.kind,
+    )
+
+
+def is_disturbed(others: float | None, cpus: int) -> bool:
+    """Return whether other processes used too much of the CPUs; unknown is not known to be."""
+    return others is not None and others > DISTURBING_SHARE * cpus
+
+
+def marks_of(rounds: int, aa: Mapping[str, Metric], load: Load | None) -> list[str]:
+    """Return why the numbers of a turn take no part in a headline; none if they may.
+
+    Args:
+        rounds: In how many rounds they were taken.
+        aa: The A/A ratio by metric; empty if the baseline did not give two numbers.
+        load: What other processes used; None if the system does not say.
+    """
+    found = []
+    if rounds < LEAST_ROUNDS:
+        found.append(f"{rounds} rounds, fewer than {LEAST_ROUNDS}")
+    off = [(n, m.value) for n, m in aa.items() if not abs(m.value - 1) <= AA_LIMIT]
+    found += [f"the A/A ratio of {name} is {value:.3f}, off by over 5 %" for name, value in off]
+    if not aa:
+        found.append("there is no A/A ratio: the baseline did not run twice")
+    if load is None:
+        found.append("the load of other processes could not be read")
+    elif busy := [used for used in load.others if is_disturbed(used, load.cpus)]:
+        found.append(
+            f"other processes used up to {max(busy):.2f} of {load.cpus} cores in {len(busy)} of "
+            f"{rounds} rounds"
+        )
+    return found
 
 
 def round_values(metric: Metric) -> list[float]:

@@ -161,18 +161,32 @@ def describe_problems(error: ValidationError) -> str:
 
 
 class MeasureSettings(Settings):
-    """How the speed, memory and kernel passes measure.
+    """How the passes measure that take turns in rounds.
 
     Attributes:
         batch_size: Sequences per training step.
-        rounds: How often each method gets its turn.
+        rounds: Fewest rounds; each method gets its turn in each. Of fewer than 8, numbers are
+            marked and take no part in a headline.
+        most_rounds: The bound: no more rounds, however wide the intervals are.
+        half_width: Rounds go on until the interval of each ratio to the baseline is within this
+            share of it.
         warmup_s: Unrecorded repetitions at the start of each turn, in seconds.
         round_s: Recorded repetitions of each timed quantity in a turn, in seconds.
         min_samples: Fewest samples of each timed quantity in a turn.
     """
 
     batch_size: PositiveInt = 8
-    rounds: PositiveInt = 5
+    rounds: PositiveInt = 8
+    most_rounds: PositiveInt = 24
+    half_width: PositiveFloat = 0.03
     warmup_s: NonNegativeFloat = 0.3
     round_s: NonNegativeFloat = 0.5
     min_samples: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.rounds > self.most_rounds:
+            raise ValueError(
+                f"most_rounds: expected at least rounds = {self.rounds}, got {self.most_rounds}"
+            )
+        return self

@@ -11,9 +11,7 @@ from typing import Final, get_args
 from spion_bench.literals import Variant
 from spion_bench.records import MethodInfo
 from spion_bench.records.cell import Family, Role
-
-BASELINE: Final = "dense_sdpa"
-"""The reference that every ratio of a report is taken over; it comes before other references."""
+from spion_bench.suite.methods import BASELINE as BASELINE
 
 CHAMPION: Final[Variant] = "CF"
 """The variant that the publication recommends, named beforehand; it speaks for SPION."""

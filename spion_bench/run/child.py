@@ -55,7 +55,7 @@ class Child:
     Args:
         job: What the worker is to do.
         log: File that collects what the worker and its libraries print.
-        environment: Variables to set in addition to the runner's own.
+        environment: The worker's environment variables; None: the runner's own.
         command: The worker's command line, to which the number of the file descriptor for its
             events is added, and the folders of modules; tests replace it.
     """
@@ -80,7 +80,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 pass_fds=[events_out],
-                env={**os.environ, **(environment or {})},
+                env=environment,
                 # Its own group: Ctrl-C reaches the runner alone. Still the runner's session: the
                 # system wakes and hangs up a stopped group when the runner in its session dies.
                 process_group=0,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from spion_bench.measure.clock import round_orders
+from spion_bench.measure.load import LoadSampler
+from spion_bench.measure.machine import shell_affinity
 from spion_bench.measure.memory import MALLOC_ENVIRONMENT
 from spion_bench.passes.session import Job
-from spion_bench.records import CellBase, KernelCell, Measurement, TaskCell
+from spion_bench.records import CellBase, KernelCell, Measurement, TaskCell, Turn
+from spion_bench.records.paired import StoppingRule
+from spion_bench.records.settings import MeasureSettings
 from spion_bench.run.child import Child, ChildEndedError
 from spion_bench.run.interrupts import deferred_interrupts
 from spion_bench.run.messages import (
@@ -22,11 +26,19 @@ from spion_bench.run.messages import (
     RoundStarted,
     Started,
 )
+from spion_bench.run.rounds import Rounds, Sampler
 from spion_bench.suite.passes import PASSES
+from spion_bench.suite.plan import baseline_of
 
 # Threads that wait sleep instead of spinning. With spinning, one busy program next to the
 # measurement made training steps six times slower, some methods more than others.
 OMP_WAIT_POLICY = "PASSIVE"
+
+# Settings of thread pools that a worker does not take from the user's shell.
+THREADING = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_")
+
+SECOND = "~second"
+"""Ends the key of the baseline's second worker."""
 
 OnEvent = Callable[[CellBase, Progress | RoundStarted], None]
 StartChild = Callable[[Job], Child]
@@ -35,9 +47,13 @@ _Wanted = TypeVar("_Wanted", Started, Ready, Measured, Result)
 
 
 def start_child(job: Job) -> Child:
-    """Start the worker of ``job``; its stderr goes to ``<out>/logs/<cell key>.log``."""
+    """Start the worker of ``job``; its stderr goes to ``<out>/logs/<cell key>.log``.
+
+    It has the CPUs of the user's shell, and none of its settings of threads.
+    """
     cell = job.cell
     environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(THREADING)},
         "OMP_NUM_THREADS": str(cell.threads),
         "MKL_NUM_THREADS": str(cell.threads),
         "OMP_WAIT_POLICY": OMP_WAIT_POLICY,
@@ -45,7 +61,8 @@ def start_child(job: Job) -> Child:
     }
     if measures_memory(cell):
         environment |= MALLOC_ENVIRONMENT
-    return Child(job, Path(job.out) / "logs" / f"{cell.key}.log", environment)
+    with shell_affinity():
+        return Child(job, Path(job.out) / "logs" / f"{cell.key}.log", environment)
 
 
 def measures_memory(cell: TaskCell | KernelCell) -> bool:
@@ -55,33 +72,43 @@ def measures_memory(cell: TaskCell | KernelCell) -> bool:
     return cell.pass_name == "memory"
 
 
-def conduct(jobs: Sequence[Job], on_event: OnEvent, start: StartChild = start_child) -> Found:
+def conduct(
+    jobs: Sequence[Job],
+    on_event: OnEvent,
+    start: StartChild = start_child,
+    make_sampler: Callable[[], Sampler] = LoadSampler,
+) -> Found:
     """Run the cells of one turn and return what came of each, by cell key.
 
-    All workers of an interleaved pass are prepared before the first one measures; then they take
-    their rounds one at a time in a random order that is drawn with the first cell's seed.
+    All workers of an interleaved pass, the second one of the baseline too, are prepared before the
+    first one measures; then they take their rounds one at a time, see ``rounds``.
 
     Args:
         jobs: One job, or those of all cells of a turn.
         on_event: Called with every event worth showing.
         start: Starts a worker; tests replace it.
+        make_sampler: Makes what samples the load of other processes; tests replace it.
     """
+    is_interleaved = PASSES[jobs[0].cell.pass_name].interleaved
+    workers = [*jobs, _second_of_baseline(jobs)] if is_interleaved else jobs
     children: dict[str, Child] = {}
     found: Found = {}
+    turn: Turn | None = None
     try:
-        for job in jobs:
+        for job in workers:
             with deferred_interrupts():  # a worker missing from this dict could not be stopped
                 children[job.cell.key] = start(job)
-        for job in jobs:
+        for job in workers:
             _check_code(job.cell, children, found, on_event)
-        if PASSES[jobs[0].cell.pass_name].interleaved:
-            _take_rounds(jobs, children, found, on_event)
-        for job in jobs:
+        if is_interleaved:
+            turn = _take_rounds(workers, children, found, on_event, make_sampler)
+        for job in workers:
             _await(job.cell, children, found, Result, on_event)
     finally:
         for child in children.values():
             child.stop()
-    return {key: _timed(found[key], child) for key, child in children.items()}
+    done = {job.cell.key: _timed(found[job.cell.key], children[job.cell.key]) for job in jobs}
+    return {key: each.model_copy(update={"turn": turn}) for key, each in done.items()}
 
 
 class WarmConductor:
@@ -153,32 +180,62 @@ def _check_code(
         found[cell.key] = Measurement(status="skipped", reason=reason)
 
 
+def _second_of_baseline(jobs: Sequence[Job]) -> Job:
+    """Return the job of the baseline's second worker."""
+    baseline = baseline_of([job.cell for job in jobs])
+    first = next(job for job in jobs if job.cell.key == baseline.key)
+    cell = baseline.model_copy(update={"key": f"{baseline.key}{SECOND}"})
+    return first.model_copy(update={"cell": cell, "is_second": True})
+
+
 def _take_rounds(
-    jobs: Sequence[Job], children: dict[str, Child], found: Found, on_event: OnEvent
-) -> None:
+    jobs: Sequence[Job],
+    children: dict[str, Child],
+    found: Found,
+    on_event: OnEvent,
+    make_sampler: Callable[[], Sampler],
+) -> Turn:
+    """Let the workers of a turn, the last of them the baseline's second one, take their rounds."""
     cells = {job.cell.key: job.cell for job in jobs}
     for cell in cells.values():
         _await(cell, children, found, Ready, on_event)
-    first = jobs[0].cell
-    rounds = rounds_of(first)
-    orders = round_orders(cells, rounds=rounds, seed=first.seed)
-    for number, order in enumerate(orders, start=1):
-        for key in order:
-            if key in found:
-                continue
-            on_event(cells[key], RoundStarted(number=number, rounds=rounds))
-            children[key].send(RoundRequest())
-            _await(cells[key], children, found, Measured, on_event)
+    *subjects, second = cells
+    baseline = cells[second.removesuffix(SECOND)]
+    rule = rule_of(baseline)
+
+    def ask(key: str, number: int, repeats: bool) -> dict[str, float] | None:
+        if key in found:
+            return None
+        total = rule.least_rounds if number <= rule.least_rounds else rule.most_rounds
+        on_event(cells[key], RoundStarted(number=number, rounds=total))
+        children[key].send(RoundRequest(repeats=repeats))
+        event = _await(cells[key], children, found, Measured, on_event)
+        return None if event is None else event.values
+
+    sampler = None if measures_memory(baseline) else make_sampler()
+    rounds = Rounds(subjects, baseline.key, second, rule, sampler)
+    rounds.take(ask, baseline.seed)
     for key in cells.keys() - found.keys():
         children[key].send(FinishRequest())
+    return Turn(
+        methods=[cells[key].method.name for key in subjects],
+        rounds=rounds.count,
+        baseline=baseline.method.name,
+        aa=rounds.aa(),
+        load=rounds.load(),
+        marks=rounds.marks(),
+    )
 
 
-def rounds_of(cell: TaskCell | KernelCell) -> int:
-    """Return in how many rounds the cells of a turn are measured."""
+def rule_of(cell: TaskCell | KernelCell) -> StoppingRule:
+    """Return when the cells of a turn are measured well enough, as their settings say."""
     measure = cell.measure if isinstance(cell, KernelCell) else cell.resolved().measure
-    if measure is None:
-        raise ValueError(f"cell {cell.key}: a record of schema 1 does not keep its settings")
-    return measure.rounds
+    settings = measure or MeasureSettings()
+    return StoppingRule(
+        least_rounds=settings.rounds,
+        most_rounds=settings.most_rounds,
+        half_width=settings.half_width,
+    )
 
 
 def _await(

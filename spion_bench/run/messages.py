@@ -19,9 +19,10 @@ class JobRequest(Stored):
 
 
 class RoundRequest(Stored):
-    """Measure one round."""
+    """Measure one round; one that ``repeats`` replaces the last."""
 
     kind: Literal["round"] = "round"
+    repeats: bool = False
 
 
 class FinishRequest(Stored):
@@ -61,9 +62,10 @@ class Ready(Stored):
 
 
 class Measured(Stored):
-    """A round is over."""
+    """A round is over; its number of each metric."""
 
     kind: Literal["measured"] = "measured"
+    values: dict[str, float] = Field(default_factory=dict)
 
 
 class Progress(Stored):

@@ -16,11 +16,10 @@ from spion_bench.records import (
     Measurement,
     Record,
     TaskCell,
-    Turn,
     now,
 )
 from spion_bench.records.store import Store
-from spion_bench.run.conduct import OMP_WAIT_POLICY, OnEvent, conduct, rounds_of
+from spion_bench.run.conduct import OMP_WAIT_POLICY, OnEvent, conduct
 from spion_bench.run.interrupts import deferred_interrupts
 from spion_bench.run.messages import Progress, RoundStarted
 from spion_bench.suite.cases import find_case
@@ -94,13 +93,8 @@ class Runner:
                 self.display.event(cell, Progress.message_only(message))
         jobs = [self._job(cell) for cell in open_cells]
         found = {**barred, **(self.conduct(jobs, self.display.event) if jobs else {})}
-        company = [cell.method.name for cell in open_cells]
         for cell in cells:
-            measurement = found[cell.key]
-            if len(cells) > 1:
-                turn = Turn(methods=company, rounds=rounds_of(cell))
-                measurement = measurement.model_copy(update={"turn": turn})
-            self._store(cell, measurement, started)
+            self._store(cell, found[cell.key], started)
 
     def _barred(self, cell: Planned) -> Measurement | None:
         """Return why a cell is left out, or None: its limits, its gate, or what it continues."""

@@ -15,13 +15,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import torch
 
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
-from spion_bench.passes.session import Job, Session
+from spion_bench.passes.session import Job, RoundSession, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.records import Measurement, Status
@@ -122,15 +122,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _run(session: Session, entry: Pass, job: Job, channel: Channel) -> Measurement:
-    gate = session.check() if job.check_first or entry.checks_itself else None
+    checks = (job.check_first or entry.checks_itself) and not job.is_second
+    gate = session.check() if checks else None
     if gate is not None and gate.reason is not None:
         red = {"status": "gate_failed", "reason": gate.reason, "gate": gate.errors}
         return session.describe().model_copy(update=red)
     if entry.interleaved:
+        rounds = cast(RoundSession, session).rounds
         channel.send(Ready())
-        while isinstance(channel.receive(), RoundRequest):
+        while isinstance(request := channel.receive(), RoundRequest):
+            if request.repeats:
+                rounds.forget_last()
             session.measure()
-            channel.send(Measured())
+            channel.send(Measured(values=rounds.last()))
     else:
         session.measure()
     found = session.result()

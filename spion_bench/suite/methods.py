@@ -16,6 +16,10 @@ from spion_bench.records.cell import Family
 from spion_bench.records.names import check_name
 from spion_bench.suite.method import Argument, Method
 
+BASELINE = "dense_sdpa"
+"""The method that every ratio is taken over, and that takes two turns in every round. It is
+SPION's dense attention, bit for bit, so it also trains the shared dense phase."""
+
 _SPION = "spion_bench.model.attention:SpionAttention"
 
 _VARIANTS: tuple[tuple[str, str, Variant], ...] = (

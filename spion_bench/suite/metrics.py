@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spion_bench.records import Metric
-from spion_bench.records.statistics import median_with_interval
+from spion_bench.records.statistics import interval_kind, median_with_interval
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,14 @@ def single(
     )
 
 
-def sampled(name: str, samples: Sequence[float]) -> Metric:
-    """Return the metric ``name`` with all samples, their median and its bootstrap interval."""
+def sampled(name: str, samples: Sequence[float], round_sizes: Sequence[int] = ()) -> Metric:
+    """Return the metric ``name`` with all samples, their median and its interval.
+
+    Args:
+        name: Its name.
+        samples: At least one.
+        round_sizes: How many of them each round took, for a metric that is taken in rounds.
+    """
     kind = KINDS[name]
     median, low, high = median_with_interval(samples)
     return Metric(
@@ -88,7 +94,9 @@ def sampled(name: str, samples: Sequence[float]) -> Metric:
         unit=kind.unit,
         lower_is_better=kind.lower_is_better,
         samples=list(samples),
+        round_sizes=list(round_sizes),
         low=low,
         high=high,
+        interval=None if low is None else interval_kind(len(samples)),
         modelled=kind.modelled,
     )

@@ -11,12 +11,9 @@ from spion_bench.kernel_limits import LIMITS, Kernels
 from spion_bench.records import KernelCell, TaskCell
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.keys import with_code, with_key
-from spion_bench.suite.methods import METHODS
+from spion_bench.suite.methods import BASELINE, METHODS
 from spion_bench.suite.passes import PASSES
 from spion_bench.tasks import load_config
-
-PREFIX_METHOD = "dense_sdpa"
-"""Trains the shared dense phase: it is SPION's dense attention, bit for bit."""
 
 OWN_KERNELS: dict[str, Kernels] = {"block_attention": "fused", "block pipeline": "pipeline"}
 """The project's kernels, by what ``MethodInfo.native`` says of methods that run them."""
@@ -93,7 +90,7 @@ def _prefix_cell(cell: TaskCell) -> TaskCell | None:
     has_own_schedule = settings.recipe == "published" and method.variant == "F"
     trained_by = method
     if not has_own_schedule:
-        trained_by = METHODS[PREFIX_METHOD].info(settings.spion, cell.length)
+        trained_by = METHODS[BASELINE].info(settings.spion, cell.length)
     # Of SPION's settings, the dense phase depends on the criterion alone.
     published, spion = load_config(cell.task).spion, settings.spion
     watched = {

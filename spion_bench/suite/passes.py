@@ -78,6 +78,7 @@ PASSES: dict[str, Pass] = {
             "peak memory of one training step in a fresh process",
             "spion_bench.passes.memory:MemorySession",
             headline=("train_step_peak_bytes",),
+            interleaved=True,
             uses_pattern=True,
         ),
         Pass(

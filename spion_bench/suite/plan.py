@@ -19,7 +19,7 @@ from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
 from spion_bench.suite.keys import with_code, with_key
-from spion_bench.suite.methods import METHODS
+from spion_bench.suite.methods import BASELINE, METHODS
 from spion_bench.suite.needs import with_needs
 from spion_bench.suite.passes import PASSES, find_pass, place
 from spion_bench.suite.profile import CellGroup, Profile
@@ -105,6 +105,16 @@ def turns(cells: Sequence[TaskCell | KernelCell]) -> Iterator[list[TaskCell | Ke
         elif cell.turn not in done:
             done.add(cell.turn)
             yield [other for other in cells if other.turn == cell.turn]
+
+
+def baseline_of(cells: Sequence[TaskCell | KernelCell]) -> TaskCell | KernelCell:
+    """Return the cell of a turn that the others are compared with, and that runs twice.
+
+    It is that of ``BASELINE``, else the first of another reference, else the first.
+    """
+    return min(
+        cells, key=lambda cell: (cell.method.name != BASELINE, cell.method.role != "reference")
+    )
 
 
 def estimate_seconds(cell: TaskCell | KernelCell, records: Iterable[Record]) -> float | None:

@@ -6,11 +6,14 @@ from tests.cells import ignore, tiny_job
 def test_a_session_keeps_every_sample(tmp_path):
     session = SpeedSession(tiny_job(tmp_path, "speed", "spion_cf"), ignore)
     assert session.check().reason is None
-    for _ in range(3):
+    for _ in range(4):
         session.measure()
+        assert session.rounds.last().keys() == {"train_step_ms", "forward_ms", "attention_ms"}
+    session.rounds.forget_last()  # as when a disturbed round is taken again
     found = session.result()
     for name in ("train_step_ms", "forward_ms", "attention_ms"):
         assert len(found.metrics[name].samples) == 6
+        assert found.metrics[name].round_sizes == [2, 2, 2]
         assert found.metrics[name].low <= found.metrics[name].value
     assert found.metrics["attention_flops_per_step"].modelled
     assert found.pattern.nnzb == [15]

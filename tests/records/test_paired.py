@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from spion_bench.records import Measurement, Metric, Turn
+from spion_bench.records import Load, Measurement, Metric, Turn
 from spion_bench.records.paired import (
     StoppingRule,
-    aa_is_off,
+    aa_metric,
     half_width,
+    marks_of,
     paired_ratio,
     ratio_in_turn,
     ratio_of_medians,
@@ -92,10 +93,33 @@ def test_a_stricter_rule_asks_for_more():
     assert not strict.is_enough(rounds, "baseline")
 
 
-@pytest.mark.parametrize(("value", "is_off"), [(1.049, False), (1.06, True), (0.94, True)])
-def test_an_a_a_ratio_beyond_5_percent_is_off(value, is_off):
-    assert aa_is_off(paired_ratio([value] * 8, [1.0] * 8)) is is_off
-    assert aa_is_off(paired_ratio([math.nan], [1.0]))
+@pytest.mark.parametrize(
+    ("change", "marks"),
+    [
+        ({}, []),
+        ({"rounds": 5}, ["5 rounds, fewer than 8"]),
+        ({"aa": 1.06}, ["the A/A ratio of step is 1.060, off by over 5 %"]),
+        ({"aa": 0.94}, ["the A/A ratio of step is 0.940, off by over 5 %"]),
+        ({"aa": math.nan}, ["the A/A ratio of step is nan, off by over 5 %"]),
+        ({"aa": None}, ["there is no A/A ratio: the baseline did not run twice"]),
+        (
+            {"load": [0.0, 0.3, 0.11]},
+            ["other processes used up to 0.30 of 2 cores in 2 of 8 rounds"],
+        ),
+        ({"load": None}, ["the load of other processes could not be read"]),
+    ],
+)
+def test_numbers_that_may_mislead_are_marked(change, marks):
+    given = {"rounds": 8, "aa": 1.049, "load": [0.09], **change}
+    aa = {} if given["aa"] is None else {"step": aa_metric([given["aa"]] * 8, [1.0] * 8)}
+    load = None if given["load"] is None else Load(cpus=2, others=given["load"])
+    assert marks_of(given["rounds"], aa, load) == marks
+
+
+def test_the_a_a_ratio_is_a_metric_with_its_rounds():
+    found = aa_metric([2.0, 4.0, 3.0], [2.0, 2.0, 2.0])
+    assert (found.value, found.unit) == (pytest.approx(1.5), "ratio")
+    assert (found.samples, found.interval) == ([1.0, 2.0, 1.5], "range")
 
 
 def test_the_samples_of_a_round_count_as_their_median():

@@ -1,9 +1,11 @@
+import os
+
 import pytest
 
 from spion_bench.passes.session import Job
 from spion_bench.run import conduct as conduct_module
 from spion_bench.run.child import ChildEndedError
-from spion_bench.run.conduct import WarmConductor, conduct, start_child
+from spion_bench.run.conduct import SECOND, WarmConductor, conduct, start_child
 from spion_bench.run.messages import Measured, Progress, Ready, Result, Started
 from tests.cells import measurement, tiny_cell, tiny_cells
 
@@ -48,17 +50,38 @@ class FakeChild:
         return measurement("crash", "ended")
 
 
+class QuietMachine:
+    """Samples the load of a machine on which nothing else runs."""
+
+    cpus = 2
+
+    def start(self):
+        pass
+
+    def stop(self):
+        return 0.0
+
+
 def play(tmp_path, cells, scripts):
-    """Conduct fake children; return measurements by method, the log of requests, the events."""
+    """Conduct fake children; return measurements by method, the log of requests, the events.
+
+    The baseline's second worker plays the script of ``"second"``, else the baseline's.
+    """
     log, events = [], []
 
     def start(job):
-        return FakeChild(job.cell.method.name, job, scripts[job.cell.method.name], log)
+        name, script = job.cell.method.name, scripts[job.cell.method.name]
+        if job.is_second:
+            name, script = "second", scripts.get("second", script)
+        return FakeChild(name, job, script, log)
+
+    def on_event(cell, event):
+        name = "second" if cell.key.endswith(SECOND) else cell.method.name
+        events.append((name, type(event).__name__))
 
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
-    done = conduct(
-        jobs, lambda cell, event: events.append((cell.method.name, type(event).__name__)), start
-    )
+    done = conduct(jobs, on_event, start, QuietMachine)
+    assert list(done) == [cell.key for cell in cells]
     return {cell.method.name: done[cell.key] for cell in cells}, log, events
 
 
@@ -110,7 +133,7 @@ def test_a_worker_that_ends_is_a_failure(tmp_path):
     assert done["spion_cf"].status == "crash"
 
 
-SPEED = [Ready(), Measured(), Measured(), OK]
+SPEED = [Ready(), Measured(values={"x": 2.0}), Measured(values={"x": 3.0}), OK]
 
 
 def test_rounds_are_interleaved_one_worker_at_a_time(tmp_path):
@@ -118,13 +141,29 @@ def test_rounds_are_interleaved_one_worker_at_a_time(tmp_path):
     done, log, events = play(tmp_path, cells, {"dense_sdpa": SPEED, "spion_cf": SPEED})
     assert {found.status for found in done.values()} == {"ok"}
     rounds = [name for name, request in log if request == "round"]
-    assert sorted(rounds[:2]) == sorted(rounds[2:]) == ["dense_sdpa", "spion_cf"]
+    assert sorted(rounds[:3]) == sorted(rounds[3:]) == ["dense_sdpa", "second", "spion_cf"]
     assert events == [(name, "RoundStarted") for name in rounds]
     finishes = [name for name, request in log if request == "finish"]
-    assert sorted(finishes) == ["dense_sdpa", "spion_cf"]
+    assert sorted(finishes) == ["dense_sdpa", "second", "spion_cf"]
     assert log.index((finishes[0], "finish")) > max(
         i for i, (_, request) in enumerate(log) if request == "round"
     )
+
+
+def test_a_turn_says_who_took_it_how_often_and_what_noise_did(tmp_path):
+    second = [Ready(), Measured(values={"x": 2.2}), Measured(values={"x": 3.3}), OK]
+    scripts = {"dense_sdpa": SPEED, "spion_cf": SPEED, "second": second}
+    done, _, _ = play(tmp_path, tiny_cells("speed"), scripts)
+    turn = done["spion_cf"].turn
+    assert turn == done["dense_sdpa"].turn
+    assert (turn.methods, turn.rounds) == (["dense_sdpa", "spion_cf"], 2)
+    assert turn.baseline == "dense_sdpa"
+    assert turn.aa["x"].value == pytest.approx(1.1)
+    assert turn.load.others == [0.0, 0.0]
+    assert turn.marks == [
+        "2 rounds, fewer than 8",
+        "the A/A ratio of x is 1.100, off by over 5 %",
+    ]
 
 
 def test_the_order_of_turns_depends_on_the_seed(tmp_path):
@@ -164,7 +203,7 @@ def test_ctrl_c_stops_every_worker(tmp_path):
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in tiny_cells("speed")]
     with pytest.raises(KeyboardInterrupt):
         conduct(jobs, lambda cell, event: None, start)
-    assert sorted(log) == [("dense_sdpa", "stopped"), ("spion_cf", "stopped")]
+    assert sorted(log) == [("dense_sdpa", "stopped")] * 2 + [("spion_cf", "stopped")]
 
 
 def steps_jobs(tmp_path, *names):
@@ -205,7 +244,7 @@ def test_a_lost_worker_is_replaced_for_the_next_task(tmp_path):
 
 
 def test_other_passes_get_fresh_workers(tmp_path):
-    cells = [tiny_cell("memory"), tiny_cell("memory", method="dense_sdpa")]
+    cells = [tiny_cell("accuracy"), tiny_cell("accuracy", method="dense_sdpa")]
     jobs = [Job(cell=cell, out=str(tmp_path)) for cell in cells]
     statuses, starts, log = serve(jobs, [OK])
     assert statuses == ["ok", "ok"]
@@ -219,9 +258,13 @@ def test_only_memory_workers_have_a_tuned_malloc(tmp_path, monkeypatch, pass_nam
     monkeypatch.setattr(
         conduct_module, "Child", lambda job, log, environment: started.update(environment, log=log)
     )
+    monkeypatch.setenv("OMP_PROC_BIND", "true")
+    monkeypatch.setenv("KMP_AFFINITY", "compact")
     cell = tiny_cell(pass_name)
     start_child(Job(cell=cell, out=str(tmp_path)))
     assert started["OMP_NUM_THREADS"] == "2"
+    assert not {"OMP_PROC_BIND", "KMP_AFFINITY"} & started.keys()
+    assert started["PATH"] == os.environ["PATH"]
     assert started["OMP_WAIT_POLICY"] == "PASSIVE"
     assert started["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # or torch refuses to train on a GPU
     assert ("MALLOC_ARENA_MAX" in started) is is_tuned

@@ -26,7 +26,7 @@ def test_every_cell_gets_one_record_in_plan_order(store):
     records, conductor, display = run(store, cells)
     assert [record.key for record in records] == [cell.key for cell in cells]
     assert len(store.records) == len(cells) == len(display.finished)
-    assert [len(jobs) for jobs in conductor.turns] == [1, 1, 1, 1, 1, 2, 1, 1, 3, 3]
+    assert [len(jobs) for jobs in conductor.turns] == [1, 1, 1, 1, 1, 2, 2, 3, 3]
     assert display.begun == (15, 0)
 
 
@@ -37,11 +37,9 @@ def test_a_record_says_what_was_asked_and_how_it_was_measured(store):
     by_name = {(r.cell.pass_name, r.cell.method.name): r for r in records}
     speed = by_name["speed", "spion_cf"]
     assert speed.measurement.busy_s == 2.5
-    assert speed.measurement.turn.methods == ["dense_sdpa", "spion_cf"]
-    assert speed.measurement.turn.rounds == 2
     assert speed.environment.omp_wait_policy == "PASSIVE"
     assert speed.ended_at >= speed.started_at
-    assert by_name["memory", "spion_cf"].measurement.turn is None
+    assert by_name["accuracy", "spion_cf"].measurement.busy_s == 2.5
 
 
 def test_done_cells_are_not_measured_again(store):
@@ -69,9 +67,10 @@ def test_failed_cells_are_measured_again(store):
     records, _, _ = run(store, cells, {("memory", "spion_cf"): "timeout"})
     assert statuses_of(records)["memory", "spion_cf"] == "timeout"
     records, conductor, _ = run(store, cells)
-    assert [(j.cell.pass_name, j.cell.method.name) for j in conductor.jobs] == [
-        ("memory", "spion_cf")
-    ]
+    assert {(j.cell.pass_name, j.cell.method.name) for j in conductor.jobs} == {
+        ("memory", "spion_cf"),
+        ("memory", "dense_sdpa"),  # they take turns
+    }
     assert set(statuses_of(records).values()) == {"ok"}
 
 

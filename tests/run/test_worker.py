@@ -9,6 +9,7 @@ import torch
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
 from spion_bench.passes.gate.oracle import GateResult
+from spion_bench.passes.rounds import RoundSamples
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.run import worker
@@ -17,7 +18,7 @@ from spion_bench.run.worker import Channel, is_out_of_memory, run_job
 from spion_bench.suite.influence import PACKAGE
 from spion_bench.suite.passes import PASSES
 from spion_bench.train import NonFiniteLossError, ProgressEvent
-from tests.cells import gate_errors, measurement, metric, task_info, tiny_job
+from tests.cells import gate_errors, measurement, task_info, tiny_job
 
 
 class FakeChannel:
@@ -39,7 +40,8 @@ class FakeSession:
 
     def __init__(self, reason=None):
         self.reason = reason
-        self.checks = self.rounds = 0
+        self.checks = 0
+        self.rounds = RoundSamples()
 
     def check(self):
         self.checks += 1
@@ -49,18 +51,18 @@ class FakeSession:
         return measurement(task=task_info())
 
     def measure(self):
-        self.rounds += 1
+        self.rounds.add({"train_step_ms": [1.0, 3.0]})
 
     def result(self):
-        return measurement(metrics={"rounds": metric(self.rounds)})
+        return measurement(metrics=self.rounds.metrics())
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    def run(session, *requests, pass_name="speed", method="spion_cf", check_first=False):
+    def run(session, *requests, pass_name="speed", method="spion_cf", **fields):
         monkeypatch.setattr(worker, "load_object", lambda name: lambda job, on_progress: session)
         channel = FakeChannel(*requests)
-        job = tiny_job(tmp_path, pass_name, method, check_first=check_first)
+        job = tiny_job(tmp_path, pass_name, method).model_copy(update=fields)
         found = run_job(job, channel)
         assert channel.events[0] == Started(code=job.cell.code, package=str(PACKAGE))
         return found, channel.events[1:]
@@ -71,16 +73,30 @@ def run(tmp_path, monkeypatch):
 def test_a_session_measures_one_round_per_request(run):
     session = FakeSession()
     found, events = run(session, RoundRequest(), RoundRequest(), FinishRequest())
-    assert found.metrics["rounds"].value == 2
-    assert events == [Ready(), Measured(), Measured()]
+    assert found.metrics["train_step_ms"].round_sizes == [2, 2]
+    assert events == [Ready(), *[Measured(values={"train_step_ms": 2.0})] * 2]
     assert session.checks == 0
     assert found.gate == []
 
 
 def test_other_passes_measure_once_without_being_asked(run):
-    found, events = run(FakeSession(), pass_name="memory")
-    assert found.metrics["rounds"].value == 1
+    found, events = run(FakeSession(), pass_name="accuracy")
+    assert found.metrics["train_step_ms"].round_sizes == [2]
     assert events == []
+
+
+def test_a_round_that_repeats_one_replaces_it(run):
+    requests = [RoundRequest(), RoundRequest(repeats=True), RoundRequest(), FinishRequest()]
+    found, events = run(FakeSession(), *requests)
+    assert found.metrics["train_step_ms"].round_sizes == [2, 2]
+    assert len(events) == 4
+
+
+def test_the_second_worker_of_a_baseline_leaves_the_gate_to_the_first(run):
+    session = FakeSession("out is off")
+    asked = {"pass_name": "kernel", "method": "pipeline", "is_second": True}
+    found, _ = run(session, RoundRequest(), FinishRequest(), check_first=True, **asked)
+    assert (found.status, session.checks) == ("ok", 0)
 
 
 def test_a_method_without_a_gate_cell_is_checked_first(run):
@@ -101,7 +117,7 @@ def test_a_closed_gate_gives_no_number_and_says_what_was_tried(run):
     assert (found.status, found.reason, events) == ("gate_failed", "out is off", [])
     assert found.gate == gate_errors(out=0.5)
     assert found.task == task_info()
-    assert session.rounds == 0
+    assert session.rounds.metrics() == {}
 
 
 def test_progress_events_are_sent_on(tmp_path, monkeypatch):
@@ -125,7 +141,7 @@ def test_a_cell_goes_to_the_session_of_its_pass(tmp_path, monkeypatch):
 
     monkeypatch.setattr(worker, "load_object", load)
     for pass_name in ("gate", "memory", "accuracy", "prefix"):
-        run_job(tiny_job(tmp_path, pass_name, "dense_sdpa"), FakeChannel())
+        run_job(tiny_job(tmp_path, pass_name, "dense_sdpa"), FakeChannel(FinishRequest()))
         assert loaded[-1] == PASSES[pass_name].session
 
 

@@ -267,7 +267,7 @@ def test_turns_keep_interleaved_cells_together():
         ("prefix", 1),
         *[("accuracy", 1)] * 2,
         ("speed", 2),
-        *[("memory", 1)] * 2,
+        ("memory", 2),
         ("kernel", 3),
         ("kernel", 3),
     ]

@@ -21,6 +21,7 @@ from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.metrics import single
 
 OUTPUTS = 4  # the output and the gradients of q, k and v, all of one size
+PEAK = "forward_backward_peak_bytes"
 METHOD = "VmHWM above the resident size before the pass, malloc tuned to free at once"
 
 
@@ -51,10 +52,10 @@ def output_bytes(case: KernelCase) -> int:
     return OUTPUTS * case.batch * case.heads * case.length * case.head_dim * 4
 
 
-def memory_metrics(case: KernelCase, peaks: list[int]) -> dict[str, Metric]:
+def memory_metrics(case: KernelCase, peaks: Metric) -> dict[str, Metric]:
     """Return the peak of all framed passes, and the workspace in it."""
-    peak = max(peaks)
+    peak = max(peaks.samples)
     return {
-        "forward_backward_peak_bytes": single("forward_backward_peak_bytes", peak),
+        PEAK: peaks.model_copy(update={"value": peak}),
         "workspace_bytes": single("workspace_bytes", max(0, peak - output_bytes(case))),
     }

@@ -9,6 +9,7 @@ from spion_bench.passes.kernel.attention import check_implementation, checked_le
 from spion_bench.passes.kernel.implementations import prepare
 from spion_bench.passes.kernel.memory import (
     METHOD,
+    PEAK,
     check_memory,
     frame_pass,
     memory_metrics,
@@ -17,6 +18,7 @@ from spion_bench.passes.kernel.memory import (
 from spion_bench.passes.kernel.modelled import modelled_metrics
 from spion_bench.passes.kernel.prepared import RATES, Prepared
 from spion_bench.passes.kernel.timing import stopwatch
+from spion_bench.passes.rounds import RoundSamples
 from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.synthetic import BAND_AND_STRIPES
 from spion_bench.records import KernelCell, Measurement, Metric, PatternInfo
@@ -45,8 +47,7 @@ class KernelSession:
             check_memory(cell.device)
         self._stopwatch = stopwatch(self._case, cell.device)
         self._prepared = prepare(self._implementation, self._case, cell.seed, cell.device)
-        self._samples: dict[str, list[float]] = {}
-        self._peaks: list[int] = []
+        self.rounds = RoundSamples()
 
     def check(self) -> GateResult:
         """Run the gate on the case's shape, or on a shorter one if the case is long."""
@@ -60,11 +61,10 @@ class KernelSession:
     def measure(self) -> None:
         """Take this round's samples of every timed call, or frame one pass."""
         if self._measures_memory:
-            self._peaks.append(frame_pass(self._prepared))
-            return
-        settings = self._cell.measure or MeasureSettings()
-        for name, samples in self._stopwatch.turn(self._prepared, settings).items():
-            self._samples.setdefault(name, []).extend(samples)
+            self.rounds.add({PEAK: [frame_pass(self._prepared)]})
+        else:
+            settings = self._cell.measure or MeasureSettings()
+            self.rounds.add(self._stopwatch.turn(self._prepared, settings))
 
     def result(self) -> Measurement:
         """Return what was measured, and what the GPU model says of it."""
@@ -72,7 +72,7 @@ class KernelSession:
         is_attention = self._implementation.operator == "attention"
         extra = dict(prepared.extra)
         if self._measures_memory:
-            metrics = memory_metrics(case, self._peaks)
+            metrics = memory_metrics(case, self.rounds.metrics()[PEAK])
             extra["output_bytes"] = output_bytes(case)
         else:
             metrics = self._times_and_rates()
@@ -89,7 +89,7 @@ class KernelSession:
         )
 
     def _times_and_rates(self) -> dict[str, Metric]:
-        metrics = {name: sampled(name, samples) for name, samples in self._samples.items()}
+        metrics = self.rounds.metrics()
         for name, flops in self._prepared.flops.items():
             metrics[RATES[name]] = self._rate(RATES[name], name, flops)
         for name, moved in self._prepared.moved_bytes.items():
@@ -101,7 +101,8 @@ class KernelSession:
 
     def _rate(self, name: str, call: str, amount: int) -> Metric:
         """Return ``amount`` over the call's times, in billions per second."""
-        return sampled(name, [amount / (ms * 1e6) for ms in self._samples[call]])
+        rates = [amount / (ms * 1e6) for ms in self.rounds.samples(call)]
+        return sampled(name, rates, self.rounds.sizes(call))
 
 
 def _pattern_info(case: KernelCase, prepared: Prepared) -> PatternInfo | None:
