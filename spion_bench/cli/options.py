@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from spion_bench.measure.machine import available_cores
+from spion_bench.measure.machine import available_cores, machine_name
 from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.names import UsageError
 from spion_bench.records.store import Store
@@ -60,6 +60,16 @@ def selection(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _machine_name(device: str) -> str:
+    """Return what tells this machine from others that may share a folder of results."""
+    if device == "cpu":
+        return machine_name()
+    from spion_bench.measure.environment import probe_gpu  # imports torch
+
+    gpu = probe_gpu()
+    return f"{machine_name()}, {'no GPU' if gpu is None else gpu.name}"
+
+
 def planned(
     *,
     profile: str,
@@ -75,7 +85,7 @@ def planned(
     """Return the chosen cells and the store of their results."""
     try:
         chosen = load_profile(profile)
-        machine = Machine(device, threads or available_cores(), data_dir)
+        machine = Machine(device, threads or available_cores(), data_dir, _machine_name(device))
         cells = expand(chosen, machine, Filters(tasks, methods, seeds, passes))
     except UsageError as error:
         raise click.UsageError(str(error)) from error

@@ -50,11 +50,14 @@ def verdict(record: Record) -> str:
 
 
 def print_summary(console: Console, records: Sequence[Record]) -> None:
-    """Print one row per cell and the totals by status."""
+    """Print one row per cell, where it was measured, and the totals by status."""
     table = Table(title="Cells of this run", title_justify="left")
     for name in ("pass", "case", "method", "seed", "status"):
         table.add_column(name, no_wrap=True)
     table.add_column("result [95 % interval] or reason", overflow="fold")
+    machines = {machine_of(record) for record in records}
+    if len(machines) > 1:
+        table.add_column("measured on", overflow="fold")
     for record in records:
         cell, status = record.cell, record.measurement.status
         table.add_row(
@@ -64,13 +67,22 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
             str(cell.seed),
             f"[{STYLES.get(status, 'red')}]{status}[/]",
             escape(result(record)),
+            *([escape(machine_of(record))] if len(machines) > 1 else []),
         )
     console.print(table)
     for line in mean_accuracies(records):
         console.print(escape(line), highlight=False)
+    if len(machines) == 1:
+        console.print(escape(f"Measured on {machines.pop()}"), highlight=False)
     totals = Counter(record.measurement.status for record in records)
     parts = [f"{count} {status}" for status, count in sorted(totals.items())]
     console.print(f"{len(records)} cells: {', '.join(parts)}", highlight=False)
+
+
+def machine_of(record: Record) -> str:
+    """Return on which machine a cell was measured."""
+    environment = record.environment
+    return ", ".join(filter(None, (environment.machine, environment.gpu)))
 
 
 def mean_accuracies(records: Sequence[Record]) -> list[str]:

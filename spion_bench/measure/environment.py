@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from spion_bench.measure.checkout import read_checkout
-from spion_bench.measure.machine import available_cores, cpu_model, load_average
+from spion_bench.measure.machine import available_cores, cpu_model, load_average, machine_name
 from spion_bench.measure.nvml import nvml_handle
 from spion_bench.native import library
 from spion_bench.records import Environment
@@ -54,17 +54,15 @@ def capture(*, threads: int, device: str = "cpu") -> Environment:
     """
     checkout = read_checkout(PACKAGE_ROOT)
     build = _build(device)
-    cpu = cpu_model()
-    cores = available_cores()
     gpu = probe_gpu() if device == "cuda" else None
     return Environment(
-        machine=f"{cpu} x {cores}",
+        machine=machine_name(),
         git_sha=checkout.sha,
         git_dirty=checkout.dirty,
         git_untracked=list(checkout.untracked[:MOST_UNTRACKED]),
         git_problem=checkout.problem,
-        cpu=cpu,
-        cores=cores,
+        cpu=cpu_model(),
+        cores=available_cores(),
         memory_bytes=psutil.virtual_memory().total,
         threads=threads,
         cpu_capability=torch.backends.cpu.get_cpu_capability(),

@@ -40,6 +40,11 @@ def shell_affinity() -> Iterator[None]:
         os.sched_setaffinity(0, here)
 
 
+def machine_name() -> str:
+    """Return the CPU's model and how many cores this process may use; hosts have no names here."""
+    return f"{cpu_model()} x {available_cores()}"
+
+
 def memory_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
     """Return how many processes the system has killed for want of memory; None if unknown."""
     try:

@@ -91,6 +91,8 @@ class CellBase(Stored):
         timeout_s: How long the worker may be busy, in seconds.
         code: Hash of the sources that can change the cell's numbers.
         turn: Cells of an interleaved pass with the same turn are measured together.
+        machine: CPU model and cores, and the GPU of a cell for one, on which it is to be measured;
+            "" in records that did not keep it.
     """
 
     key: str
@@ -105,6 +107,7 @@ class CellBase(Stored):
     timeout_s: float
     code: str
     turn: str = ""
+    machine: str = ""
 
 
 class TaskSettings(Stored):

@@ -35,11 +35,13 @@ class Machine:
         device: Type of the device that is measured.
         threads: CPU threads of every child process.
         data_dir: Folder with downloaded data sets, or None.
+        name: What tells this machine from others that may share the folder of results.
     """
 
     device: Literal["cpu", "cuda"]
     threads: int
     data_dir: Path | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,20 +121,16 @@ def baseline_of(cells: Sequence[TaskCell | KernelCell]) -> TaskCell | KernelCell
 
 def estimate_seconds(cell: TaskCell | KernelCell, records: Iterable[Record]) -> float | None:
     """Return how long such a cell took in earlier runs (median), or None if there was none."""
-    kind = (cell.pass_name, cell.label, cell.method.name, cell.profile)
     busy = [
         record.measurement.busy_s
         for record in records
-        if record.is_ok
-        and kind
-        == (
-            record.cell.pass_name,
-            record.cell.label,
-            record.cell.method.name,
-            record.cell.profile,
-        )
+        if record.is_ok and _kind(record.cell) == _kind(cell)
     ]
     return statistics.median(busy) if busy else None
+
+
+def _kind(cell: TaskCell | KernelCell) -> tuple[str, ...]:
+    return (cell.pass_name, cell.label, cell.method.name, cell.profile, cell.machine)
 
 
 def _place(cell: TaskCell | KernelCell) -> tuple[int, int]:
@@ -185,6 +183,7 @@ def _task_cell(
             method=method,
             seed=seed,
             device=machine.device,
+            machine=machine.name,
             dtype="float32",
             threads=machine.threads,
             timeout_s=group.timeout_s,
@@ -216,6 +215,7 @@ def _kernel_cells(
                     method=implementation.info(case),
                     seed=seed,
                     device=machine.device,
+                    machine=machine.name,
                     dtype=implementation.computes_in(case),
                     threads=case.threads or machine.threads,
                     timeout_s=group.timeout_s,

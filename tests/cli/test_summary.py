@@ -28,6 +28,22 @@ def test_main_result_of_a_record(pass_name, fields, expected):
     assert result(record_of(tiny_cell(pass_name), **fields)) == expected
 
 
+def test_summary_says_on_which_machine_each_number_was_measured():
+    here, there = record_of(tiny_cell("speed")), record_of(tiny_cell("memory"))
+    elsewhere = there.environment.model_copy(update={"machine": "Other CPU x 9", "gpu": "Some GPU"})
+    there = there.model_copy(update={"environment": elsewhere})
+    rows = shown([here, there]).splitlines()
+    assert any("speed" in row and "Test CPU x 2" in row for row in rows)
+    assert any("memory" in row and "Other CPU x 9, Some GPU" in row for row in rows)
+    assert "Measured on Test CPU x 2" in shown([here])
+
+
+def shown(records):
+    out = io.StringIO()
+    print_summary(Console(file=out, width=140), records)
+    return out.getvalue()
+
+
 def test_summary_has_a_row_per_cell_and_totals():
     out = io.StringIO()
     speed, memory = tiny_cell("speed"), tiny_cell("memory")

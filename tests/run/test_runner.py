@@ -5,11 +5,12 @@ import pytest
 
 from spion_bench.records.store import Store
 from spion_bench.run.runner import Runner
-from spion_bench.suite.plan import expand
+from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import CellGroup, Profile
 from tests.cells import (
     ENVIRONMENT,
     MACHINE,
+    TINY,
     tiny_cell,
     tiny_cells,
 )
@@ -49,6 +50,16 @@ def test_done_cells_are_not_measured_again(store):
     assert conductor.turns == []
     assert len(records) == len(cells)
     assert display.begun == (15, 15)
+
+
+def test_what_another_machine_measured_in_the_folder_is_not_done(store):
+    here, there = (expand(TINY, Machine("cpu", 2, name=name)) for name in ("CPU x 2", "CPU x 64"))
+    run(store, here)
+    records, conductor, display = run(Store(store.out), there)
+    assert display.begun == (15, 0)
+    assert {job.pattern_cell for job in conductor.jobs} <= {None, *(cell.key for cell in there)}
+    assert {record.cell.machine for record in records} == {"CPU x 64"}
+    assert run(Store(store.out), here)[2].begun == (15, 15)
 
 
 def test_fresh_measures_everything_again_and_forgets_checkpoints(store):

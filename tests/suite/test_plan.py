@@ -193,7 +193,11 @@ def test_key_does_not_change_with_the_timeout_or_the_profiles_name():
 
 
 @pytest.mark.parametrize(
-    "machine", [Machine("cuda", 2), Machine("cpu", 1), Machine("cpu", 2, Path("data"))]
+    "machine",
+    [
+        *(Machine("cuda", 2), Machine("cpu", 1), Machine("cpu", 2, Path("data"))),
+        Machine("cpu", 2, name="Another CPU x 2"),
+    ],
 )
 def test_key_changes_with_the_machine_settings(machine):
     before = [cell.key for cell in expand(TINY, MACHINE) if isinstance(cell, TaskCell)]
@@ -283,3 +287,4 @@ def test_estimate_is_the_median_of_earlier_runs_of_the_same_kind():
     ]
     assert estimate_seconds(cell, records) == 2.0
     assert estimate_seconds(tiny_cell("memory"), records) is None
+    assert estimate_seconds(tiny_cell("speed", machine="Another CPU x 2"), records) is None
