@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from spion_bench.records.files import replace_file
+from spion_bench.records.quote import quote
 
 MIN_BLOCK_SIZE = 8
 MAX_BLOCK_SIZE = 128
@@ -237,8 +238,9 @@ def _check_indices(crow: Tensor, col: Tensor) -> None:
         raise ValueError("crow_indices: expected at least one block row, got an empty pattern")
     counts = crow.long().diff()  # in int32 a fall by more than 2^31 would wrap to a rise
     if int(crow[0]) != 0 or int(crow[-1]) != col.shape[0] or bool((counts < 0).any()):
+        found = quote(crow.tolist(), 4)
         raise ValueError(
-            f"crow_indices: expected to rise from 0 to nnzb={col.shape[0]}, got {_ends(crow)}"
+            f"crow_indices: expected to rise from 0 to nnzb={col.shape[0]}, got {found}"
         )
     if col.numel() and (int(col.min()) < 0 or int(col.max()) >= nb):
         raise ValueError(
@@ -249,15 +251,6 @@ def _check_indices(crow: Tensor, col: Tensor) -> None:
     flat = rows * nb + col
     if bool((flat.diff() <= 0).any()):
         raise ValueError("col_indices: expected strictly ascending columns within each block row")
-
-
-def _ends(values: Tensor) -> str:
-    """Return a list of numbers for a message, shortened in the middle."""
-    shown = [str(value) for value in values[:4].tolist()]
-    if len(values) > 8:
-        shown.append("...")
-    shown += [str(value) for value in values[max(4, len(values) - 4) :].tolist()]
-    return f"[{', '.join(shown)}]"
 
 
 def _transpose(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:

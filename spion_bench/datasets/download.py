@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import errno
 import http.client
-import json
 import re
 import shutil
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import NonNegativeInt
+
 from spion_bench import __version__
+from spion_bench.records.quote import quote
+from spion_bench.records.settings import Settings
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there are so far and, where known, the bytes there will be."""
@@ -28,6 +32,7 @@ SPARE_BYTES = 256 << 20  # a full disk would also break other programs
 
 _CHUNK_BYTES = 1 << 17
 _LONGEST_WAIT_S = 60.0
+_LENGTH = "([0-9]{1,15})"  # bytes; less than a petabyte
 _BUSY = {408, 425, 429, 500, 502, 503, 504}  # statuses that may pass
 _RANGE_NOT_SATISFIABLE = 416
 _PASSING = (ConnectionError, TimeoutError, http.client.HTTPException, urllib.error.URLError)
@@ -49,23 +54,31 @@ class Patience:
         attempts: Attempts in a row without a new byte before the download is given up.
         first_wait_s: Wait before the second attempt; it doubles each time, up to a minute.
         timeout_s: Time without a byte after which a connection is given up.
+        least_speed: Bytes per second, over ``speed_window_s``; a slower connection is given up.
+            So are, as the last one is, ``attempts`` in a row that were too slow.
+        speed_window_s: Time over which the speed is measured.
     """
 
     attempts: int = 5
     first_wait_s: float = 1.0
     timeout_s: float = 30.0
+    least_speed: float = 1000.0
+    speed_window_s: float = 60.0
 
 
 DEFAULT_PATIENCE = Patience()
 
 
-@dataclass(frozen=True)
-class _Source:
+class _TooSlowError(ConnectionError):
+    """Bytes arrive, but so few that the file would never be whole."""
+
+
+class _Source(Settings):
     """What is known about a partial download: its address, and the version of the file."""
 
     url: str
     validator: str | None
-    total: int
+    total: NonNegativeInt
 
 
 def download(
@@ -93,22 +106,37 @@ def download(
         Whether bytes of an earlier call or connection were used.
 
     Raises:
-        DownloadError: If the server has no such file or a different size, or cannot be reached.
+        ValueError: If ``url`` is no such address.
+        DownloadError: If the server has no such file or a different size, cannot be reached, or is
+            too slow.
         OSError: If the disk is full or not writable.
     """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"url: expected an http or https address, got {url!r}")
+    _check_address(url)
     failures = 0
     while True:
         before = _size_of(partial)
         try:
-            return _fetch_rest(url, partial, size, patience.timeout_s, on_progress)
+            return _fetch_rest(url, partial, size, patience, on_progress)
         except _PASSING as error:
             problem = _lasting_problem(error)
-            failures = 0 if _size_of(partial) > before else failures + 1
+            has_grown = _size_of(partial) > before and not isinstance(error, _TooSlowError)
+            failures = 0 if has_grown else failures + 1
             if problem or failures >= patience.attempts:
                 raise DownloadError(f"{url}: {problem or _describe(error)}") from error
             time.sleep(min(patience.first_wait_s * 2**failures, _LONGEST_WAIT_S))
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_complete = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_plain = url.isascii() and url.isprintable() and " " not in url
+        (parts.hostname or "").encode("idna")
+        _ = parts.port  # raises for what is no number
+    except ValueError:
+        is_complete = is_plain = False
+    if not (is_complete and is_plain):
+        raise ValueError(f"url: expected an http or https address, got {quote(url)}")
 
 
 def check_disk(folder: Path, needed: int) -> None:
@@ -135,7 +163,7 @@ def discard(partial: Path) -> None:
 
 
 def _fetch_rest(
-    url: str, partial: Path, size: int | None, timeout_s: float, on_progress: Progress
+    url: str, partial: Path, size: int | None, patience: Patience, on_progress: Progress
 ) -> bool:
     """Make one request for what is missing; return whether earlier bytes were used."""
     start, known = _resume_point(url, partial)
@@ -144,14 +172,14 @@ def _fetch_rest(
         return True
     request = urllib.request.Request(url, headers=_headers(start, known))
     try:
-        with _opener().open(request, timeout=timeout_s) as response:
+        with _opener().open(request, timeout=patience.timeout_s) as response:
             start = start if response.status == http.client.PARTIAL_CONTENT else 0
             source = _examine(url, response, start, known, size)
             check_disk(partial.parent, source.total - start)
             if start == 0:
                 discard(partial)  # before new notes are written: notes must match the bytes
-            notes_of(partial).write_text(json.dumps(vars(source)), encoding="utf-8")
-            _copy(response, partial, start, source.total, on_progress)
+            notes_of(partial).write_text(source.model_dump_json(), encoding="utf-8")
+            _copy(response, partial, start, source.total, patience, on_progress)
     except _WrongPartError:
         discard(
             partial
@@ -168,8 +196,8 @@ def _fetch_rest(
 def _resume_point(url: str, partial: Path) -> tuple[int, _Source | None]:
     """Return how many bytes of a partial download can be kept, and which file they are of."""
     try:
-        known = _Source(**json.loads(notes_of(partial).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        known = _Source.model_validate_json(notes_of(partial).read_bytes())
+    except (OSError, ValueError):
         return 0, None
     start = _size_of(partial)
     if known.url != url or not known.validator or start == 0 or start > known.total:
@@ -223,21 +251,22 @@ def _examine(
     etag = response.headers.get("ETag")
     is_strong = etag is not None and not etag.startswith("W/")
     validator = etag if is_strong else response.headers.get("Last-Modified")
-    return _Source(url, validator, total)
+    return _Source(url=url, validator=validator, total=total)
 
 
 def _total_length(response: http.client.HTTPResponse, start: int) -> int | None:
     if response.status == http.client.PARTIAL_CONTENT:
         found = re.fullmatch(
-            r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range") or ""
+            rf"bytes {_LENGTH}-{_LENGTH}/{_LENGTH}", response.headers.get("Content-Range") or ""
         )
         if found is None or int(found[1]) != start:
             raise _WrongPartError(
-                f"asked for bytes from {start}, got {response.headers.get('Content-Range')!r}"
+                f"asked for bytes from {start}, got "
+                f"{quote(response.headers.get('Content-Range') or '')}"
             )
         return int(found[3])
     length = response.headers.get("Content-Length")
-    return int(length) if length is not None and length.isdigit() else None
+    return int(length) if length and re.fullmatch(_LENGTH, length) else None
 
 
 def _copy(
@@ -245,16 +274,26 @@ def _copy(
     partial: Path,
     start: int,
     total: int,
+    patience: Patience,
     on_progress: Progress,
 ) -> None:
     done = start
+    window_start, window_done = time.monotonic(), done
     with open(partial, "r+b" if start else "wb") as file:
         file.seek(start)
         on_progress(done, total)
-        while chunk := response.read(min(_CHUNK_BYTES, total - done)):
+        # read1 returns what has arrived; read would wait for a whole chunk, however slow it is.
+        while chunk := response.read1(min(_CHUNK_BYTES, total - done)):
             file.write(chunk)
             done += len(chunk)
             on_progress(done, total)
+            if (seconds := time.monotonic() - window_start) >= patience.speed_window_s:
+                speed, least = (done - window_done) / seconds, patience.least_speed
+                if speed < least and done < total:
+                    raise _TooSlowError(
+                        f"{speed:.0f} bytes per second, expected {least:.0f} or more"
+                    )
+                window_start, window_done = time.monotonic(), done
     if done < total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 

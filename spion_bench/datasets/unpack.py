@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from spion_bench.datasets.foreign import is_foreign
 from spion_bench.records.files import scratch_folder
 
 _CHUNK_BYTES = 1 << 18
@@ -25,6 +26,8 @@ _MAX_HEADER_BYTES = 1 << 20  # of one member, long names and all
 _MAX_RATIO = 50  # texts compress to a tenth; pictures hardly at all
 _SMALL_BYTES = 1 << 20  # below this the ratio says nothing: a tar's own padding is all zeros
 _READ_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
+# What tarfile lets through: of numbers it cannot read, and of long names of long names.
+_HEADER_ERRORS = (ValueError, OverflowError, RecursionError)
 
 
 class UnsafeArchiveError(ValueError):
@@ -101,6 +104,8 @@ def _write_members(
                 raise UnsafeArchiveError(f"{archive}: holds more than {max_files} members")
             path = _safe_path(archive, member)
             folder = next((f for f in folders if path.is_relative_to(f)), None)
+            if is_foreign(member.name):
+                folder = None  # read to its end like all others, and not written
             metered.expect(member.size, member.name)
             content = tar.extractfile(member)
             if content is None:  # a folder; the folders of files are made with them
@@ -117,7 +122,7 @@ def _members(metered: _Metered, archive: Path) -> Iterator[tuple[tarfile.TarInfo
     """Yield every member with the open archive, then read on to gzip's checksum."""
     metered.allow_header()
     with tarfile.open(fileobj=metered, mode="r|") as tar:
-        while (member := tar.next()) is not None:
+        while (member := _next_member(tar, archive)) is not None:
             if not (member.isreg() or member.isdir()) or member.issparse():
                 kind = "a link" if member.issym() or member.islnk() else "no plain file"
                 raise UnsafeArchiveError(f"{archive}: {member.name!r} is {kind}; not unpacked")
@@ -128,6 +133,15 @@ def _members(metered: _Metered, archive: Path) -> Iterator[tuple[tarfile.TarInfo
     metered.allow_all()
     while metered.read(_CHUNK_BYTES):
         pass
+
+
+def _next_member(tar: tarfile.TarFile, archive: Path) -> tarfile.TarInfo | None:
+    try:
+        return tar.next()
+    except UnsafeArchiveError:
+        raise
+    except _HEADER_ERRORS as error:
+        raise UnsafeArchiveError(f"{archive}: a member's header is damaged: {error}") from error
 
 
 class _Metered(io.RawIOBase):

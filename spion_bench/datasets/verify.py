@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from spion_bench.datasets.data_set import DataFile, DataSet
+from spion_bench.datasets.foreign import is_foreign
 from spion_bench.datasets.ledger import (
     FileEntry,
     Ledger,
@@ -117,6 +118,7 @@ def _measure(folder: Path) -> tuple[int, int]:
         os.path.getsize(os.path.join(parent, name))
         for parent, _, names in os.walk(folder)
         for name in names
+        if not is_foreign(name)  # a file browser may have added it since
     ]
     return len(sizes), sum(sizes)
 

@@ -6,6 +6,7 @@ size and sha256, so two users can compare what they have.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import math
@@ -15,15 +16,18 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spion_bench.records.files import file_digest
 
-_READ_ERRORS = (EOFError, OSError, tarfile.TarError, zlib.error)
+# tarfile raises ValueError for numbers it cannot read, RecursionError for names of names of names.
+_READ_ERRORS = (EOFError, OSError, tarfile.TarError, zlib.error, RecursionError)
 _IDX_UNSIGNED_BYTE = 0x08
 _CHUNK_BYTES = 1 << 20
+_MAX_IDX_BYTES = 1 << 26  # the largest file there is has 47 MB
 
 
 def damaged(path: Path, problem: str, remedy: str) -> ValueError:
@@ -32,6 +36,21 @@ def damaged(path: Path, problem: str, remedy: str) -> ValueError:
         f"{path}: {problem} (the file has {path.stat().st_size} bytes, "
         f"sha256 {file_digest(path)}); {remedy}"
     )
+
+
+def open_text(path: Path) -> TextIO:
+    """Open ASCII or UTF-8, with or without a byte-order mark, for reading lines as they are stored.
+
+    Bytes that are no UTF-8 become ``U+FFFD``, which no format here allows: readers name the line.
+
+    Raises:
+        ValueError: If the file begins with the mark of another encoding.
+    """
+    with path.open("rb") as file:
+        begin = file.read(4)
+    if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise ValueError(f"{path}: expected UTF-8, got UTF-16 or UTF-32; save it as UTF-8")
+    return open(path, encoding="utf-8-sig", errors="replace", newline="")
 
 
 def read_tar_members(
@@ -81,13 +100,20 @@ def _read_members(
     try:
         with gzip.open(path) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
-                for member in archive:
+                while (member := _next_member(archive)) is not None:
                     if is_wanted(member.name):
                         yield member.name, _member_bytes(path, archive, member, max_bytes, remedy)
             while stream.read(_CHUNK_BYTES):  # gzip checks its checksum where the file ends
                 pass
     except _READ_ERRORS as error:
         raise damaged(path, f"cannot be read as a gzipped tar archive: {error}", remedy) from error
+
+
+def _next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+    try:
+        return archive.next()
+    except ValueError as error:
+        raise tarfile.ReadError(str(error)) from error
 
 
 def _member_bytes(
@@ -119,9 +145,12 @@ def read_idx(path: Path, *, n_dims: int, content_md5: str | None, remedy: str) -
         ValueError: If the file is damaged, or its format or content is not the one expected.
     """
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            content = file.read(_MAX_IDX_BYTES + 1)
     except _READ_ERRORS as error:
         raise damaged(path, f"cannot be read as a gzip file: {error}", remedy) from error
+    if len(content) > _MAX_IDX_BYTES:
+        raise damaged(path, f"unpacks to more than {_MAX_IDX_BYTES} bytes", remedy)
     magic = bytes((0, 0, _IDX_UNSIGNED_BYTE, n_dims))
     start = 4 + 4 * n_dims
     if content[:4] != magic or len(content) < start:

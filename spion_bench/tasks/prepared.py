@@ -14,11 +14,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from spion_bench.datasets.verify import Finding
 from spion_bench.records.files import file_digest, replaced_folder
@@ -29,6 +29,8 @@ from spion_bench.tasks.task import DataSource, Split, TaskSplits
 PREPARED_FOLDER = "prepared"  # in the data folder
 MANIFEST_FILE = "manifest.json"
 _SPLITS = ("train", "dev", "test")
+# A manifest names no file outside of its folder.
+ArrayName = Annotated[str, Field(pattern="^(train|dev|test)_(inputs|labels)$")]
 _FINGERPRINT_DIGITS = 12
 
 
@@ -69,7 +71,7 @@ class Manifest(Settings):
     options: dict[str, Any]
     raw_files: dict[str, int]
     source: SourceEntry
-    arrays: dict[str, ArrayEntry]
+    arrays: dict[ArrayName, ArrayEntry]
 
 
 def prepared_folder(task: str, version: str, options: Mapping[str, object], data_dir: Path) -> Path:
@@ -186,6 +188,8 @@ def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_FILE
     try:
         return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}; {_REMEDY}") from error
     except ValidationError as error:
         raise ValueError(
             f"{path}: not a manifest: {describe_problems(error)}; {_REMEDY}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -186,10 +186,23 @@ class TaskSpec(Generic[OptionsT]):
     def load(self, data_dir: Path | None, options: Mapping[str, object]) -> TaskSplits:
         """Read or generate the examples; ``options`` as ``parse`` takes them.
 
+        The source's description ends with the ranges of ids and labels that were found.
+
         Raises:
             UsageError: If an option is unknown or its value is not allowed.
             ValueError: If a data file is damaged.
             FileNotFoundError: If the source asked for is missing; it says which file to put
                 where.
         """
-        return self.read(data_dir, self.parse(options))
+        splits = self.read(data_dir, self.parse(options))
+        ranges = f"{_range(splits, 'inputs', 'ids')}, {_range(splits, 'labels', 'labels')}"
+        description = f"{splits.source.description}; {ranges}"
+        return replace(splits, source=replace(splits.source, description=description))
+
+
+def _range(splits: TaskSplits, part: str, name: str) -> str:
+    arrays = [getattr(split, part) for split in (splits.train, splits.dev, splits.test)]
+    full = [array for array in arrays if array.size]
+    if not full:
+        return f"no {name}"
+    return f"{name} {min(a.min() for a in full)} to {max(a.max() for a in full)}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ class Fault:
         status: This status instead of the file.
         ignore_range: The whole file, whatever part was asked for.
         shift: A partial answer starts so many bytes after what was asked for.
+        drip_s: The body comes byte by byte, with this time between two of them.
         headers: Replace those of the answer; None leaves one out.
     """
 
@@ -25,6 +28,7 @@ class Fault:
     status: int | None = None
     ignore_range: bool = False
     shift: int = 0
+    drip_s: float = 0.0
     headers: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -70,7 +74,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = content[start:]
         headers |= {"Content-Length": str(len(body)), "ETag": self.server.etag, **fault.headers}
         self._answer(206 if "Content-Range" in headers else 200, headers)
-        self.wfile.write(body[: fault.drop_after])
+        body = body[: fault.drop_after]
+        if not fault.drip_s:
+            self.wfile.write(body)
+            return
+        with contextlib.suppress(ConnectionError):  # a client that does not wait for the end
+            for number in range(len(body)):
+                self.wfile.write(body[number : number + 1])
+                time.sleep(fault.drip_s)
 
     def _answer(self, status: int, headers: dict[str, str | None]) -> None:
         self.send_response(status)

@@ -122,6 +122,8 @@ def test_damaged_notes_mean_a_fresh_start(server: Server, tmp_path: Path) -> Non
         (Fault(status=403), "the server answered 403"),
         (Fault(headers={"Content-Type": "text/html; charset=utf-8"}), "sent a web page"),
         (Fault(headers={"Content-Length": None}), "does not state the file's length"),
+        (Fault(headers={"Content-Length": "\xb2"}), "does not state the file's length"),
+        (Fault(headers={"Content-Length": "9" * 5000}), "does not state the file's length"),
     ],
 )
 def test_what_cannot_get_better_is_not_tried_again(
@@ -154,7 +156,39 @@ def test_nobody_there_is_told_after_the_last_attempt(tmp_path: Path) -> None:
             download(url, tmp_path / "file.part", patience=PATIENT)
 
 
-@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/file", "/etc/hostname"])
+def test_a_range_of_more_digits_than_any_file_has_is_not_used(
+    server: Server, tmp_path: Path
+) -> None:
+    endless = {"Content-Range": f"bytes 100000-299999/{'9' * 5000}"}
+    server.faults = [Fault(drop_after=100_000), Fault(headers=endless)]
+    assert fetch(server, tmp_path) == CONTENT
+    assert server.ranges == [None, "bytes=100000-", None]
+
+
+def test_a_server_that_drips_is_given_up(server: Server, tmp_path: Path) -> None:
+    server.files["file"] = CONTENT
+    server.faults = [Fault(drip_s=0.01)] * 2
+    hasty = Patience(attempts=2, first_wait_s=0.0, speed_window_s=0.1)
+    with pytest.raises(DownloadError, match=r"\d+ bytes per second, expected 1000 or more"):
+        download(f"{server.url}/file", tmp_path / "file.part", patience=hasty)
+    assert len(server.ranges) == 2
+    assert fetch(server, tmp_path) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/hostname",
+        "ftp://127.0.0.1/file",
+        "/etc/hostname",
+        "http://",
+        "http://[::1/file",
+        "http://host:port/file",
+        f"http://{'a' * 64}.org/file",
+        "http://host/a file",
+        "http://host/\n",
+    ],
+)
 def test_only_http_is_spoken(tmp_path: Path, url: str) -> None:
     with pytest.raises(ValueError, match="expected an http or https address"):
         download(url, tmp_path / "file.part")

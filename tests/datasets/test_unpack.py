@@ -199,3 +199,35 @@ def test_leftovers_of_an_interrupted_unpacking_are_removed(tmp_path: Path, data_
     open_up(archive, data_dir, "top/a")
     assert (data_dir / "top/a/one.txt").read_bytes() == b"1"
     assert [path.name for path in data_dir.iterdir()] == ["top"]
+
+
+def test_what_other_systems_add_is_not_written(tmp_path: Path, data_dir: Path) -> None:
+    foreign = ("top/a/._one.txt", "top/a/.DS_Store", "__MACOSX/top/a/x.txt")
+    archive = write(tmp_path / "a.tar.gz", *(member(name) for name in foreign))
+    assert open_up(archive, data_dir, "top/a") == {"top/a": Unpacked(2, 3)}
+    assert files_below(data_dir) == ["top/a/deep/two.txt", "top/a/one.txt"]
+
+
+@pytest.mark.parametrize(
+    "pax",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "x"},
+        {"GNU.sparse.map": "0,a"},
+        {"GNU.sparse.size": "\u00b2"},
+    ],
+)
+def test_a_damaged_sparse_header_is_named(
+    tmp_path: Path, data_dir: Path, pax: dict[str, str]
+) -> None:
+    info, content = member("top/a/sparse")
+    info.pax_headers = pax
+    archive = write(tmp_path / "a.tar.gz", (info, content))
+    with pytest.raises(UnsafeArchiveError, match=r"a\.tar\.gz: "):
+        open_up(archive, data_dir)
+
+
+def test_names_of_names_without_end_are_refused(tmp_path: Path, data_dir: Path) -> None:
+    names = [member("././@LongLink", b"name\0", tarfile.GNUTYPE_LONGNAME)] * 700
+    archive = write(tmp_path / "a.tar.gz", *names, member("top/a/four.txt"))
+    with pytest.raises(UnsafeArchiveError, match=r"a\.tar\.gz: a member's header is damaged"):
+        open_up(archive, data_dir)

@@ -114,7 +114,8 @@ def test_a_new_folder_is_a_new_task(with_parity: Path, tmp_path: Path) -> None:
     assert found["names"] == ["image", "listops", "parity", "pathfinder", "retrieval", "text"]
     assert found["config"] == "parity"
     assert found["examples"] == [7, 16]
-    assert found["description"].startswith("random bits; mapped from prepared/parity-")
+    assert found["description"].startswith("random bits; ids ")
+    assert "; mapped from prepared/parity-" in found["description"]
     assert "unknown parity option 'lenght': did you mean 'length'" in found["refusal"]
     assert found["readers"] == ["parity"]
     remedy = f"put bits.txt into {data_dir}"

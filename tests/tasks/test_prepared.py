@@ -139,6 +139,14 @@ class TestDamage:
         with pytest.raises(ValueError, match=r"manifest\.json: not a manifest"):
             self.load(folder)
 
+    def test_a_manifest_names_nothing_outside_of_its_folder(self, folder: Path) -> None:
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["arrays"]["../../secret"] = manifest["arrays"]["dev_labels"]
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(ValueError, match=r"manifest\.json: not a manifest: arrays"):
+            verify_prepared(folder)
+
     def test_an_array_that_the_manifest_does_not_name_is_not_guessed(self, folder: Path) -> None:
         path = folder / "manifest.json"
         manifest = json.loads(path.read_text())

@@ -20,6 +20,13 @@ MEMBERS = (
     *(f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)),
     "cifar-10-batches-bin/test_batch.bin",
 )
+_PICKLED = "holds pickles, which can run code and are never read"
+_UNPACKED = "is the unpacked archive, whose files have no published checksum"
+_NOT_READ = {
+    PICKLES: _PICKLED,
+    "cifar-10-batches-py": _PICKLED,
+    "cifar-10-batches-bin": _UNPACKED,
+}
 _PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, green and blue planes
 _BATCH_BYTES = 10_000 * _RECORD_BYTES
@@ -29,19 +36,19 @@ def find_cifar10(data_dir: Path | None) -> Path | None:
     """Return the archive's path if it exists.
 
     Raises:
-        ValueError: If only the pickled archive is there.
+        ValueError: If only something else of CIFAR-10 is there.
     """
     if data_dir is None:
         return None
     archive = data_dir / ARCHIVE
     if archive.exists():
         return archive
-    if (data_dir / PICKLES).exists():
-        raise ValueError(
-            f"{data_dir / PICKLES}: holds pickles, which can run code and are never read; "
-            f"download {ARCHIVE} from {_PAGE} to the same folder, or name another "
-            "source"
-        )
+    for name, reason in _NOT_READ.items():
+        if (data_dir / name).exists():
+            raise ValueError(
+                f"{data_dir / name}: {reason}; download {ARCHIVE} from {_PAGE} to the same folder, "
+                "or name another source"
+            )
     return None
 
 

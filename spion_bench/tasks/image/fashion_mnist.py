@@ -12,6 +12,7 @@ from spion_bench.tasks.image.splitting import nine_to_one
 from spion_bench.tasks.task import DataSource, SourceSpec, Split, TaskSplits, splits_sha256
 
 FOLDER = "fashion-mnist"
+LAYOUTS = (FOLDER, "FashionMNIST/raw")  # in the data folder; the second one is torchvision's
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of Debian's package
 # md5 of the uncompressed content, which differs from MNIST's; the file names do not.
 FILES = {
@@ -26,7 +27,7 @@ _HOST = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 
 def find_fashion_mnist(data_dir: Path | None) -> Path | None:
     """Return the folder that holds Fashion-MNIST: one in ``data_dir``, or the system's."""
-    folders = [] if data_dir is None else [data_dir / FOLDER]
+    folders = [] if data_dir is None else [data_dir / layout for layout in LAYOUTS]
     folders.append(SYSTEM_FOLDER)
     return next(
         (folder for folder in folders if any((folder / n).exists() for n in FILES)),
@@ -40,7 +41,7 @@ def read_fashion_mnist(data_dir: Path | None, *, verify: bool) -> TaskSplits:
     Each 28x28 picture gets two black pixels on every side.
 
     Args:
-        data_dir: Folder whose subfolder ``fashion-mnist`` is looked into before the system's.
+        data_dir: Folder whose subfolders ``LAYOUTS`` are looked into before the system's.
         verify: Whether the files must have the published content.
 
     Raises:
@@ -113,7 +114,7 @@ SOURCE = SourceSpec(
         "{folder}, or install Debian's package dataset-fashion-mnist"
     ),
     raw_files=(
-        *(f"{FOLDER}/{name}" for name in FILES),
+        *(f"{layout}/{name}" for layout in LAYOUTS for name in FILES),
         *(str(SYSTEM_FOLDER / name) for name in FILES),
     ),
     data_sets=(DATA_SET,),

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from spion_bench.records.quote import quote
 
 Tree: TypeAlias = "int | Operation"
 
@@ -87,7 +89,7 @@ def parse(text: str) -> Tree:
     for word in text.split():
         if word == ")":
             if len(stack) < 3 or stack[-3] != "(":
-                raise ValueError(f"text: a parenthesis closes too early in {text[:80]!r}")
+                raise ValueError(f"text: a parenthesis closes too early in {quote(text)}")
             stack[-3:] = [_join(stack[-2], stack[-1])]
         elif word in DIGITS:
             stack.append(int(word))
@@ -96,9 +98,9 @@ def parse(text: str) -> Tree:
         elif word in ("(", "]"):
             stack.append(word)
         else:
-            raise ValueError(f"text: {word!r} is no digit, operator or bracket")
+            raise ValueError(f"text: {quote(word)} is no digit, operator or bracket")
     if len(stack) != 1 or not isinstance(stack[0], int | Operation):
-        raise ValueError(f"text: expected one complete expression, got {text[:80]!r}")
+        raise ValueError(f"text: expected one complete expression, got {quote(text)}")
     return stack[0]
 
 
@@ -130,7 +132,7 @@ def tokenise(text: str) -> bytes:
         words = text.replace("(", "").replace(")", "").split()
         return bytes([TOKEN_IDS[word] for word in words])
     except KeyError as error:
-        raise ValueError(f"text: {error.args[0]!r} is no token; expected {TOKENS}") from error
+        raise ValueError(f"text: {quote(error.args[0])} is no token; expected {TOKENS}") from error
 
 
 def detokenise(ids: Sequence[int]) -> Tree:
@@ -139,8 +141,21 @@ def detokenise(ids: Sequence[int]) -> Tree:
     Raises:
         ValueError: If they spell no complete expression.
     """
+    return _fold(ids, lambda operator, arguments: Operation(operator, tuple(arguments)))
+
+
+def value_of(ids: Sequence[int]) -> int:
+    """Return the value of the expression that the bracket tokens ``ids`` spell, as ``evaluate``.
+
+    Raises:
+        ValueError: If they spell no complete expression.
+    """
+    return _fold(ids, lambda operator, arguments: OPERATORS[operator](arguments))
+
+
+def _fold(ids: Sequence[int], close: Callable[[str, list[Any]], Any]) -> Any:
     # The outermost list collects the expression itself, as if it were an argument.
-    stack: list[tuple[str, list[Tree]]] = [("", [])]
+    stack: list[tuple[str, list[Any]]] = [("", [])]
     for number in ids:
         if number >= _FIRST_DIGIT_ID:
             stack[-1][1].append(number - _FIRST_DIGIT_ID)
@@ -148,11 +163,11 @@ def detokenise(ids: Sequence[int]) -> Tree:
             stack.append((TOKENS[number - 1][1:], []))
         elif len(stack) > 1 and stack[-1][1]:
             operator, arguments = stack.pop()
-            stack[-1][1].append(Operation(operator, tuple(arguments)))
+            stack[-1][1].append(close(operator, arguments))
         else:
-            raise ValueError(f"ids: a bracket closes nothing in {list(ids[:20])}...")
+            raise ValueError(f"ids: a bracket closes nothing in {quote(list(ids), 10)}")
     if len(stack) != 1 or len(stack[0][1]) != 1:
-        raise ValueError(f"ids: expected one complete expression, got {list(ids[:20])}...")
+        raise ValueError(f"ids: expected one complete expression, got {quote(list(ids), 10)}")
     return stack[0][1][0]
 
 

@@ -80,22 +80,23 @@ def _with_source(
     splits: list[Split], options: ListOpsOptions, name: str, version: str, origin: str
 ) -> TaskSplits:
     train, dev, test = splits
-    low, end = options.window
+    lengths = np.concatenate([np.count_nonzero(split.inputs, axis=1) for split in splits])
     reason = "as requested"
     if options.source == "auto":
         found = "found" if name == "release" else "not found"
         reason = f"chosen because the release was {found}"
         if not options.is_published:
             reason = "chosen because the release has another length or grammar"
-    cut = f", cut to {options.length}" if end - 1 > options.length else ""
+    cut = f", longer ones cut to {options.length}" if options.window[1] - 1 > options.length else ""
     source = DataSource(
         name=name,
         version=version,
         fingerprint=splits_sha256(train, dev, test),
         stand_in=not options.is_published,
         description=(
-            f"{origin} ({reason}); {low + 1} to {end - 1} tokens{cut}, tokenisation "
-            f"{options.tokens}; {len(train)} train, {len(dev)} dev and {len(test)} test examples"
+            f"{origin} ({reason}); {lengths.min()} to {lengths.max()} tokens{cut}, "
+            f"tokenisation {options.tokens}; {len(train)} train, {len(dev)} dev and {len(test)} "
+            "test examples"
         ),
     )
     return TaskSplits(train, dev, test, source)

@@ -7,19 +7,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from spion_bench.datasets.data_set import DataFile, DataSet
+from spion_bench.records.quote import quote
+from spion_bench.tasks.formats import open_text
 from spion_bench.tasks.listops.expressions import (
     DIGITS,
     Example,
     detokenise,
     serialise,
     tokenise,
+    value_of,
 )
 from spion_bench.tasks.shared import long_range_arena
 from spion_bench.tasks.task import SourceSpec
 
 FOLDER = "listops-1000"
 FILES = ("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")
-_HEADER = ["Source", "Target"]
+_HEADER = ["Source", "Target"]  # found by these names: other columns may stand next to them
 
 
 def find_release(data_dir: Path | None) -> Path | None:
@@ -50,21 +53,33 @@ def read_tsv(path: Path) -> Iterator[Example]:
     """Yield the examples of a file in the Long Range Arena's format.
 
     Raises:
-        ValueError: If a line is not an expression and its value; it names file and line.
+        ValueError: If a line is not an expression and its value, or the file is not UTF-8; it names
+            file and line.
     """
-    # What is not ASCII becomes a character that is no token: an error with its line.
-    with open(path, encoding="ascii", errors="replace", newline="") as file:
+    with open_text(path) as file:
         reader = csv.reader(file, delimiter="\t")
         try:
-            header = next(reader, None)
-            if header != _HEADER:
-                raise ValueError(f"expected the header {_HEADER}, got {header}")
+            header = next(reader, [])
+            if any(header.count(name) != 1 for name in _HEADER):
+                found = [quote(name) for name in header[:4]]
+                raise ValueError(f"expected a header with {_HEADER}, got {', '.join(found)}")
+            text, label = (header.index(name) for name in _HEADER)
             for row in reader:
-                if len(row) != 2 or row[1] not in DIGITS:
-                    raise ValueError(f"expected an expression, a tab and a digit, got {row}"[:200])
-                yield tokenise(row[0]), int(row[1])
+                if len(row) != len(header):
+                    raise ValueError(f"expected {len(header)} columns, got {len(row)}")
+                yield _example(row[text], row[label])
         except (csv.Error, ValueError) as error:
             raise ValueError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _example(text: str, label: str) -> Example:
+    ids = tokenise(text)
+    value = value_of(ids)
+    if label not in DIGITS:
+        raise ValueError(f"Target: expected a digit, got {quote(label)}")
+    if int(label) != value:
+        raise ValueError(f"Target: expected {value}, the value of {quote(text)}, got {label}")
+    return ids, value
 
 
 DATA_SET = DataSet(

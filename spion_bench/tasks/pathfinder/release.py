@@ -14,17 +14,23 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from spion_bench.tasks.formats import damaged
+from spion_bench.records.quote import quote
+from spion_bench.tasks.formats import damaged, open_text
 from spion_bench.tasks.shared import long_range_arena
 from spion_bench.tasks.task import SourceSpec, Split
 
 PUBLISHED_SIDE, PUBLISHED_DASHES = 32, 14
 LEVELS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
+_TABLE = re.compile(r"[0-9]{1,9}\.npy")
 _PICTURE_FOLDER = re.compile(r"imgs/\d+/?")
 _PICTURE_FILE = re.compile(r"[\w-]+\.png")
 _REMEDY = "unpack the folder again from the Long Range Arena's archive lra_release.gz"
+
+# Pillow's for what is no PNG, a cut or an odd one, and one that would unpack to gigabytes
+_PNG_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 Entry = tuple[Path, int]
 """A picture's file and its label."""
@@ -51,26 +57,38 @@ def find_published(data_dir: Path | None) -> Path | None:
 def list_pictures(level_folder: Path) -> tuple[list[Entry], int]:
     """Return the pictures of a level in the order of its tables, and how many were left out.
 
-    Pictures of zero bytes are left out; the release has one.
+    Pictures of zero bytes are left out; the release has one. Tables are called ``<n>.npy``;
+    whatever else stands next to them is no part of the release and is not read.
 
     Raises:
-        ValueError: If a table is damaged; it names file and line.
+        ValueError: If a table is damaged, or lists a picture twice; it names file and line.
         FileNotFoundError: If there is no table, or a picture is missing.
     """
-    tables = sorted((level_folder / "metadata").glob("*.npy"), key=_table_number)
+    folder = level_folder / "metadata"
+    tables = sorted((p for p in folder.glob("*.npy") if _TABLE.fullmatch(p.name)), key=_number_of)
     if not tables:
-        raise FileNotFoundError(f"{level_folder / 'metadata'}: holds no table <n>.npy; {_REMEDY}")
-    entries: list[Entry] = []
-    left_out = 0
+        raise FileNotFoundError(f"{folder}: holds no table <n>.npy; {_REMEDY}")
+    entries: dict[Path, int] = {}
+    empty: set[Path] = set()
     for table in tables:
-        text = table.read_text(encoding="ascii", errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
-            path, label = _parse_line(level_folder, line, f"{table}:{number}")
-            if path.stat().st_size:
-                entries.append((path, label))
-            else:
-                left_out += 1
-    return entries, left_out
+        with open_text(table) as file:
+            lines = file.read().splitlines()
+        for number, line in enumerate(lines, 1):
+            where = f"{table}:{number}"
+            path, label = _parse_line(level_folder, line, where)
+            if path in entries:
+                raise ValueError(
+                    f"{where}: {path.name} of {path.parent} is listed twice; {_REMEDY}"
+                )
+            entries[path] = label
+            try:
+                if path.stat().st_size == 0:
+                    empty.add(path)
+            except OSError as error:
+                raise FileNotFoundError(
+                    f"{where}: the picture {path} cannot be read ({error.strerror}); {_REMEDY}"
+                ) from error
+    return [entry for entry in entries.items() if entry[0] not in empty], len(empty)
 
 
 def split_pictures(
@@ -93,21 +111,24 @@ def read_pictures(entries: Sequence[Entry], side: int) -> Split:
     """
     pixels = np.empty((len(entries), side * side), np.int16)
     for row, (path, _) in enumerate(entries):
-        try:
-            with Image.open(path, formats=["PNG"]) as picture:
-                if (picture.mode, picture.size) != ("L", (side, side)):
-                    problem = f"expected {side}x{side} grey pixels, got {picture.size}"
-                    raise damaged(path, f"{problem} of mode {picture.mode}", _REMEDY)
-                pixels[row] = np.asarray(picture).ravel()
-        except (OSError, SyntaxError) as error:  # Pillow's for what is no PNG, or a cut one
-            raise damaged(path, f"cannot be read as a PNG: {error}", _REMEDY) from error
+        pixels[row] = _read_picture(path, side)
     return Split(pixels, np.array([label for _, label in entries], np.int64))
 
 
-def _table_number(path: Path) -> int:
-    if not path.stem.isdecimal():
-        raise ValueError(f"{path}: expected tables called <n>.npy; {_REMEDY}")
-    return int(path.stem)
+def _read_picture(path: Path, side: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            size, mode = picture.size, picture.mode
+            if (mode, size) == ("L", (side, side)):  # else it is not unpacked, however large
+                return np.asarray(picture).ravel()
+    except _PNG_ERRORS as error:
+        raise damaged(path, f"cannot be read as a PNG: {error}", _REMEDY) from error
+    problem = f"expected {side}x{side} grey pixels, got {size} of mode {mode}"
+    raise damaged(path, problem, _REMEDY)
+
+
+def _number_of(table: Path) -> int:
+    return int(table.stem)
 
 
 def _parse_line(level_folder: Path, line: str, where: str) -> Entry:
@@ -120,7 +141,7 @@ def _parse_line(level_folder: Path, line: str, where: str) -> Entry:
     ):
         raise ValueError(
             f"{where}: expected imgs/<n>, a PNG's name, a number and the label 0 or 1, got "
-            f"{line[:100]!r}; {_REMEDY}"
+            f"{quote(line)}; {_REMEDY}"
         )
     return level_folder / fields[0] / fields[1], int(fields[3])
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
+from spion_bench.records.quote import quote
+from spion_bench.tasks.formats import open_text
 from spion_bench.tasks.retrieval.stand_in import Pair
 from spion_bench.tasks.shared import long_range_arena
 from spion_bench.tasks.task import SourceSpec
@@ -39,14 +42,18 @@ def read_tsv(path: Path) -> Iterator[Pair]:
     Raises:
         ValueError: If a line is not a pair; it names file and line.
     """
+    open_text(path).close()  # refuses UTF-16; texts are read as bytes, whatever they are
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            columns = line.rstrip(b"\r\n").split(b"\t")
+            content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            columns = content.rstrip(b"\r\n").split(b"\t")
             if len(columns) != 5 or columns[0] not in _LABELS:
+                found = f"{len(columns)} columns"
+                if len(columns) == 5:
+                    found = f"label {quote(columns[0])}"
                 raise ValueError(
                     f"{path}:{number}: expected label 0.0 or 1.0, two ids and two texts between "
-                    f"tabs, got {len(columns)} columns that begin with {columns[0][:20]!r}; unpack "
-                    "the file again"
+                    f"tabs, got {found}; unpack the file again"
                 )
             first, second = columns[3][:_TEXT_BYTES], columns[4][:_TEXT_BYTES]
             yield first, second, _LABELS[columns[0]]

@@ -111,9 +111,19 @@ def test_members_next_to_the_expected_ones_do_no_harm(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == [ARCHIVE, "data"]
 
 
-def test_pickled_cifar10_is_refused_naming_the_binary_one(tmp_path: Path) -> None:
-    (tmp_path / PICKLES).write_bytes(b"never read")
-    with pytest.raises(ValueError, match=r"pickles.*download cifar-10-binary\.tar\.gz"):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (PICKLES, "pickles"),
+        ("cifar-10-batches-py", "pickles"),
+        ("cifar-10-batches-bin", "no published checksum"),
+    ],
+)
+def test_another_form_of_cifar10_is_refused_naming_the_right_one(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=rf"{name}: .*{reason}.*download cifar-10-binary\.tar\.gz"):
         find_cifar10(tmp_path)
 
 

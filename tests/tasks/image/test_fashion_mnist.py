@@ -46,6 +46,8 @@ def test_fashion_mnist_in_the_data_folder_precedes_the_system_s(
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", system)
     assert find_fashion_mnist(None) == system
     assert find_fashion_mnist(tmp_path) == system
+    torchvision = write_fashion_mnist(tmp_path / "FashionMNIST/raw")
+    assert find_fashion_mnist(tmp_path) == torchvision
     own = write_fashion_mnist(tmp_path / "fashion-mnist")
     assert find_fashion_mnist(tmp_path) == own
 

@@ -23,13 +23,28 @@ def test_tsv_is_written_in_the_arena_s_format(tmp_path: Path) -> None:
     assert list(read_tsv(tmp_path / "a.tsv")) == small_examples()
 
 
+def test_columns_are_found_by_name_and_a_mark_is_no_column(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(
+        b"\xef\xbb\xbfTarget\tnote\tSource\r\n4\tx\t( ( [MAX 4 ) ] )\r\n"
+    )
+    assert list(read_tsv(tmp_path / "a.tsv")) == [(tokenise("( ( [MAX 4 ) ] )"), 4)]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"a\.tsv:0: expected the header"),
-        (b"Text\tTarget\r\n", r"a\.tsv:1: expected the header"),
-        (b"Source\tTarget\r\n7\t7\r\n( ( [MAX 4 ) ] )", r"a\.tsv:3: expected an expression, a tab"),
-        (b"Source\tTarget\r\n7\t77\r\n", r"a\.tsv:2: expected an expression, a tab"),
+        (b"", r"a\.tsv:0: expected a header"),
+        (b"Text\tTarget\r\n", r"a\.tsv:1: expected a header"),
+        (b"Source\tSource\tTarget\r\n", r"a\.tsv:1: expected a header .* got 'Source', 'Source'"),
+        (
+            b"Source " * 999,
+            r"a\.tsv:1: .* got 'Source Source .{,30}' \.\.\. '.{30}' \(6993 in all\)$",
+        ),
+        (b"Source\tTarget\r\n7\t7\r\n( ( [MAX 4 ) ] )", r"a\.tsv:3: expected 2 columns, got 1"),
+        (b"Source\tTarget\r\n7\t77\r\n", r"a\.tsv:2: Target: expected a digit, got '77'$"),
+        (b"Source\tTarget\r\n7\t7 \r\n", r"a\.tsv:2: Target: expected a digit, got '7 '$"),
+        (b"Source\tTarget\r\n7\t8\r\n", r"a\.tsv:2: Target: expected 7, the value of '7', got 8$"),
+        (b"\xff\xfeS\0o\0", r"a\.tsv: expected UTF-8, got UTF-16"),
         (b"Source\tTarget\r\n( ( [TOP 4 ) ] )\t4\r\n", r"a\.tsv:2: text: '\[TOP' is no token"),
         (b"Source\tTarget\r\n\xff\t4\r\n", r"a\.tsv:2: text: .* is no token"),
         (b"Source\tTarget\r\n" + b"( " * 70_000, r"a\.tsv:\d: field larger than field limit"),

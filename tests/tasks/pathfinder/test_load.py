@@ -118,7 +118,25 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             load(tmp_path, {})
     (level / "imgs/1/sample_1.png").unlink()
     table.write_text("\n".join(lines))
-    with pytest.raises(FileNotFoundError, match=r"sample_1\.png"):
+    message = r"1\.npy:2: the picture .*sample_1\.png cannot be read \(No such file"
+    with pytest.raises(FileNotFoundError, match=message):
+        load(tmp_path, {})
+
+
+def test_what_is_no_table_is_not_read(tmp_path: Path) -> None:
+    level = write_release(tmp_path / HARD)
+    table = level / "metadata/0.npy"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    for name in ("._0.npy", "combined.npy", ".DS_Store"):
+        (level / "metadata" / name).write_bytes(b"\x00\x05")
+    assert len(load(tmp_path, {}).train) == 16
+
+
+def test_a_picture_listed_twice_is_refused(tmp_path: Path) -> None:
+    level = write_release(tmp_path / HARD)
+    table = level / "metadata/0.npy"
+    table.write_text(table.read_text() + table.read_text().splitlines()[3] + "\n")
+    with pytest.raises(ValueError, match=r"0\.npy:11: sample_3\.png of .*imgs/0 is listed twice"):
         load(tmp_path, {})
 
 

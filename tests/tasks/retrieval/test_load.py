@@ -55,14 +55,24 @@ def test_texts_are_cut_to_10000_bytes_then_to_4000(tmp_path: Path) -> None:
     [
         (b"1.0\ta\tb\tonly four\n", "expected label .* got 4 columns"),
         (b"1.0\ta\tb\tc\td\te\n", "got 6 columns"),
-        (b"2.0\ta\tb\tc\td\n", "begin with b'2.0'"),
-        (b"label\tid1\tid2\ttext1\ttext2\n", "begin with b'label'"),
+        (b"2.0\ta\tb\tc\td\n", "got label b'2.0'; unpack"),
+        (b"label\tid1\tid2\ttext1\ttext2\n", "got label b'label'"),
+        (b"1.0 \ta\tb\tc\td\n", "got label b'1.0 '"),
+        (b"1" * 99 + b"\ta\tb\tc\td\n", r"got label b'1{30}' \.\.\. b'1{30}' \(99 in all\)"),
     ],
 )
 def test_damaged_line_is_named(tmp_path: Path, bad: bytes, message: str) -> None:
     write_release(tmp_path / "tsv_data", line(0) + bad)
     with pytest.raises(ValueError, match=rf"new_aan_pairs\.train\.tsv:2: .*{message}"):
         load(tmp_path, SMALL)
+
+
+def test_a_byte_order_mark_is_no_label(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "tsv_data", b"\xef\xbb\xbf" + line(1))
+    assert [label for _, _, label in read_tsv(folder / FILES[0])] == [1]
+    (folder / FILES[0]).write_bytes(line(1).decode().encode("utf-16"))
+    with pytest.raises(ValueError, match=r"train\.tsv: expected UTF-8, got UTF-16"):
+        list(read_tsv(folder / FILES[0]))
 
 
 def test_short_file_is_refused(tmp_path: Path) -> None:

@@ -97,9 +97,61 @@ def test_published_length_pads_4000_bytes_to_4096(tmp_path: Path) -> None:
     assert not inputs[:, 4000:].any()
 
 
+@pytest.mark.parametrize("layout", ["aclImdb/aclImdb", "aclImdb_v1/aclImdb", "aclImdb_v1"])
+def test_usual_folders_are_found_and_what_systems_add_is_not_read(
+    tmp_path: Path, layout: str
+) -> None:
+    write_folder(tmp_path / "plain")
+    write_folder(tmp_path / "raw")
+    (tmp_path / layout).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "raw/aclImdb").rename(tmp_path / layout)
+    for path in (tmp_path / layout).glob("*/*/*"):
+        path.with_name(f"._{path.name}").write_bytes(b"attributes")
+        path.rename(path.with_suffix(".TXT"))
+    (tmp_path / layout / "train/neg/.DS_Store").write_bytes(b"icons")
+    assert (
+        load(tmp_path, SMALL).source.fingerprint
+        == load(tmp_path / "plain", SMALL).source.fingerprint
+    )
+
+
+def test_members_may_begin_with_a_dot(tmp_path: Path) -> None:
+    write_folder(tmp_path / "plain")
+    dotted = {f"./{name}": content for name, content in reviews().items()}
+    write_tar(tmp_path / ARCHIVE, dotted | {"./aclImdb/train/neg/._0_2.txt": b"attributes"})
+    assert (
+        load(tmp_path, SMALL).source.fingerprint
+        == load(tmp_path / "plain", SMALL).source.fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("003_7.txt", r"aclImdb: review 3 is twice in train/neg; download"),
+        (
+            "3_2.txt.bak",
+            r"expected reviews <number>_<stars>\.txt in train/neg, got '3_2\.txt\.bak'",
+        ),
+    ],
+)
+def test_no_file_is_passed_over(tmp_path: Path, name: str, message: str) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "aclImdb/train/neg" / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, SMALL)
+
+
+def test_a_folder_without_reviews_is_refused_by_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "aclImdb/data").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"expected the folders train and test .*, got \['data'\]"):
+        load(tmp_path, {"length": 16})
+
+
 def test_incomplete_folder_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path)
-    message = r"expected 12500 reviews in aclImdb/train/neg, got 10; download aclImdb_v1\.tar\.gz"
+    message = r"expected 12500 reviews in aclImdb/train/neg, got 10 \(in all 10 train/neg, 10 "
+    message += r"train/pos, 10 test/neg, 10 test/pos\); download aclImdb_v1\.tar\.gz"
     with pytest.raises(ValueError, match=message):
         load(tmp_path, {"length": 16})
 
