@@ -141,7 +141,8 @@ def detokenise(ids: Sequence[int]) -> Tree:
     Raises:
         ValueError: If they spell no complete expression.
     """
-    return _fold(ids, lambda operator, arguments: Operation(operator, tuple(arguments)))
+    tree: Tree = _fold(ids, lambda operator, arguments: Operation(operator, tuple(arguments)))
+    return tree
 
 
 def value_of(ids: Sequence[int]) -> int:
@@ -150,7 +151,8 @@ def value_of(ids: Sequence[int]) -> int:
     Raises:
         ValueError: If they spell no complete expression.
     """
-    return _fold(ids, lambda operator, arguments: OPERATORS[operator](arguments))
+    value: int = _fold(ids, lambda operator, arguments: OPERATORS[operator](arguments))
+    return value
 
 
 def _fold(ids: Sequence[int], close: Callable[[str, list[Any]], Any]) -> Any:
