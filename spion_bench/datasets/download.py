@@ -19,11 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import NonNegativeInt
-
 from spion_bench import __version__
+from spion_bench.datasets.partial import Source, discard, notes_of, resume_point, size_of
 from spion_bench.records.quote import quote
-from spion_bench.records.settings import Settings
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there are so far and, where known, the bytes there will be."""
@@ -73,14 +71,6 @@ class _TooSlowError(ConnectionError):
     """Bytes arrive, but so few that the file would never be whole."""
 
 
-class _Source(Settings):
-    """What is known about a partial download: its address, and the version of the file."""
-
-    url: str
-    validator: str | None
-    total: NonNegativeInt
-
-
 def download(
     url: str,
     partial: Path,
@@ -114,12 +104,12 @@ def download(
     _check_address(url)
     failures = 0
     while True:
-        before = _size_of(partial)
+        before = size_of(partial)
         try:
             return _fetch_rest(url, partial, size, patience, on_progress)
         except _PASSING as error:
             problem = _lasting_problem(error)
-            has_grown = _size_of(partial) > before and not isinstance(error, _TooSlowError)
+            has_grown = size_of(partial) > before and not isinstance(error, _TooSlowError)
             failures = 0 if has_grown else failures + 1
             if problem or failures >= patience.attempts:
                 raise DownloadError(f"{url}: {problem or _describe(error)}") from error
@@ -151,22 +141,11 @@ def check_disk(folder: Path, needed: int) -> None:
         )
 
 
-def notes_of(partial: Path) -> Path:
-    """Return the path of the notes on a partial download."""
-    return partial.with_name(partial.name + ".json")
-
-
-def discard(partial: Path) -> None:
-    """Remove a partial download and its notes."""
-    partial.unlink(missing_ok=True)
-    notes_of(partial).unlink(missing_ok=True)
-
-
 def _fetch_rest(
     url: str, partial: Path, size: int | None, patience: Patience, on_progress: Progress
 ) -> bool:
     """Make one request for what is missing; return whether earlier bytes were used."""
-    start, known = _resume_point(url, partial)
+    start, known = resume_point(url, partial)
     if known is not None and start == known.total:
         on_progress(start, start)
         return True
@@ -193,19 +172,7 @@ def _fetch_rest(
     return start > 0
 
 
-def _resume_point(url: str, partial: Path) -> tuple[int, _Source | None]:
-    """Return how many bytes of a partial download can be kept, and which file they are of."""
-    try:
-        known = _Source.model_validate_json(notes_of(partial).read_bytes())
-    except (OSError, ValueError):
-        return 0, None
-    start = _size_of(partial)
-    if known.url != url or not known.validator or start == 0 or start > known.total:
-        return 0, None
-    return start, known
-
-
-def _headers(start: int, known: _Source | None) -> dict[str, str]:
+def _headers(start: int, known: Source | None) -> dict[str, str]:
     headers = {"User-Agent": f"spion_bench/{__version__}", "Accept-Encoding": "identity"}
     if known is not None and known.validator:
         headers |= {"Range": f"bytes={start}-", "If-Range": known.validator}
@@ -232,9 +199,9 @@ def _examine(
     url: str,
     response: http.client.HTTPResponse,
     start: int,
-    known: _Source | None,
+    known: Source | None,
     size: int | None,
-) -> _Source:
+) -> Source:
     """Check what the server is about to send; return what it belongs to."""
     if "text/html" in (response.headers.get("Content-Type") or ""):
         raise DownloadError(f"{url}: the server sent a web page, not the file")
@@ -251,7 +218,7 @@ def _examine(
     etag = response.headers.get("ETag")
     is_strong = etag is not None and not etag.startswith("W/")
     validator = etag if is_strong else response.headers.get("Last-Modified")
-    return _Source(url=url, validator=validator, total=total)
+    return Source(url=url, validator=validator, total=total)
 
 
 def _total_length(response: http.client.HTTPResponse, start: int) -> int | None:
@@ -314,7 +281,3 @@ def _describe(error: Exception) -> str:
     if isinstance(error, urllib.error.URLError):
         return f"the server cannot be reached: {error.reason}"
     return f"the connection broke: {error}"
-
-
-def _size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

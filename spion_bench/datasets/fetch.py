@@ -14,9 +14,7 @@ from spion_bench.datasets.download import (
     DownloadError,
     Patience,
     check_disk,
-    discard,
     download,
-    notes_of,
 )
 from spion_bench.datasets.ledger import (
     PartEntry,
@@ -26,6 +24,7 @@ from spion_bench.datasets.ledger import (
     record_file,
     record_part,
 )
+from spion_bench.datasets.partial import discard, notes_of
 from spion_bench.datasets.unpack import unpack
 from spion_bench.records.files import locked
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spion_bench.datasets.download import DownloadError, Patience, download, notes_of
+from spion_bench.datasets.download import DownloadError, Patience, download
+from spion_bench.datasets.partial import notes_of
 from tests.datasets.server import Fault, Server
 
 CONTENT = random.Random(0).randbytes(300_000)
