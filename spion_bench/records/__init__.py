@@ -9,7 +9,7 @@ from spion_bench.records.cell import (
     TaskCell,
     TaskSettings,
 )
-from spion_bench.records.metric import Clocks, CudaTiming, Load, Metric, Turn
+from spion_bench.records.metric import Clocks, CudaTiming, Load, Metric, Parallelism, Turn
 from spion_bench.records.schema import (
     FAILED_STATUSES,
     AttentionInfo,
@@ -41,6 +41,7 @@ __all__ = [
     "Measurement",
     "MethodInfo",
     "Metric",
+    "Parallelism",
     "PassName",
     "PatternInfo",
     "Record",

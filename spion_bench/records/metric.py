@@ -72,6 +72,24 @@ class Turn(Stored):
     marks: list[str] = Field(default_factory=list)
 
 
+class Parallelism(Stored):
+    """What a worker had to compute with, as it found before it measured.
+
+    Attributes:
+        asked: The threads that were asked for.
+        cpus: CPUs of its affinity.
+        quota: Cores that its control groups grant; None without a limit.
+        team: Size of OpenMP's team.
+        running: Threads that shared a parallel call; None where the system does not say.
+    """
+
+    asked: int
+    cpus: int
+    quota: float | None
+    team: int
+    running: int | None
+
+
 class Clocks(Stored):
     """A GPU's clocks in MHz while a cell was measured, and what slowed it down at any time.
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from spion_bench.records.cell import Cell, Scalar, Stored
-from spion_bench.records.metric import Clocks, CudaTiming, Metric, Turn
+from spion_bench.records.metric import Clocks, CudaTiming, Metric, Parallelism, Turn
 
 SCHEMA_VERSION: Final = 2
 
@@ -141,6 +141,7 @@ class Measurement(Stored):
         transition: When and why training turned sparse.
         tested: Which weights were tested.
         turn: The methods that took turns.
+        parallelism: What the worker had to compute with; None where no time was taken.
         clocks: The GPU's clocks during the measurement.
         cuda_timing: How times on a GPU were taken.
         memory_method: How peak memory was measured.
@@ -163,6 +164,7 @@ class Measurement(Stored):
     transition: TransitionInfo | None = None
     tested: ChosenWeights | None = None
     turn: Turn | None = None
+    parallelism: Parallelism | None = None
     clocks: Clocks | None = None
     cuda_timing: CudaTiming | None = None
     memory_method: str | None = None

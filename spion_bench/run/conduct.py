@@ -27,7 +27,7 @@ from spion_bench.run.messages import (
     Started,
 )
 from spion_bench.run.rounds import Rounds, Sampler
-from spion_bench.suite.passes import PASSES
+from spion_bench.suite.passes import PASSES, measures_memory
 from spion_bench.suite.plan import baseline_of
 
 # Threads that wait sleep instead of spinning. With spinning, one busy program next to the
@@ -63,13 +63,6 @@ def start_child(job: Job) -> Child:
         environment |= MALLOC_ENVIRONMENT
     with shell_affinity():
         return Child(job, Path(job.out) / "logs" / f"{cell.key}.log", environment)
-
-
-def measures_memory(cell: TaskCell | KernelCell) -> bool:
-    """Return whether the worker must start with a malloc that returns freed memory at once."""
-    if isinstance(cell, KernelCell):
-        return cell.measures == "memory"
-    return cell.pass_name == "memory"
 
 
 def conduct(

@@ -19,12 +19,13 @@ from typing import Any, TextIO, cast
 
 import torch
 
+from spion_bench.measure.parallelism import prove, shortage
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
 from spion_bench.passes.session import Job, RoundSession, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
-from spion_bench.records import Measurement, Status
+from spion_bench.records import Measurement, Parallelism, Status
 from spion_bench.records.cell import Stored
 from spion_bench.run.messages import (
     REQUESTS,
@@ -39,7 +40,7 @@ from spion_bench.run.messages import (
 from spion_bench.suite.influence import PACKAGE
 from spion_bench.suite.keys import code_of
 from spion_bench.suite.method import load_object
-from spion_bench.suite.passes import PASSES, Pass
+from spion_bench.suite.passes import PASSES, Pass, measures_memory
 from spion_bench.train import NonFiniteLossError, ProgressEvent
 
 OUT_OF_MEMORY_TEXTS = (
@@ -99,7 +100,9 @@ def run_job(job: Job, channel: Channel) -> Measurement:
         channel.send(Progress(**vars(event)))
 
     try:
-        return _run(load_object(entry.session)(job, on_progress), entry, job, channel)
+        had = _proven(job) if entry.interleaved and not measures_memory(job.cell) else None
+        found = _run(load_object(entry.session)(job, on_progress), entry, job, channel)
+        return found.model_copy(update={"parallelism": had})
     except tuple(NAMED_FAILURES) as error:
         return Measurement(
             status=NAMED_FAILURES[type(error)],
@@ -111,6 +114,18 @@ def run_job(job: Job, channel: Channel) -> Measurement:
             first_line = str(error).partition("\n")[0]
             return Measurement(status="oom", reason=first_line or "out of memory")
         raise
+
+
+def _proven(job: Job) -> Parallelism:
+    """Return what this worker has to compute with.
+
+    Raises:
+        UnavailableError: If it is less than was asked, and the CPU is what is measured.
+    """
+    had = prove(job.cell.threads)
+    if job.cell.device == "cpu" and (problem := shortage(had)):
+        raise UnavailableError(problem)
+    return had
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spion_bench.records.cell import PassName
+from spion_bench.records.cell import KernelCell, PassName, TaskCell
 from spion_bench.records.names import check_name
 
 
@@ -99,6 +99,16 @@ PASSES: dict[str, Pass] = {
 def find_pass(name: str) -> Pass:
     """Return the pass called ``name``; UsageError suggests the nearest name."""
     return PASSES[check_name("pass", name, PASSES)]
+
+
+def measures_memory(cell: TaskCell | KernelCell) -> bool:
+    """Return whether a cell measures peak memory, which no load or number of threads changes.
+
+    Its worker must start with a malloc that returns freed memory at once.
+    """
+    if isinstance(cell, KernelCell):
+        return cell.measures == "memory"
+    return cell.pass_name == "memory"
 
 
 def place(name: str) -> int:

@@ -12,6 +12,7 @@ from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.rounds import RoundSamples
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
+from spion_bench.records import Parallelism
 from spion_bench.run import worker
 from spion_bench.run.messages import FinishRequest, Measured, Progress, Ready, RoundRequest, Started
 from spion_bench.run.worker import Channel, is_out_of_memory, run_job
@@ -97,6 +98,23 @@ def test_the_second_worker_of_a_baseline_leaves_the_gate_to_the_first(run):
     asked = {"pass_name": "kernel", "method": "pipeline", "is_second": True}
     found, _ = run(session, RoundRequest(), FinishRequest(), check_first=True, **asked)
     assert (found.status, session.checks) == ("ok", 0)
+
+
+def test_a_worker_with_less_than_was_asked_refuses_to_time_anything(run, monkeypatch):
+    had = Parallelism(asked=2, cpus=1, quota=None, team=2, running=2)
+    monkeypatch.setattr(worker, "prove", lambda threads: had)
+    found, events = run(FakeSession())
+    assert (found.status, found.is_final, events) == ("unsupported", False, [])
+    assert "--threads 1" in found.reason
+    found, _ = run(FakeSession(), pass_name="accuracy")
+    assert (found.status, found.parallelism) == ("ok", None)
+
+
+def test_what_a_worker_had_is_recorded(run, monkeypatch):
+    had = Parallelism(asked=2, cpus=2, quota=2.0, team=2, running=2)
+    monkeypatch.setattr(worker, "prove", lambda threads: had)
+    found, _ = run(FakeSession(), RoundRequest(), FinishRequest())
+    assert found.parallelism == had
 
 
 def test_a_method_without_a_gate_cell_is_checked_first(run):
