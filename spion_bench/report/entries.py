@@ -16,7 +16,7 @@ from spion_bench.records.statistics import (
 )
 from spion_bench.report.groups import Group, MethodCells
 from spion_bench.report.methods import BASELINE, is_dense, is_spion
-from spion_bench.report.parts import Entry, absent, estimate, missing, number
+from spion_bench.report.parts import Entry
 from spion_bench.report.words import format_percent
 
 SUMMARY_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate", "energy")
@@ -42,15 +42,15 @@ class Measure:
     def ratio(self, group: Group, cells: MethodCells, *, verdict: bool = True) -> Entry:
         """Return the baseline's metric over the method's: a speed-up or a memory saving."""
         if cells.method == BASELINE:
-            return absent("the baseline", "baseline")
+            return Entry.absent("the baseline", "baseline")
         own = cells.metric(self.pass_name, self.metric)
         if own is None:
             return cells.missing(self.pass_name, self.metric)
         base = group.baseline.metric(self.pass_name, self.metric) if group.baseline else None
         if base is None or own.value <= 0:
-            return missing(no_number(BASELINE))
+            return Entry.missing(no_number(BASELINE))
         ratio = ratio_in_turn(base, own)
-        return estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
+        return Entry.estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
 
 
 STEP: Final = Measure("train_step_ms", "Training step", "speed", "ms")
@@ -67,10 +67,10 @@ def no_number(method: str) -> str:
 def metric_entry(metric: Metric, unit: str) -> Entry:
     """Return a metric's median, interval and sample count; a computed number says "modelled"."""
     if metric.modelled:
-        return number(metric.value, unit, note="modelled", flag="modelled")
+        return Entry.number(metric.value, unit, note="modelled", flag="modelled")
     if len(metric.samples) < 2:
-        return number(metric.value, unit)
-    return estimate(median_of(metric), unit, note=f"n = {len(metric.samples)}")
+        return Entry.number(metric.value, unit)
+    return Entry.estimate(median_of(metric), unit, note=f"n = {len(metric.samples)}")
 
 
 def accuracy_entry(cells: MethodCells) -> Entry:
@@ -81,7 +81,7 @@ def accuracy_entry(cells: MethodCells) -> Entry:
     found = [outcome.measured.metrics.get("test_accuracy") for outcome in proven or trained]
     metrics = [metric for metric in found if metric is not None]
     if not metrics:
-        return missing("the record has no test_accuracy")
+        return Entry.missing("the record has no test_accuracy")
     if len(metrics) == 1:
         only = metrics[0]
         result = Estimate(only.value, only.low, only.high, 1, "1 seed, Wilson interval")
@@ -92,8 +92,8 @@ def accuracy_entry(cells: MethodCells) -> Entry:
     if left_out:
         note += f"; {left_out} of {left_out + len(metrics)} left out"
     if not proven:
-        return estimate(result, "ratio", note=f"not SPION; {note}", flag="warning")
-    return estimate(result, "ratio", note=note, flag="warning" if left_out else "")
+        return Entry.estimate(result, "ratio", note=f"not SPION; {note}", flag="warning")
+    return Entry.estimate(result, "ratio", note=note, flag="warning" if left_out else "")
 
 
 def density_entry(group: Group, cells: MethodCells) -> Entry:
@@ -102,20 +102,20 @@ def density_entry(group: Group, cells: MethodCells) -> Entry:
     A method whose pattern is not learned has no recorded pattern; its share is that of its scores.
     """
     if is_dense(cells.info):
-        return absent("dense method", "all")
+        return Entry.absent("dense method", "all")
     patterns = cells.patterns()
     if not patterns:
         is_gap = is_spion(cells.info)
-        return missing("no pattern recorded") if is_gap else scores_entry(group, cells)
+        return Entry.missing("no pattern recorded") if is_gap else scores_entry(group, cells)
     densities = [density for pattern in patterns for density in pattern.density]
     note = f"mean of {len(densities)} layer patterns" if len(densities) > 1 else ""
-    return number(math.fsum(densities) / len(densities), "ratio", note=note)
+    return Entry.number(math.fsum(densities) / len(densities), "ratio", note=note)
 
 
 def scores_entry(group: Group, cells: MethodCells) -> Entry:
     """Return the share of dense attention's scores that a method computes, from modelled work."""
     if is_dense(cells.info):
-        return absent("dense method", "all")
+        return Entry.absent("dense method", "all")
     own = cells.metric(WORK.pass_name, WORK.metric)
     if own is None:
         return cells.missing(WORK.pass_name, WORK.metric)
@@ -126,19 +126,19 @@ def scores_entry(group: Group, cells: MethodCells) -> Entry:
     ]
     known = [metric for metric in dense if metric is not None]
     if not known:
-        return missing("no dense method in this run to compare with")
+        return Entry.missing("no dense method in this run to compare with")
     share = own.value / known[0].value
-    return number(share, "ratio", note="of the scores, modelled", flag="modelled")
+    return Entry.number(share, "ratio", note="of the scores, modelled", flag="modelled")
 
 
 def sparse_share_entry(cells: MethodCells) -> Entry:
     """Return the share of training steps that were sparse, mean over seeds."""
     if not is_spion(cells.info):
-        return absent("dense method" if is_dense(cells.info) else "trains one phase")
+        return Entry.absent("dense method" if is_dense(cells.info) else "trains one phase")
     transitions = [outcome.measured.transition for outcome in cells.ok("accuracy")]
     shares = [transition.sparse_step_share for transition in transitions if transition]
     if not shares:
         return cells.missing("accuracy", "transition")
     spread = f"{format_percent(min(shares))} to {format_percent(max(shares))}"
     note = spread if len(shares) > 1 else ""
-    return number(math.fsum(shares) / len(shares), "ratio", note=note)
+    return Entry.number(math.fsum(shares) / len(shares), "ratio", note=note)

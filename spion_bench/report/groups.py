@@ -11,7 +11,7 @@ import numpy as np
 from spion_bench.records import MethodInfo, Metric, PassName, PatternInfo
 from spion_bench.report.load import Outcome, RecordSet, Setting, setting_of
 from spion_bench.report.methods import BASELINE, CHAMPION, is_spion, ordered
-from spion_bench.report.parts import Entry, missing
+from spion_bench.report.parts import Entry
 from spion_bench.report.words import format_percent
 
 PATTERN_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate")
@@ -75,7 +75,7 @@ class MethodCells:
 
     def missing(self, pass_name: PassName, name: str) -> Entry:
         """Return the entry of a missing metric, with its reason."""
-        return missing(self.why_missing(pass_name, name))
+        return Entry.missing(self.why_missing(pass_name, name))
 
     def patterns(self) -> list[PatternInfo]:
         """Return the patterns of the first pass that has any."""

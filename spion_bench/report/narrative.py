@@ -19,7 +19,7 @@ from spion_bench.report.kernels.cases import KernelCase, kernel_cases
 from spion_bench.report.kernels.points import BOTH, FUSED, is_sweep
 from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE, ordered
-from spion_bench.report.parts import Entry, Headline, estimate
+from spion_bench.report.parts import Entry, Headline
 from spion_bench.report.tables.rivals import fastest, find_rivals
 from spion_bench.report.words import format_percent, format_quantity, join_words, plural
 
@@ -111,7 +111,7 @@ def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) 
     if difference is None:
         return []
     own, dense = accuracy_entry(cells), accuracy_entry(baseline)
-    points = _shown(estimate(difference, "points"))
+    points = _shown(Entry.estimate(difference, "points"))
     return [
         f"On {group.label}, {cells.method} reached {_shown(own)} test accuracy and {BASELINE} "
         f"{_shown(dense)}, a difference of {points} ({difference.basis}), with "
@@ -213,7 +213,7 @@ def _rival_headlines(run: RecordSet) -> list[Headline]:
             if best is not None:
                 name = f"{measure.label}, {best[0].champion.method} against the fastest rival"
                 basis = f"{best[0].group.label}; {best[0].cells.method}"
-                found += _headline(name, estimate(best[1], "times"), basis)
+                found += _headline(name, Entry.estimate(best[1], "times"), basis)
     return found
 
 
@@ -222,7 +222,9 @@ def _accuracy_headline(group: Group, cells: MethodCells) -> list[Headline]:
     if difference is None:
         return []
     label = f"Test accuracy, {cells.method} minus {BASELINE}"
-    return _headline(label, estimate(difference, "points"), f"{group.label}; {difference.basis}")
+    return _headline(
+        label, Entry.estimate(difference, "points"), f"{group.label}; {difference.basis}"
+    )
 
 
 def _headline(label: str, entry: Entry, basis: str) -> list[Headline]:

@@ -46,6 +46,35 @@ class Entry:
         """Whether it is empty only because no cell tried, or because it cannot exist."""
         return self.flag == "absent" or (self.flag == "missing" and self.note.startswith("no "))
 
+    @classmethod
+    def of_text(cls, text: str, note: str = "", flag: Flag = "") -> Entry:
+        """Return an entry of text; the CSV file holds the same text."""
+        return cls(text, note=note, flag=flag, value=text)
+
+    @classmethod
+    def number(cls, value: float, unit: str, *, note: str = "", flag: Flag = "") -> Entry:
+        """Return an entry of one number without an interval."""
+        return cls(format_quantity(value, unit)[0], note=note, flag=flag, value=value)
+
+    @classmethod
+    def estimate(
+        cls, result: Estimate, unit: str, *, note: str | None = None, flag: Flag = ""
+    ) -> Entry:
+        """Return an entry of a number with its interval; ``note`` replaces the interval's basis."""
+        text, interval = format_quantity(result.value, unit, result.low, result.high)
+        shown = result.basis if note is None else note
+        return cls(text, interval, shown, flag, result.value, result.low, result.high)
+
+    @classmethod
+    def missing(cls, reason: str) -> Entry:
+        """Return the entry of a number that does not exist; never a 0."""
+        return cls("not measured", note=reason, flag="missing")
+
+    @classmethod
+    def absent(cls, reason: str, text: str = "\u2013") -> Entry:
+        """Return the entry of a number that cannot exist; only CSV and HTML say why."""
+        return cls(text, note=reason, flag="absent")
+
 
 Content = Entry | str | int
 
@@ -66,10 +95,10 @@ class Column(Generic[Row]):
     entry: Callable[[Row], Content]
     numeric: bool = True
 
-
-def text(key: str, label: str, entry: Callable[[Row], Content]) -> Column[Row]:
-    """Return a column of texts."""
-    return Column(key, label, entry, numeric=False)
+    @classmethod
+    def text(cls, key: str, label: str, entry: Callable[[Row], Content]) -> Column[Row]:
+        """Return a column of texts."""
+        return cls(key, label, entry, numeric=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +113,35 @@ class Table:
     provenance: str
     notes: tuple[str, ...] = ()
     collapsed: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        rows: Iterable[Row],
+        columns: Sequence[Column[Row]],
+        *,
+        drop_untried: bool = False,
+        **parts: Any,
+    ) -> Table:
+        """Return the table that has a row for each of ``rows``.
+
+        Args:
+            rows: What the rows are about.
+            columns: The columns, each with how its entries are made.
+            drop_untried: Whether to leave out columns of which every entry is untried.
+            parts: The other parts of the table.
+        """
+        entries = [[_entry(column.entry(row)) for column in columns] for row in rows]
+        keep = [
+            i
+            for i in range(len(columns))
+            if not (drop_untried and all(row[i].is_untried for row in entries))
+        ]
+        return cls(
+            columns=tuple(columns[i] for i in keep),
+            rows=tuple(tuple(row[i] for i in keep) for row in entries),
+            **parts,
+        )
 
     @property
     def file(self) -> str:
@@ -102,30 +160,6 @@ class Table:
             if any(entry.note for entry in entries):
                 columns[f"{column.key}_note"] = [entry.note or None for entry in entries]
         return pd.DataFrame(columns)
-
-
-def make_table(
-    rows: Iterable[Row], columns: Sequence[Column[Row]], *, drop_untried: bool = False, **parts: Any
-) -> Table:
-    """Return the table that has a row for each of ``rows``.
-
-    Args:
-        rows: What the rows are about.
-        columns: The columns, each with how its entries are made.
-        drop_untried: Whether to leave out columns of which every entry is untried.
-        parts: The other parts of the table, see ``Table``.
-    """
-    entries = [[_entry(column.entry(row)) for column in columns] for row in rows]
-    keep = [
-        i
-        for i in range(len(columns))
-        if not (drop_untried and all(row[i].is_untried for row in entries))
-    ]
-    return Table(
-        columns=tuple(columns[i] for i in keep),
-        rows=tuple(tuple(row[i] for i in keep) for row in entries),
-        **parts,
-    )
 
 
 def rows_of_frame(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -208,30 +242,3 @@ class Page:
 def slug(*parts: str) -> str:
     """Return a name for a file or an anchor: lower case letters, digits and hyphens."""
     return "-".join(re.findall(r"[a-z0-9]+", " ".join(parts).lower()))
-
-
-def text_entry(text: str, note: str = "", flag: Flag = "") -> Entry:
-    """Return an entry of text; the CSV file holds the same text."""
-    return Entry(text, note=note, flag=flag, value=text)
-
-
-def number(value: float, unit: str, *, note: str = "", flag: Flag = "") -> Entry:
-    """Return an entry of one number without an interval."""
-    return Entry(format_quantity(value, unit)[0], note=note, flag=flag, value=value)
-
-
-def estimate(result: Estimate, unit: str, *, note: str | None = None, flag: Flag = "") -> Entry:
-    """Return an entry of a number with its interval; ``note`` replaces the interval's basis."""
-    text, interval = format_quantity(result.value, unit, result.low, result.high)
-    shown = result.basis if note is None else note
-    return Entry(text, interval, shown, flag, result.value, result.low, result.high)
-
-
-def missing(reason: str) -> Entry:
-    """Return the entry of a number that does not exist; never a 0."""
-    return Entry("not measured", note=reason, flag="missing")
-
-
-def absent(reason: str, text: str = "\u2013") -> Entry:
-    """Return the entry of a number that cannot exist for this row; only CSV and HTML say why."""
-    return Entry(text, note=reason, flag="absent")

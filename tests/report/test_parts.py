@@ -1,23 +1,14 @@
 import math
 
-from spion_bench.report.parts import (
-    Column,
-    absent,
-    make_table,
-    missing,
-    number,
-    slug,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Table, slug
 
 PARTS = {"key": "k", "title": "t", "caption": "c", "provenance": "p"}
 
 
 def test_a_table_has_a_row_for_each_thing_and_an_entry_for_each_column():
-    table = make_table(
+    table = Table.of(
         ["a", "bb"],
-        [text("name", "Name", lambda row: row), Column("size", "Size", len)],
+        [Column.text("name", "Name", lambda row: row), Column("size", "Size", len)],
         **PARTS,
     )
     assert [[entry.value for entry in row] for row in table.rows] == [["a", 1], ["bb", 2]]
@@ -27,25 +18,25 @@ def test_a_table_has_a_row_for_each_thing_and_an_entry_for_each_column():
 
 def test_columns_that_were_not_tried_can_be_dropped():
     columns = [
-        Column("kept", "Kept", lambda row: number(row, "ms")),
-        Column("failed", "Failed", lambda row: missing("oom: too large")),
-        Column("untried", "Untried", lambda row: missing("no speed cell in this run")),
-        Column("absent", "Absent", lambda row: absent("dense method")),
+        Column("kept", "Kept", lambda row: Entry.number(row, "ms")),
+        Column("failed", "Failed", lambda row: Entry.missing("oom: too large")),
+        Column("untried", "Untried", lambda row: Entry.missing("no speed cell in this run")),
+        Column("absent", "Absent", lambda row: Entry.absent("dense method")),
     ]
-    table = make_table([1.0], columns, drop_untried=True, **PARTS)
+    table = Table.of([1.0], columns, drop_untried=True, **PARTS)
     assert [column.key for column in table.columns] == ["kept", "failed"]
     assert len(table.rows[0]) == 2
 
 
 def test_the_csv_file_distinguishes_nan_from_nothing():
-    entries = [number(math.nan, "ms"), missing("oom"), number(1.5, "ms")]
-    table = make_table(entries, [Column("value_ms", "Value", lambda entry: entry)], **PARTS)
+    entries = [Entry.number(math.nan, "ms"), Entry.missing("oom"), Entry.number(1.5, "ms")]
+    table = Table.of(entries, [Column("value_ms", "Value", lambda entry: entry)], **PARTS)
     assert table.to_frame().to_csv(index=False) == "value_ms,value_ms_note\nNaN,\n,oom\n1.5,\n"
 
 
 def test_notes_become_a_column_of_their_own():
-    table = make_table(
-        ["x"], [text("name", "Name", lambda row: text_entry(row, note="n"))], **PARTS
+    table = Table.of(
+        ["x"], [Column.text("name", "Name", lambda row: Entry.of_text(row, note="n"))], **PARTS
     )
     assert table.to_frame().to_dict("list") == {"name": ["x"], "name_note": ["n"]}
 

@@ -21,16 +21,7 @@ from spion_bench.report.figures.lines import (
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import ordered
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Figure,
-    Table,
-    make_table,
-    missing,
-    slug,
-    text,
-)
+from spion_bench.report.parts import Column, Entry, Figure, Table, slug
 from spion_bench.report.style import Look, new_figure, to_svg
 
 FEWEST_LENGTHS = 3
@@ -107,10 +98,10 @@ def slope(line: Line) -> float:
 
 def _table(lengths: Lengths) -> Table:
     shown = ", ".join(str(group.setting.length) for group in lengths.members)
-    return make_table(
+    return Table.of(
         lengths.methods,
         [
-            text("method", "Method", lambda method: method),
+            Column.text("method", "Method", lambda method: method),
             *(
                 Column(
                     f"{measure.metric}_slope",
@@ -140,7 +131,7 @@ def _slope_entry(lengths: Lengths, measure: Measure, method: str) -> Entry:
         cells = group.methods.get(method)
         if cells is not None and cells.metric(measure.pass_name, measure.metric) is None:
             return cells.missing(measure.pass_name, measure.metric)
-    return missing(f"fewer than {FEWEST_LENGTHS} lengths")
+    return Entry.missing(f"fewer than {FEWEST_LENGTHS} lengths")
 
 
 def _figures(lengths: Lengths) -> Iterator[Figure]:

@@ -12,18 +12,7 @@ from spion_bench.report.groups import MethodCells, cells_by_method, groups
 from spion_bench.report.kernels.points import BOTH, RATE, is_sweep, shape_text
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Table,
-    absent,
-    estimate,
-    make_table,
-    missing,
-    number,
-    slug,
-    text,
-)
+from spion_bench.report.parts import Column, Entry, Table, slug
 
 PATTERN_BASELINE: Final = "python_walk"
 """What pattern generation is compared with: the walk in plain Python, as published."""
@@ -51,14 +40,14 @@ class KernelCase:
         """Return how many times faster than the baseline a method is."""
         cells = self.methods[method]
         if method == baseline:
-            return absent("the baseline", "baseline")
+            return Entry.absent("the baseline", "baseline")
         own = cells.metric("kernel", metric)
         if own is None:
             return cells.missing("kernel", metric)
         base = self.methods[baseline].metric("kernel", metric) if baseline in self.methods else None
         if base is None:
-            return missing(no_number(baseline))
-        return estimate(ratio_in_turn(base, own), "times", note="")
+            return Entry.missing(no_number(baseline))
+        return Entry.estimate(ratio_in_turn(base, own), "times", note="")
 
 
 def kernel_cases(run: RecordSet) -> list[KernelCase]:
@@ -85,10 +74,10 @@ def kernel_tables(run: RecordSet) -> list[Table]:
 
 
 def _attention_table(case: KernelCase) -> Table:
-    return make_table(
+    return Table.of(
         case.methods.values(),
         [
-            text("method", "Method", lambda cells: cells.method),
+            Column.text("method", "Method", lambda cells: cells.method),
             Column("density_ratio", "Blocks kept", _density),
             Column("forward_ms", "Forward", lambda cells: time_entry(cells, "forward_ms")),
             Column(
@@ -127,7 +116,7 @@ def _density(cells: MethodCells) -> Entry:
         return cells.missing("kernel", "pattern")
     blocks = (pattern.length // pattern.block_size) ** 2
     note = f"{pattern.nnzb[0]} of {blocks} blocks; {pattern.source}"
-    return number(pattern.density[0], "ratio", note=note)
+    return Entry.number(pattern.density[0], "ratio", note=note)
 
 
 def time_entry(cells: MethodCells, name: str, unit: str = "ms") -> Entry:
@@ -139,17 +128,17 @@ def time_entry(cells: MethodCells, name: str, unit: str = "ms") -> Entry:
 def _limit(cells: MethodCells) -> Entry:
     pattern = _pattern_of(cells)
     if cells.method == BASELINE:
-        return absent("the baseline", "baseline")
+        return Entry.absent("the baseline", "baseline")
     if pattern is None or pattern.density[0] <= 0:
         return cells.missing("kernel", "pattern")
-    return number(1 / pattern.density[0], "times", note="modelled", flag="modelled")
+    return Entry.number(1 / pattern.density[0], "times", note="modelled", flag="modelled")
 
 
 def _pattern_table(case: KernelCase) -> Table:
-    return make_table(
+    return Table.of(
         case.methods.values(),
         [
-            text("method", "Implementation", lambda cells: cells.method),
+            Column.text("method", "Implementation", lambda cells: cells.method),
             Column(
                 "generate_pattern_ms",
                 "Map to pattern",
@@ -172,10 +161,10 @@ def _pattern_table(case: KernelCase) -> Table:
 def _own_time(cells: MethodCells, name: str) -> Entry:
     """Return a time; a cell that gave other numbers does not do this work."""
     is_other_work = cells.ok("kernel") and cells.metric("kernel", name) is None
-    return absent("does not do this") if is_other_work else time_entry(cells, name)
+    return Entry.absent("does not do this") if is_other_work else time_entry(cells, name)
 
 
 def _walk_speedup(case: KernelCase, cells: MethodCells) -> Entry:
     if cells.ok("kernel") and cells.metric("kernel", "walk_ms") is None:
-        return absent("does not do this")
+        return Entry.absent("does not do this")
     return case.speedup(cells.method, "walk_ms", PATTERN_BASELINE)

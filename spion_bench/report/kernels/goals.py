@@ -10,18 +10,7 @@ from spion_bench.records.statistics import Estimate
 from spion_bench.report.kernels.points import BOTH, FUSED, RATE, SGEMM, Point, Sweeps
 from spion_bench.report.load import Outcome, provenance
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Flag,
-    Table,
-    absent,
-    estimate,
-    make_table,
-    missing,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Flag, Table
 from spion_bench.report.words import format_quantity
 
 
@@ -210,14 +199,14 @@ def goal_table(sweeps: Sweeps, key: str) -> Table:
     """Return every figure next to its goal; a figure without records says so."""
     findings = [(goal, goal.measure(sweeps)) for goal in GOALS]
     used = {o.record.key: o for _, finding in findings for o in finding.outcomes}
-    return make_table(
+    return Table.of(
         findings,
         [
-            text("figure", "Figure", lambda item: item[0].figure),
+            Column.text("figure", "Figure", lambda item: item[0].figure),
             Column("value", "Measured", lambda item: _value(*item)),
             Column("limit", "Limit", lambda item: _bound(item[0], item[0].limit)),
             Column("aim", "Aim", lambda item: _bound(item[0], item[0].aim)),
-            text("records", "Records used", lambda item: _records(item[1].outcomes)),
+            Column.text("records", "Records used", lambda item: _records(item[1].outcomes)),
         ],
         key=key,
         title="Goals of the kernels",
@@ -238,21 +227,21 @@ def _value(goal: Goal, finding: Finding) -> Entry:
     if finding.value is None:
         failed = [outcome for outcome in finding.outcomes if not outcome.is_ok]
         reasons = [f"{o.method.name}: {o.measured.status}: {o.measured.reason}" for o in failed]
-        return missing("; ".join(reasons) or "no record in this run")
+        return Entry.missing("; ".join(reasons) or "no record in this run")
     is_met = goal.is_met(finding.value.value)
     flag: Flag = "" if is_met is None else "good" if is_met else "warning"
     note = {"good": "reached", "warning": "not reached"}.get(flag, "")
-    return estimate(finding.value, goal.unit, note=note, flag=flag)
+    return Entry.estimate(finding.value, goal.unit, note=note, flag=flag)
 
 
 def _bound(goal: Goal, value: float | None) -> Entry:
     if value is None:
-        return absent("only reported")
+        return Entry.absent("only reported")
     side = "at least" if goal.higher_is_better else "at most"
     return Entry(f"{side} {format_quantity(value, goal.unit)[0]}", value=value)
 
 
 def _records(outcomes: list[Outcome]) -> Entry:
     if not outcomes:
-        return absent("none")
-    return text_entry("; ".join(f"{o.cell.label} {o.method.name}" for o in outcomes))
+        return Entry.absent("none")
+    return Entry.of_text("; ".join(f"{o.cell.label} {o.method.name}" for o in outcomes))

@@ -15,21 +15,7 @@ from spion_bench.report.kernels.points import FUSED, Point, Sweeps, shape_text
 from spion_bench.report.kernels.sweeps import Row, rows_of
 from spion_bench.report.load import provenance
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Headline,
-    Section,
-    Table,
-    absent,
-    estimate,
-    make_table,
-    missing,
-    number,
-    slug,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Headline, Section, Table, slug
 from spion_bench.report.words import format_quantity, join_words, plural
 
 MODELLED = "modelled, not measured"
@@ -122,21 +108,21 @@ def _tasks(point: Point) -> str:
 
 
 def _table(points: list[Point], precision: str, key: str) -> Table:
-    return make_table(
+    return Table.of(
         [_PassRow(row, pass_) for row in rows_of(points) for pass_ in PASSES],
         [
-            text("task", "Task", lambda item: _tasks(item.row.point)),
-            text("implementation", "Implementation", _implementation),
-            text("pass", "Pass", lambda item: item.pass_),
+            Column.text("task", "Task", lambda item: _tasks(item.row.point)),
+            Column.text("implementation", "Implementation", _implementation),
+            Column.text("pass", "Pass", lambda item: item.pass_),
             Column("cold_ms", "Measured, cold L2", lambda item: _time(item, f"{item.pass_}_ms")),
             Column(
                 "warm_ms", "Measured, warm L2", lambda item: _time(item, f"{item.pass_}_warm_ms")
             ),
             Column("expected_ms", f"Expected ({MODELLED})", _expected),
             Column("floor_ms", f"Floor ({MODELLED})", _floor),
-            text("verdict", "Cold against the model", _verdict),
+            Column.text("verdict", "Cold against the model", _verdict),
             Column("speedup", f"Cold: speed-up over {BASELINE}", _speedup),
-            text("clocks", "SM clock while measured", _clocks),
+            Column.text("clocks", "SM clock while measured", _clocks),
         ],
         key=key,
         title=precision,
@@ -160,7 +146,7 @@ def _shape(point: Point) -> str:
 def _implementation(item: _PassRow) -> Entry:
     attention = item.row.outcome.measured.attention
     chosen = attention.chosen.values() if attention else ()
-    return text_entry(item.row.implementation, note=", ".join(chosen))
+    return Entry.of_text(item.row.implementation, note=", ".join(chosen))
 
 
 def _time(item: _PassRow, name: str) -> Entry:
@@ -176,7 +162,7 @@ def _time(item: _PassRow, name: str) -> Entry:
 def _expected(item: _PassRow) -> Entry:
     metric = item.metric("expected")
     if metric is None:
-        return absent("not modelled")
+        return Entry.absent("not modelled")
     shown, interval = format_quantity(metric.value, "ms", metric.low, metric.high)
     return Entry(shown, interval, MODELLED, "modelled", metric.value, metric.low, metric.high)
 
@@ -184,44 +170,48 @@ def _expected(item: _PassRow) -> Entry:
 def _floor(item: _PassRow) -> Entry:
     metric = item.metric("floor")
     if metric is None:
-        return absent("not modelled")
-    return number(metric.value, "ms", note=MODELLED, flag="modelled")
+        return Entry.absent("not modelled")
+    return Entry.number(metric.value, "ms", note=MODELLED, flag="modelled")
 
 
 def _verdict(item: _PassRow) -> Entry:
     """Return whether the measured time with cold L2 refutes the model."""
     measured, expected, floor = (item.metric(kind) for kind in ("", "expected", "floor"))
     if measured is None or expected is None or floor is None or not math.isfinite(measured.value):
-        return absent("nothing to compare")
+        return Entry.absent("nothing to compare")
     share = format_quantity(measured.value / expected.value, "times")[0]
     note = f"{share} the expected time"
     low = expected.value if expected.low is None else expected.low
     high = expected.value if expected.high is None else expected.high
     if measured.value < floor.value:
-        return text_entry("below the floor", note=note, flag="warning")
+        return Entry.of_text("below the floor", note=note, flag="warning")
     if not low <= measured.value <= high:
         side = "below" if measured.value < low else "above"
-        return text_entry(f"{side} the range", note=note, flag="warning")
-    return text_entry("within the range", note=note, flag="good")
+        return Entry.of_text(f"{side} the range", note=note, flag="warning")
+    return Entry.of_text("within the range", note=note, flag="good")
 
 
 def _speedup(item: _PassRow) -> Entry:
     if item.row.implementation == BASELINE:
-        return absent("the baseline", "baseline")
+        return Entry.absent("the baseline", "baseline")
     value = item.row.point.speedup(item.row.implementation, f"{item.pass_}_ms")
-    return absent("needs both numbers") if value is None else estimate(value, "times", note="")
+    return (
+        Entry.absent("needs both numbers")
+        if value is None
+        else Entry.estimate(value, "times", note="")
+    )
 
 
 def _clocks(item: _PassRow) -> Entry:
     """Return the clocks during the measurement; a GPU that was throttled is a warning."""
     if not item.row.outcome.is_ok:
-        return absent("not measured")
+        return Entry.absent("not measured")
     clocks = item.row.outcome.measured.clocks or Clocks()
     if clocks.sm_before_mhz is None:
-        return missing(clocks.problem or "not recorded")
+        return Entry.missing(clocks.problem or "not recorded")
     shown = f"{clocks.sm_before_mhz} to {clocks.sm_after_mhz} MHz"
     note = f"lowest {clocks.sm_lowest_mhz} MHz"
     if not clocks.throttle_reasons:
-        return text_entry(shown, note=note)
+        return Entry.of_text(shown, note=note)
     reasons = " ".join(clocks.throttle_reasons)
-    return text_entry(shown, note=f"{note}; throttled: {reasons}", flag="warning")
+    return Entry.of_text(shown, note=f"{note}; throttled: {reasons}", flag="warning")

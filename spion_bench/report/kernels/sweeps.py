@@ -17,18 +17,7 @@ from spion_bench.report.kernels.points import (
 )
 from spion_bench.report.load import Outcome, provenance
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Table,
-    absent,
-    estimate,
-    make_table,
-    number,
-    slug,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Table, slug
 
 # Sweep -> title of its table, and heading of the factor's column.
 _TITLES = {
@@ -71,7 +60,7 @@ class Row:
             metric = self.outcome.measured.metrics.get(name)
             if metric is not None:
                 return metric_entry(metric, unit or metric.unit)
-        return absent("does not do this")
+        return Entry.absent("does not do this")
 
 
 def rows_of(points: list[Point]) -> list[Row]:
@@ -95,14 +84,14 @@ def sweep_tables(sweeps: Sweeps, prefix: str) -> list[Table]:
 
 
 def _table(points: list[Point], sweep: str, title: str, head: str, key: str) -> Table:
-    return make_table(
+    return Table.of(
         rows_of(points),
         [
             Column("factor", head, lambda row: _factor(row.point, sweep), numeric=sweep in FACTORS),
-            text(
+            Column.text(
                 "implementation",
                 "Implementation",
-                lambda row: text_entry(
+                lambda row: Entry.of_text(
                     row.implementation, row.outcome.cell.dtype if sweep == "dtype" else ""
                 ),
             ),
@@ -137,41 +126,41 @@ def _caption(points: list[Point]) -> str:
 
 def _factor(point: Point, sweep: str) -> Entry:
     if sweep not in FACTORS:
-        return text_entry(point.cell.case, note=shape_text(point.shape))
+        return Entry.of_text(point.cell.case, note=shape_text(point.shape))
     value = FACTORS[sweep](point)
     if value is None:
-        return absent("unknown")
+        return Entry.absent("unknown")
     if sweep == "density":
-        return number(value, "ratio", note=f"{point.shape.n_blocks} blocks")
-    return number(value, "count")
+        return Entry.number(value, "ratio", note=f"{point.shape.n_blocks} blocks")
+    return Entry.number(value, "count")
 
 
 def _density(row: Row) -> Entry:
     pattern = row.outcome.measured.pattern
     if pattern is not None:
-        return number(pattern.density[0], "ratio")
+        return Entry.number(pattern.density[0], "ratio")
     window = row.outcome.method.arguments.get("window")
     if window is not None and row.outcome.is_ok:
-        return absent("a token window", text=f"window {window}")
-    return absent("no block pattern")
+        return Entry.absent("a token window", text=f"window {window}")
+    return Entry.absent("no block pattern")
 
 
 def _speedup(row: Row) -> Entry:
     if row.implementation == BASELINE:
-        return absent("the baseline", "baseline")
+        return Entry.absent("the baseline", "baseline")
     for name, note in ((BOTH, ""), ("forward_ms", "forward only")):
         value = row.point.speedup(row.implementation, name)
         if value is not None:
-            return estimate(value, "times", note=note)
-    return absent("needs both numbers")
+            return Entry.estimate(value, "times", note=note)
+    return Entry.absent("needs both numbers")
 
 
 def _memory_table(points: list[Point], key: str) -> Table:
-    return make_table(
+    return Table.of(
         rows_of(points),
         [
-            Column("length", "L", lambda row: number(row.point.shape.length, "count")),
-            text("implementation", "Implementation", lambda row: row.implementation),
+            Column("length", "L", lambda row: Entry.number(row.point.shape.length, "count")),
+            Column.text("implementation", "Implementation", lambda row: row.implementation),
             Column(
                 "peak_bytes",
                 "Peak above the inputs",

@@ -8,7 +8,7 @@ from functools import partial
 from spion_bench.records import GateError
 from spion_bench.report.groups import cells_by_method
 from spion_bench.report.load import Outcome, RecordSet, provenance
-from spion_bench.report.parts import Entry, Table, absent, make_table, text, text_entry
+from spion_bench.report.parts import Column, Entry, Table
 
 _Places = dict[tuple[str, str], list[Outcome]]
 
@@ -22,11 +22,11 @@ def matrix_table(run: RecordSet) -> Table | None:
     for outcome in outcomes:
         places.setdefault((outcome.method.name, run.label_of(outcome)), []).append(outcome)
     labels = [label for label in run.settings.values() if any(p[1] == label for p in places)]
-    return make_table(
+    return Table.of(
         cells_by_method(outcomes),
         [
-            text("method", "Method", lambda method: method),
-            *(text(label, label, partial(_place_entry, places, label)) for label in labels),
+            Column.text("method", "Method", lambda method: method),
+            *(Column.text(label, label, partial(_place_entry, places, label)) for label in labels),
         ],
         key="matrix",
         title="Every method on every task",
@@ -42,16 +42,18 @@ def _place_entry(places: _Places, label: str, method: str) -> Entry:
     """Return the entry of one method on one task, of all settings that it was tried with."""
     outcomes = places.get((method, label))
     if not outcomes:
-        return absent("not planned")
+        return Entry.absent("not planned")
     failed = [outcome.measured for outcome in outcomes if not outcome.is_ok]
     if failed:
         reasons = [measured.reason or "no reason recorded" for measured in failed]
-        return text_entry(failed[0].status, note="; ".join(dict.fromkeys(reasons)), flag="warning")
+        return Entry.of_text(
+            failed[0].status, note="; ".join(dict.fromkeys(reasons)), flag="warning"
+        )
     shares = [share for outcome in outcomes for share in _shares(outcome.measured.gate)]
     if any(math.isnan(share) for share in shares):
-        return text_entry("ok", note="an error of the gate is NaN", flag="warning")
+        return Entry.of_text("ok", note="an error of the gate is NaN", flag="warning")
     note = f"{max(shares):.0%} of the allowed error" if shares else "gate passed"
-    return text_entry("ok", note=note, flag="good")
+    return Entry.of_text("ok", note=note, flag="good")
 
 
 def _shares(gate: list[GateError]) -> list[float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from spion_bench.records import MethodInfo
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import rank
-from spion_bench.report.parts import Entry, Table, absent, make_table, text, text_entry
+from spion_bench.report.parts import Column, Entry, Table
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,22 @@ def method_table(run: RecordSet) -> Table:
         row = _Described(outcome.method, exact, "; ".join(caveats))
         key = f"{row.info.name} {row.arguments} {exact} {row.caveats}"
         found.setdefault(key, (row, {}))[1][outcome.pass_name] = None
-    return make_table(
+    return Table.of(
         sorted(found.values(), key=lambda item: rank(item[0].info)),
         [
-            text(
-                "method", "Method", lambda item: text_entry(item[0].info.name, item[0].info.summary)
+            Column.text(
+                "method",
+                "Method",
+                lambda item: Entry.of_text(item[0].info.name, item[0].info.summary),
             ),
-            text("kind", "Kind", lambda item: f"{item[0].info.family}, {item[0].info.role}"),
-            text("kernel", "Kernel", lambda item: item[0].info.native or absent("not recorded")),
-            text("exact", "Exact", lambda item: _exact(item[0].exact)),
-            text("passes", "Used by", lambda item: ", ".join(item[1])),
-            text("parameters", "Parameters", lambda item: item[0].arguments or "none"),
-            text("caveats", "Caveats", lambda item: item[0].caveats or "none stated"),
+            Column.text("kind", "Kind", lambda item: f"{item[0].info.family}, {item[0].info.role}"),
+            Column.text(
+                "kernel", "Kernel", lambda item: item[0].info.native or Entry.absent("not recorded")
+            ),
+            Column.text("exact", "Exact", lambda item: _exact(item[0].exact)),
+            Column.text("passes", "Used by", lambda item: ", ".join(item[1])),
+            Column.text("parameters", "Parameters", lambda item: item[0].arguments or "none"),
+            Column.text("caveats", "Caveats", lambda item: item[0].caveats or "none stated"),
         ],
         key="methods",
         title="Parameters and caveats",
@@ -67,5 +71,5 @@ def method_table(run: RecordSet) -> Table:
 
 def _exact(is_exact: bool | None) -> Entry:
     if is_exact is None:
-        return absent("every cell ended before it was known")
-    return text_entry("yes" if is_exact else "approximate")
+        return Entry.absent("every cell ended before it was known")
+    return Entry.of_text("yes" if is_exact else "approximate")

@@ -13,17 +13,7 @@ from spion_bench.records import Environment, KernelCell, TaskInfo
 from spion_bench.records.cell import Scalar
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import ordered
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Table,
-    absent,
-    make_table,
-    number,
-    rows_of_frame,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Table, rows_of_frame
 from spion_bench.report.words import format_quantity, plural
 
 _SHORT_HASH = 12
@@ -67,27 +57,33 @@ def data_table(run: RecordSet) -> Table:
         [outcome.measured.task.model_dump() for outcome in outcomes if outcome.measured.task],
         columns=list(TaskInfo.model_fields),
     )
-    return make_table(
+    return Table.of(
         tasks.drop_duplicates().itertuples(),
         [
-            text(
-                "task", "Task", lambda task: text_entry(task.name, note=f"version {task.version}")
+            Column.text(
+                "task",
+                "Task",
+                lambda task: Entry.of_text(task.name, note=f"version {task.version}"),
             ),
-            Column("length", "Length (tokens)", lambda task: number(task.length, "count")),
-            text(
-                "source", "Source", lambda task: text_entry(task.source, note=task.source_version)
+            Column("length", "Length (tokens)", lambda task: Entry.number(task.length, "count")),
+            Column.text(
+                "source",
+                "Source",
+                lambda task: Entry.of_text(task.source, note=task.source_version),
             ),
-            text("kind", "Kind", _kind),
-            Column("classes", "Classes", lambda task: number(task.n_classes, "count")),
-            text(
+            Column.text("kind", "Kind", _kind),
+            Column("classes", "Classes", lambda task: Entry.number(task.n_classes, "count")),
+            Column.text(
                 "sizes",
                 "Train / dev / test",
                 lambda task: f"{task.n_train} / {task.n_dev} / {task.n_test}",
             ),
             Column(
-                "majority_share", "Largest class", lambda task: number(task.majority_share, "ratio")
+                "majority_share",
+                "Largest class",
+                lambda task: Entry.number(task.majority_share, "ratio"),
             ),
-            text(
+            Column.text(
                 "fingerprint",
                 "SHA-256",
                 lambda task: Entry(f"{task.fingerprint[:_SHORT_HASH]}…", value=task.fingerprint),
@@ -102,8 +98,8 @@ def data_table(run: RecordSet) -> Table:
 
 def _kind(task: Any) -> Entry:
     if task.stand_in:
-        return text_entry("stand-in", note=task.description, flag="warning")
-    return text_entry("task's own", note=task.description)
+        return Entry.of_text("stand-in", note=task.description, flag="warning")
+    return Entry.of_text("task's own", note=task.description)
 
 
 def settings_table(run: RecordSet) -> Table:
@@ -115,13 +111,13 @@ def settings_table(run: RecordSet) -> Table:
     ]
     frame = pd.DataFrame(rows, columns=["pass", "setting", "name", "value"], dtype=object)
     values = frame.groupby(["pass", "setting", "name"], sort=False)["value"].agg(_several)
-    return make_table(
+    return Table.of(
         rows_of_frame(values.reset_index()),
         [
-            text("pass", "Pass", lambda row: row["pass"]),
-            text("setting", "Setting", lambda row: row["setting"]),
-            text("name", "Name", lambda row: row["name"]),
-            text("value", "Value", lambda row: row["value"]),
+            Column.text("pass", "Pass", lambda row: row["pass"]),
+            Column.text("setting", "Setting", lambda row: row["setting"]),
+            Column.text("name", "Name", lambda row: row["name"]),
+            Column.text("value", "Value", lambda row: row["value"]),
         ],
         key="settings",
         title="Settings",
@@ -179,16 +175,16 @@ def environment_table(run: RecordSet) -> Table:
         [environment.model_dump_json(exclude=set(_VARYING)) for environment in environments],
         sort=False,
     )
-    return make_table(
+    return Table.of(
         [
             item
             for item in _ENVIRONMENT_LABELS.items()
             if item[0] not in _EXCEPTIONAL or any(getattr(e, item[0]) for e in environments)
         ],
         [
-            text("property", "Property", lambda item: item[1]),
+            Column.text("property", "Property", lambda item: item[1]),
             *(
-                text(
+                Column.text(
                     f"environment_{place}",
                     plural(len(alike), "record"),
                     partial(_environment_entry, same=list(alike)),
@@ -209,17 +205,19 @@ def _environment_entry(item: tuple[str, str], same: list[Environment]) -> Entry:
     known = [value for value in values if value is not None]
     if not known:
         no_gpu = name.startswith("gpu") and same[0].gpu is None
-        return absent("no GPU" if no_gpu else "not recorded")
+        return Entry.absent("no GPU" if no_gpu else "not recorded")
     if name in _VARYING:
         low, high = min(known), max(known)
-        return text_entry(f"{low:g}" if low == high else f"{low:g} to {high:g}")
+        return Entry.of_text(f"{low:g}" if low == high else f"{low:g} to {high:g}")
     first = known[0]
     if isinstance(first, list):
-        return text_entry(" ".join(first)) if first else absent("none")
+        return Entry.of_text(" ".join(first)) if first else Entry.absent("none")
     if isinstance(first, bool):
         flagged = name == "git_dirty" and first
-        return text_entry("yes" if first else "no", flag="warning" if flagged else "")
-    return text_entry(format_quantity(first, "bytes")[0] if name == "memory_bytes" else str(first))
+        return Entry.of_text("yes" if first else "no", flag="warning" if flagged else "")
+    return Entry.of_text(
+        format_quantity(first, "bytes")[0] if name == "memory_bytes" else str(first)
+    )
 
 
 def deviation_table(run: RecordSet) -> Table | None:
@@ -230,17 +228,19 @@ def deviation_table(run: RecordSet) -> Table | None:
             found.setdefault(sentence, []).append(outcome)
     if not found:
         return None
-    return make_table(
+    return Table.of(
         found.items(),
         [
-            text("deviation", "Deviation", lambda item: item[0]),
-            text(
+            Column.text("deviation", "Deviation", lambda item: item[0]),
+            Column.text(
                 "settings",
                 "Where",
                 lambda item: "; ".join(dict.fromkeys(map(run.label_of, item[1]))),
             ),
-            text("methods", "Methods", lambda item: ", ".join(ordered(o.method for o in item[1]))),
-            Column("records", "Records", lambda item: number(len(item[1]), "count")),
+            Column.text(
+                "methods", "Methods", lambda item: ", ".join(ordered(o.method for o in item[1]))
+            ),
+            Column("records", "Records", lambda item: Entry.number(len(item[1]), "count")),
         ],
         key="deviations",
         title="Stated deviations",

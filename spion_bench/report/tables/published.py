@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from spion_bench.report.entries import accuracy_entry
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, provenance
-from spion_bench.report.parts import Column, Content, Entry, Table, absent, make_table, slug, text
+from spion_bench.report.parts import Column, Content, Entry, Table, slug
 from spion_bench.report.published import PublishedNumber, read_published
 
 _CLAIMS_FILE = "spion_abstracts.csv"
@@ -28,14 +28,14 @@ def published_tables(run: RecordSet) -> list[Table]:
 
 
 def _claim_table(claims: list[PublishedNumber]) -> Table:
-    return make_table(
+    return Table.of(
         claims,
         [
-            text("source", "Source", lambda claim: claim.source),
-            text("task", "Task", lambda claim: claim.task or "not stated"),
-            text("metric", "Claim", lambda claim: claim.metric),
+            Column.text("source", "Source", lambda claim: claim.source),
+            Column.text("task", "Task", lambda claim: claim.task or "not stated"),
+            Column.text("metric", "Claim", lambda claim: claim.metric),
             Column("value", "Value", _value),
-            text("note", "Wording", lambda claim: claim.note),
+            Column.text("note", "Wording", lambda claim: claim.note),
         ],
         key="published-claims",
         title="What the publications about SPION claim",
@@ -67,14 +67,14 @@ def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]
     theirs = [
         _Row(n.model, _value(n), "published", f"{n.source}, {n.table}", n.note) for n in published
     ]
-    return make_table(
+    return Table.of(
         [*ours, *theirs],
         [
-            text("model", "Model", lambda row: row.model),
+            Column.text("model", "Model", lambda row: row.model),
             Column("accuracy_ratio", "Test accuracy", lambda row: row.accuracy),
-            text("kind", "Kind", lambda row: row.kind),
-            text("source", "Source", lambda row: row.source),
-            text("note", "Note", lambda row: row.note),
+            Column.text("kind", "Kind", lambda row: row.kind),
+            Column.text("source", "Source", lambda row: row.source),
+            Column.text("note", "Note", lambda row: row.note),
         ],
         key=slug("published", task),
         title=f"{task}: published accuracies",
@@ -100,7 +100,7 @@ def _data_of(group: Group) -> str:
 def _value(number: PublishedNumber) -> Entry:
     """Return a published value as it was printed; the CSV file holds percentages as ratios."""
     if number.number is None:
-        return absent(number.note)
+        return Entry.absent(number.note)
     if number.unit == "%":
         return Entry(f"{number.value}\u202f%", value=round(number.number / 100, 6))
     return Entry(f"{number.value} {number.unit}".rstrip(), value=number.number)

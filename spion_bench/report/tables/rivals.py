@@ -15,17 +15,7 @@ from spion_bench.report.entries import ATTENTION, STEP, Measure, scores_entry
 from spion_bench.report.groups import Group, MethodCells, groups, source_note
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import is_dense, is_spion
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Table,
-    estimate,
-    make_table,
-    missing,
-    slug,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Table, slug
 
 
 @dataclass(frozen=True)
@@ -86,10 +76,10 @@ def _table(kind: str, title: str, rivals: list[Rival]) -> Table:
     group, champion = rivals[0].group, rivals[0].champion
     name = champion.method
     outcomes = [*champion.outcomes, *(o for rival in rivals for o in rival.cells.outcomes)]
-    return make_table(
+    return Table.of(
         [Rival(group, champion, champion), *rivals],
         [
-            text("method", "Method", lambda rival: rival.cells.method),
+            Column.text("method", "Method", lambda rival: rival.cells.method),
             Column(
                 "scores_kept_ratio",
                 "Scores computed",
@@ -116,11 +106,11 @@ def _table(kind: str, title: str, rivals: list[Rival]) -> Table:
 
 def _lead_entry(rival: Rival, measure: Measure) -> Entry:
     if rival.cells is rival.champion:
-        return text_entry("1\u00d7", note="compared with")
+        return Entry.of_text("1\u00d7", note="compared with")
     lead = rival.lead(measure)
     if lead is None:
-        return missing(rival.cells.why_missing("speed", measure.metric))
-    return estimate(lead, "times", note=speedup_verdict(lead))
+        return Entry.missing(rival.cells.why_missing("speed", measure.metric))
+    return Entry.estimate(lead, "times", note=speedup_verdict(lead))
 
 
 def _batch_text(champion: MethodCells) -> str:
@@ -135,7 +125,7 @@ def _fastest_text(rivals: list[Rival], champion: str) -> list[str]:
     for measure, what in ((STEP, "training step"), (ATTENTION, "attention alone")):
         best = fastest(rivals, measure)
         if best is not None:
-            shown = estimate(best[1], "times")
+            shown = Entry.estimate(best[1], "times")
             sentences.append(
                 f"Fastest rival, {what}: {best[0].cells.method}; {champion} is "
                 f"{shown.text} {shown.interval} as fast."

@@ -10,17 +10,7 @@ import pandas as pd
 from spion_bench.records import GateError, PassName, Status
 from spion_bench.report.groups import groups
 from spion_bench.report.load import Outcome, RecordSet, provenance
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Flag,
-    Table,
-    make_table,
-    missing,
-    rows_of_frame,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Flag, Table, rows_of_frame
 from spion_bench.report.words import format_error, format_quantity
 
 _GATE_ORDER = ("out", "dq", "dk", "dv")
@@ -41,14 +31,14 @@ def gate_table(run: RecordSet) -> Table | None:
     if not outcomes:
         return None
     names = {found.name for outcome in outcomes for found in outcome.measured.gate}
-    return make_table(
+    return Table.of(
         outcomes,
         [
-            text("setting", "Setting", run.label_of),
-            text("pass", "Pass", lambda outcome: outcome.pass_name),
-            text("method", "Method", lambda outcome: outcome.method.name),
+            Column.text("setting", "Setting", run.label_of),
+            Column.text("pass", "Pass", lambda outcome: outcome.pass_name),
+            Column.text("method", "Method", lambda outcome: outcome.method.name),
             Column("seed", "Seed", lambda outcome: outcome.cell.seed),
-            text("status", "Gate", _gate_status),
+            Column.text("status", "Gate", _gate_status),
             *(
                 Column(f"error_{name}", name, partial(_gate_error, name=name))
                 for name in sorted(names, key=_gate_rank)
@@ -73,19 +63,19 @@ def _gate_rank(name: str) -> tuple[int, str]:
 def _gate_status(outcome: Outcome) -> Entry:
     measured = outcome.measured
     if not outcome.is_ok:
-        return text_entry(measured.status, note=measured.reason or "", flag="warning")
+        return Entry.of_text(measured.status, note=measured.reason or "", flag="warning")
     exceeded = [found.name for found in measured.gate if not found.is_within]
     if exceeded:
-        return text_entry(
+        return Entry.of_text(
             "failed", note=f"not within the allowed error: {', '.join(exceeded)}", flag="warning"
         )
-    return text_entry("passed", flag="good")
+    return Entry.of_text("passed", flag="good")
 
 
 def _gate_error(outcome: Outcome, name: str) -> Entry:
     found = next((error for error in outcome.measured.gate if error.name == name), None)
     if found is None:
-        return missing("not recorded" if outcome.is_ok else outcome.measured.status)
+        return Entry.missing("not recorded" if outcome.is_ok else outcome.measured.status)
     return Entry(
         format_error(found.error),
         note=_allowed(found),
@@ -105,10 +95,10 @@ def status_table(run: RecordSet) -> Table:
     passes = [name for name in get_args(PassName) if name in counts.index]
     counts = counts.reindex(index=passes, columns=list(statuses), fill_value=0)
     counts.loc["all"] = counts.sum()
-    return make_table(
+    return Table.of(
         [(str(name), row) for name, row in counts.iterrows()],
         [
-            text("pass", "Pass", lambda item: item[0]),
+            Column.text("pass", "Pass", lambda item: item[0]),
             Column("total", "Total", lambda item: int(item[1].sum())),
             *(
                 Column(
@@ -135,16 +125,18 @@ def failure_table(run: RecordSet) -> Table | None:
     failed = run.cells[run.cells["status"] != "ok"]
     if failed.empty:
         return None
-    return make_table(
+    return Table.of(
         rows_of_frame(failed.assign(reason=failed["reason"].fillna("no reason recorded"))),
         [
-            text("pass", "Pass", lambda row: row["pass"]),
-            text("setting", "Setting", lambda row: row["setting"]),
-            text("method", "Method", lambda row: row["method"]),
+            Column.text("pass", "Pass", lambda row: row["pass"]),
+            Column.text("setting", "Setting", lambda row: row["setting"]),
+            Column.text("method", "Method", lambda row: row["method"]),
             Column("seed", "Seed", lambda row: int(row["seed"])),
-            text("status", "Status", lambda row: text_entry(row["status"], flag="warning")),
-            text("reason", "Reason", lambda row: row["reason"]),
-            text("cell_key", "Cell", lambda row: row["key"]),
+            Column.text(
+                "status", "Status", lambda row: Entry.of_text(row["status"], flag="warning")
+            ),
+            Column.text("reason", "Reason", lambda row: row["reason"]),
+            Column.text("cell_key", "Cell", lambda row: row["key"]),
         ],
         key="failures",
         title="Cells without a number",
@@ -155,14 +147,14 @@ def failure_table(run: RecordSet) -> Table | None:
 
 def numbers_table(run: RecordSet) -> Table:
     """Return every metric of every record: what all other tables were computed from."""
-    return make_table(
+    return Table.of(
         rows_of_frame(run.frame[run.frame["metric"].notna()]),
         [
-            text("cell_key", "Cell", lambda row: row["key"]),
-            text("status", "Status", _status),
-            text("metric", "Metric", lambda row: row["metric"]),
+            Column.text("cell_key", "Cell", lambda row: row["key"]),
+            Column.text("status", "Status", _status),
+            Column.text("metric", "Metric", lambda row: row["metric"]),
             Column("value", "Value", _value),
-            text("unit", "Stored unit", lambda row: row["unit"]),
+            Column.text("unit", "Stored unit", lambda row: row["unit"]),
             Column("samples", "Samples", lambda row: int(row["n_samples"])),
         ],
         key="numbers",
@@ -174,7 +166,7 @@ def numbers_table(run: RecordSet) -> Table:
 
 
 def _status(row: dict[str, Any]) -> Entry:
-    return text_entry(row["status"], flag="" if row["status"] == "ok" else "warning")
+    return Entry.of_text(row["status"], flag="" if row["status"] == "ok" else "warning")
 
 
 def _value(row: dict[str, Any]) -> Entry:

@@ -16,7 +16,7 @@ from spion_bench.report.entries import (
 from spion_bench.report.groups import Group, MethodCells, groups, source_note
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import Column, Entry, Table, make_table, slug, text, text_entry
+from spion_bench.report.parts import Column, Entry, Table, slug
 from spion_bench.report.words import join_words
 
 _DETAILS = (
@@ -35,7 +35,7 @@ def summary_tables(run: RecordSet) -> list[Table]:
 
 def _summary_table(group: Group) -> Table:
     columns: list[Column[MethodCells]] = [
-        text("method", "Method", _method_entry),
+        Column.text("method", "Method", _method_entry),
         Column("test_accuracy_ratio", "Test accuracy", accuracy_entry),
         Column("train_step_ms", STEP.label, STEP.entry),
         Column(
@@ -53,7 +53,7 @@ def _summary_table(group: Group) -> Table:
         Column("sparse_step_ratio", "Sparse steps", sparse_share_entry),
     ]
     methods = list(group.methods.values())
-    table = make_table(
+    table = Table.of(
         methods,
         columns,
         drop_untried=True,
@@ -82,7 +82,7 @@ def _method_entry(cells: MethodCells) -> Entry:
     notes = ["approximate attention"] if any(a and not a.exact for a in attention) else []
     if cells.ok("accuracy") and not cells.proven():
         notes.append("not SPION: too few sparse steps")
-    return text_entry(cells.method, note="; ".join(notes))
+    return Entry.of_text(cells.method, note="; ".join(notes))
 
 
 def detail_tables(run: RecordSet) -> list[Table]:
@@ -95,10 +95,10 @@ def detail_tables(run: RecordSet) -> list[Table]:
 
 
 def _detail_table(group: Group) -> Table:
-    return make_table(
+    return Table.of(
         group.methods.values(),
         [
-            text("method", "Method", lambda cells: cells.method),
+            Column.text("method", "Method", lambda cells: cells.method),
             *(Column(measure.metric, measure.label, measure.entry) for measure in _DETAILS),
             Column(
                 "attention_speedup",

@@ -18,19 +18,7 @@ from spion_bench.report.groups import (
 from spion_bench.report.kernels.points import is_sweep
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import is_dense, is_spion
-from spion_bench.report.parts import (
-    Column,
-    Entry,
-    Table,
-    absent,
-    estimate,
-    make_table,
-    missing,
-    number,
-    slug,
-    text,
-    text_entry,
-)
+from spion_bench.report.parts import Column, Entry, Table, slug
 
 
 @dataclass(frozen=True)
@@ -44,7 +32,7 @@ class _PhaseMeasure:
 
     def entry(self, cells: MethodCells) -> Entry:
         if not self.is_dense_phase and not is_spion(cells.info):
-            return absent("no such phase")
+            return Entry.absent("no such phase")
         found = [o.measured.metrics.get(self.metric) for o in cells.ok("accuracy")]
         values = [metric.value for metric in found if metric is not None]
         if not values:
@@ -52,7 +40,7 @@ class _PhaseMeasure:
         planned = len(cells.of("accuracy"))
         note = "" if len(values) == planned else f"{len(values)} of {planned} seeds"
         # Times and sizes are never below 0.
-        return estimate(mean_over_seeds(values).within(0.0), self.unit, note=note)
+        return Entry.estimate(mean_over_seeds(values).within(0.0), self.unit, note=note)
 
 
 _PHASE_MEASURES = (
@@ -78,11 +66,13 @@ def phase_tables(run: RecordSet) -> list[Table]:
 
 
 def _phase_table(group: Group) -> Table:
-    return make_table(
+    return Table.of(
         group.methods.values(),
         [
-            text("method", "Method", lambda cells: cells.method),
-            Column("seeds", "Seeds", lambda cells: number(len(cells.ok("accuracy")), "count")),
+            Column.text("method", "Method", lambda cells: cells.method),
+            Column(
+                "seeds", "Seeds", lambda cells: Entry.number(len(cells.ok("accuracy")), "count")
+            ),
             *(Column(measure.metric, measure.label, measure.entry) for measure in _PHASE_MEASURES),
         ],
         drop_untried=True,
@@ -102,12 +92,12 @@ def seed_tables(run: RecordSet) -> list[Table]:
 
 
 def _seed_table(group: Group) -> Table:
-    return make_table(
+    return Table.of(
         [outcome for cells in group.methods.values() for outcome in cells.of("accuracy")],
         [
-            text("method", "Method", lambda outcome: outcome.method.name),
+            Column.text("method", "Method", lambda outcome: outcome.method.name),
             Column("seed", "Seed", lambda outcome: outcome.cell.seed),
-            text("status", "Status", _status),
+            Column.text("status", "Status", _status),
             Column("dev_accuracy_ratio", "Dev accuracy", lambda o: _metric(o, "dev_accuracy")),
             Column("test_accuracy_ratio", "Test accuracy", lambda o: _metric(o, "test_accuracy")),
             Column(
@@ -115,7 +105,7 @@ def _seed_table(group: Group) -> Table:
                 "Final training loss",
                 lambda outcome: _metric(outcome, "final_train_loss"),
             ),
-            text("transition", "Dense to sparse", _transition_entry),
+            Column.text("transition", "Dense to sparse", _transition_entry),
             Column("sparse_step_ratio", "Sparse steps", _sparse_share),
             Column("density_ratio", "Blocks kept", _density),
         ],
@@ -129,18 +119,18 @@ def _seed_table(group: Group) -> Table:
 
 
 def _status(outcome: Outcome) -> Entry:
-    return text_entry(outcome.measured.status, flag="" if outcome.is_ok else "warning")
+    return Entry.of_text(outcome.measured.status, flag="" if outcome.is_ok else "warning")
 
 
 def _metric(outcome: Outcome, name: str) -> Entry:
     metric = outcome.measured.metrics.get(name)
     if metric is None:
         return _gap(outcome, f"the record has no {name}")
-    return estimate(Estimate(metric.value, metric.low, metric.high), metric.unit)
+    return Entry.estimate(Estimate(metric.value, metric.low, metric.high), metric.unit)
 
 
 def _gap(outcome: Outcome, reason_if_ok: str) -> Entry:
-    return missing(reason_if_ok if outcome.is_ok else outcome.measured.status)
+    return Entry.missing(reason_if_ok if outcome.is_ok else outcome.measured.status)
 
 
 def _transition_entry(outcome: Outcome) -> Entry:
@@ -149,15 +139,15 @@ def _transition_entry(outcome: Outcome) -> Entry:
         return _no_pattern(outcome, "no transition recorded")
     shown = describe_transition(transition)
     if is_what_it_says(outcome):
-        return text_entry(shown, note=_layer_steps(transition))
-    return text_entry(shown, note="not SPION: under 40 % sparse steps", flag="warning")
+        return Entry.of_text(shown, note=_layer_steps(transition))
+    return Entry.of_text(shown, note="not SPION: under 40 % sparse steps", flag="warning")
 
 
 def _no_pattern(outcome: Outcome, gap: str, shown: str = "\u2013") -> Entry:
     """Return the entry of what only a run with learned patterns has."""
     if is_spion(outcome.method):
         return _gap(outcome, gap)
-    return absent("dense method" if is_dense(outcome.method) else "trains one phase", shown)
+    return Entry.absent("dense method" if is_dense(outcome.method) else "trains one phase", shown)
 
 
 def describe_transition(transition: TransitionInfo) -> str:
@@ -178,7 +168,7 @@ def _sparse_share(outcome: Outcome) -> Entry:
     transition = outcome.measured.transition
     if transition is None:
         return _no_pattern(outcome, "no transition recorded")
-    return number(transition.sparse_step_share, "ratio")
+    return Entry.number(transition.sparse_step_share, "ratio")
 
 
 def _density(outcome: Outcome) -> Entry:
@@ -186,7 +176,7 @@ def _density(outcome: Outcome) -> Entry:
     if pattern is None or not pattern.density:
         shown = "all" if is_dense(outcome.method) else "\u2013"
         return _no_pattern(outcome, "no pattern recorded", shown)
-    return number(sum(pattern.density) / len(pattern.density), "ratio")
+    return Entry.number(sum(pattern.density) / len(pattern.density), "ratio")
 
 
 def block_tables(run: RecordSet) -> list[Table]:
@@ -229,22 +219,24 @@ def _block_table(group: Group) -> Table:
         if (pattern := same[0].measured.pattern) is not None
         for layer in range(len(pattern.nnzb))
     ]
-    return make_table(
+    return Table.of(
         rows,
         [
-            text("method", "Method", lambda row: row.users[0].method.name),
+            Column.text("method", "Method", lambda row: row.users[0].method.name),
             Column("seed", "Seed", lambda row: row.users[0].cell.seed),
             Column("layer", "Layer", lambda row: row.layer + 1),
-            Column("kept_blocks", "Blocks kept", lambda row: number(row.kept, "count")),
-            Column("all_blocks", "of", lambda row: number(row.blocks, "count")),
-            Column("density_ratio", "Density", lambda row: number(row.kept / row.blocks, "ratio")),
+            Column("kept_blocks", "Blocks kept", lambda row: Entry.number(row.kept, "count")),
+            Column("all_blocks", "of", lambda row: Entry.number(row.blocks, "count")),
+            Column(
+                "density_ratio", "Density", lambda row: Entry.number(row.kept / row.blocks, "ratio")
+            ),
             Column(
                 "block_size",
                 "Block size (tokens)",
-                lambda row: number(row.pattern.block_size, "count"),
+                lambda row: Entry.number(row.pattern.block_size, "count"),
             ),
-            text("pattern_source", "Pattern from", lambda row: row.pattern.source),
-            text("passes", "Used by", lambda row: row.passes),
+            Column.text("pattern_source", "Pattern from", lambda row: row.pattern.source),
+            Column.text("passes", "Used by", lambda row: row.passes),
         ],
         key=slug("blocks", group.label),
         title=group.label,
