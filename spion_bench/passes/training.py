@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
 from spion_bench.passes.session import OnProgress
 from spion_bench.passes.subject import Subject
-from spion_bench.train import TrainSettings
+from spion_bench.train import TrainJob, TrainSettings
 
 
 def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, Any]:
@@ -18,12 +20,9 @@ def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, A
     cell, settings = subject.cell, subject.settings
     device = cell.device
     can_measure = device != "cpu" or clear_refs_problem() is None
+    asked = TrainSettings(settings.model, settings.train, settings.spion, settings.recipe)
     return {
-        "task": subject.task,
-        "settings": TrainSettings(settings.model, settings.train, settings.spion, settings.recipe),
-        "variant": cell.method.variant,
-        "seed": cell.seed,
-        "device": device,
+        "job": TrainJob(subject.task, asked, cell.method.variant, cell.seed, torch.device(device)),
         "progress": on_progress,
         "peak_meter": peak_meter(device, present_bytes(device)) if can_measure else None,
     }

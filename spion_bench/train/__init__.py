@@ -6,7 +6,7 @@ from spion_bench.train.phases import NonFiniteLossError
 from spion_bench.train.progress import ProgressEvent
 from spion_bench.train.result import CurvePoint, TrainResult
 from spion_bench.train.schedule import RECIPES, Recipe
-from spion_bench.train.settings import TrainSettings
+from spion_bench.train.settings import TrainJob, TrainSettings
 from spion_bench.train.state import LayerStages, TrainState
 from spion_bench.train.usage import PeakMeter, PhaseUsage
 
@@ -20,6 +20,7 @@ __all__ = [
     "PhaseUsage",
     "ProgressEvent",
     "Recipe",
+    "TrainJob",
     "TrainResult",
     "TrainSettings",
     "TrainState",

@@ -16,18 +16,16 @@ from typing import Any
 
 import torch
 
-from spion_bench.literals import Variant
 from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
 from spion_bench.model.encoder import MakeAttention
-from spion_bench.tasks.task import TaskData
 from spion_bench.train.checkpoint import CheckpointStore, Tree
-from spion_bench.train.data import EpochOrder, data_digest
+from spion_bench.train.data import EpochOrder
 from spion_bench.train.phases import Run, dense_phase, make_patterns, sparse_phase
-from spion_bench.train.prefix import is_complete, prefix_identity, read_prefix
+from spion_bench.train.prefix import is_complete, read_prefix
 from spion_bench.train.progress import Progress, Reporter
 from spion_bench.train.result import TrainResult, conclude
-from spion_bench.train.settings import TrainSettings, check_fit
+from spion_bench.train.settings import TrainJob, check_fit
 from spion_bench.train.state import TrainState
 from spion_bench.train.usage import PeakMeter, PhaseUsage, UsageClock
 
@@ -35,14 +33,10 @@ CHECKPOINT_EVERY_S = 60.0
 
 
 def train(
-    task: TaskData,
-    settings: TrainSettings,
+    job: TrainJob,
     *,
     make_attention: MakeAttention,
     method: str,
-    variant: Variant | None,
-    seed: int,
-    device: torch.device | str,
     out_dir: Path,
     prefix: Path | None = None,
     progress: Progress | None = None,
@@ -57,13 +51,9 @@ def train(
     caller's torch random state and deterministic mode are restored.
 
     Args:
-        task: The data.
-        settings: Model, training, patterns and recipe.
-        make_attention: Makes the attention module of a layer; ``SpionAttention`` if ``variant``.
+        job: What to train.
+        make_attention: Makes the attention module of a layer; ``SpionAttention`` for a variant.
         method: The method's name, part of the checkpoint's identity.
-        variant: SPION's variant; None keeps the method as it is to the end (a dense run).
-        seed: Seed of the weights, dropout and the order of the data.
-        device: Where to train.
         out_dir: The folder of this run's checkpoint.
         prefix: The folder of a finished dense prefix to continue (see ``train_prefix``); None
             trains the dense phase here.
@@ -77,42 +67,26 @@ def train(
         NonFiniteLossError: If a training loss is NaN or infinite.
         CheckpointError: If a checkpoint is damaged, of another run, or cannot be written.
     """
-    device = torch.device(device)
-    check_fit(task, settings, variant)
-    identity = _identity(task, settings, method, variant, seed, device)
-    store = CheckpointStore(out_dir, identity, checkpoint_every_s)
+    check_fit(job.task, job.settings, job.variant)
+    store = CheckpointStore(out_dir, job.identity(method), checkpoint_every_s)
     if not resume:
         store.clear()
-    with _deterministic(device):
-        run = _make_run(
-            task,
-            settings,
-            variant,
-            seed,
-            device,
-            Reporter(progress, settings.train.steps),
-            peak_meter,
-            store,
-            make_attention,
-            seeks_transition=variant is not None,
-        )
+    with _deterministic(job.device):
+        reporter = Reporter(progress, job.settings.train.steps)
+        seeks = job.variant is not None
+        run = _make_run(job, store, reporter, peak_meter, make_attention, seeks_transition=seeks)
         checkpoint = store.load()
         if checkpoint is not None:
             run.restore(checkpoint)
         elif prefix is not None:
-            identity = prefix_identity(task, settings, variant, seed, device)
-            _fork(run, read_prefix(prefix, identity))
+            _fork(run, read_prefix(prefix, job.prefix_identity()))
         _run_phases(run)
         return conclude(run)
 
 
 def train_prefix(
-    task: TaskData,
-    settings: TrainSettings,
+    job: TrainJob,
     *,
-    variant: Variant | None,
-    seed: int,
-    device: torch.device | str,
     out_dir: Path,
     progress: Progress | None = None,
     peak_meter: PeakMeter | None = None,
@@ -121,15 +95,11 @@ def train_prefix(
     """Train the dense phase that runs continue with ``prefix=out_dir``, or what is left of it.
 
     Args:
-        task: The data.
-        settings: Model, training and recipe; of the patterns, the criterion alone.
-        variant: ``"F"`` for its own schedule in the published recipe; None for all others.
-        seed: Seed of the weights, dropout and the order of the data.
-        device: Where to train.
+        job: What to train; of the settings of its patterns, the criterion alone counts.
         out_dir: The folder of the prefix.
         progress: See ``train``, as for the rest.
-        peak_meter: Measures peak memory.
-        checkpoint_every_s: Seconds between checkpoints.
+        peak_meter: See ``train``.
+        checkpoint_every_s: See ``train``.
 
     Returns:
         The state at the transition, or after the last step if there was none.
@@ -137,23 +107,12 @@ def train_prefix(
     Raises:
         ValueError, NonFiniteLossError, CheckpointError: See ``train``.
     """
-    device = torch.device(device)
-    check_fit(task, settings, None)
-    identity = prefix_identity(task, settings, variant, seed, device)
+    check_fit(job.task, job.settings, None)
+    identity = job.prefix_identity()
     store = CheckpointStore(out_dir, identity, checkpoint_every_s)
-    with _deterministic(device):
-        run = _make_run(
-            task,
-            settings,
-            variant,
-            seed,
-            device,
-            Reporter(progress, settings.train.steps),
-            peak_meter,
-            store,
-            _watched_dense,
-            seeks_transition=True,
-        )
+    with _deterministic(job.device):
+        reporter = Reporter(progress, job.settings.train.steps)
+        run = _make_run(job, store, reporter, peak_meter, _watched_dense, seeks_transition=True)
         tree = store.load()
         if tree is not None:
             run.restore(tree)
@@ -167,8 +126,8 @@ def _run_phases(run: Run) -> None:
     while not run.is_finished and run.state.phase == "dense":
         if not run.state.pending:
             dense_phase(run)
-        if run.state.pending and run.variant is not None:
-            make_patterns(run, run.variant)
+        if run.state.pending and run.job.variant is not None:
+            make_patterns(run, run.job.variant)
     sparse_phase(run)
 
 
@@ -176,48 +135,41 @@ def _fork(run: Run, prefix: Tree) -> None:
     """Start ``run`` from a dense prefix; a dense run just goes on from there."""
     run.restore(prefix)
     run.state.forked_from_prefix = True
-    if run.variant is None:
+    if run.job.variant is None:
         run.state.pending = {}
         vars(run.state.usage["pattern"]).update(vars(PhaseUsage()))
 
 
 def _make_run(
-    task: TaskData,
-    settings: TrainSettings,
-    variant: Variant | None,
-    seed: int,
-    device: torch.device,
+    job: TrainJob,
+    store: CheckpointStore,
     reporter: Reporter,
     peak_meter: PeakMeter | None,
-    store: CheckpointStore,
     make_attention: MakeAttention,
     *,
     seeks_transition: bool,
 ) -> Run:
-    torch.manual_seed(seed)
-    model = Classifier(settings.model, make_attention).to(device)
+    torch.manual_seed(job.seed)
+    model = Classifier(job.settings.model, make_attention).to(job.device)
     layers = model.attention_layers()
     if seeks_transition and not all(isinstance(layer, SpionAttention) for layer in layers):
         raise ValueError(
-            f"make_attention: expected SpionAttention layers for variant {variant!r}, got "
+            f"make_attention: expected SpionAttention layers for variant {job.variant!r}, got "
             f"{sorted({type(layer).__name__ for layer in layers})}; dense methods have variant None"
         )
-    config = settings.train
+    config = job.settings.train
     optimizer = torch.optim.AdamW(
         model.parameters(), eps=config.adam_eps, weight_decay=config.weight_decay
     )
-    state = TrainState.at_start(settings.model.layers, settings.spion)
+    state = TrainState.at_start(job.settings.model.layers, job.settings.spion)
     return Run(
-        task=task,
-        settings=settings,
-        variant=variant,
+        job=job,
         seeks_transition=seeks_transition,
-        device=device,
         model=model,
         optimizer=optimizer,
-        order=EpochOrder(len(task.train), config.batch_size, seed),
+        order=EpochOrder(len(job.task.train), config.batch_size, job.seed),
         state=state,
-        clock=UsageClock(state.usage, device, peak_meter),
+        clock=UsageClock(state.usage, job.device, peak_meter),
         store=store,
         reporter=reporter,
     )
@@ -226,28 +178,6 @@ def _make_run(
 def _watched_dense(layer: int) -> SpionAttention:
     """Make the attention of a prefix: dense, and able to show its map; it never gets a pattern."""
     return SpionAttention(pruned="zero_logit")
-
-
-def _identity(
-    task: TaskData,
-    settings: TrainSettings,
-    method: str,
-    variant: Variant | None,
-    seed: int,
-    device: torch.device,
-) -> Tree:
-    return {
-        "task": task.name,
-        "data": data_digest(task),
-        "model": settings.model.model_dump(),
-        "train": settings.train.model_dump(),
-        "spion": settings.spion.model_dump(),
-        "recipe": settings.recipe,
-        "method": method,
-        "variant": variant,
-        "seed": seed,
-        "device": device.type,
-    }
 
 
 @contextmanager

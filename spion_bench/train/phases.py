@@ -18,12 +18,12 @@ from spion_bench.literals import Variant
 from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
 from spion_bench.pattern.generate import pattern_stages
-from spion_bench.tasks.task import Split, TaskData
+from spion_bench.tasks.task import Split
 from spion_bench.train.checkpoint import CheckpointStore, Tree
 from spion_bench.train.data import EpochOrder, to_batch
 from spion_bench.train.progress import Reporter
 from spion_bench.train.schedule import rate_and_beta1
-from spion_bench.train.settings import TrainSettings
+from spion_bench.train.settings import TrainJob
 from spion_bench.train.state import BestWeights, DevPoint, LayerStages, TrainState
 from spion_bench.train.usage import UsageClock
 
@@ -54,11 +54,8 @@ class Run:
     ``seeks_transition`` is true for a SPION run and for the dense prefix of one.
     """
 
-    task: TaskData
-    settings: TrainSettings
-    variant: Variant | None
+    job: TrainJob
     seeks_transition: bool
-    device: torch.device
     model: Classifier
     optimizer: torch.optim.AdamW
     order: EpochOrder
@@ -70,7 +67,7 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether all steps are done."""
-        return self.state.step >= self.settings.train.steps
+        return self.state.step >= self.job.settings.train.steps
 
     def save(self) -> None:
         """Write a checkpoint of the whole run."""
@@ -81,7 +78,9 @@ class Run:
                 "optimizer": self.optimizer.state_dict(),
                 "rng": torch.get_rng_state(),
                 "cuda_rng": (
-                    torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+                    torch.cuda.get_rng_state(self.job.device)
+                    if self.job.device.type == "cuda"
+                    else None
                 ),
                 "state": self.state.to_tree(),
             }
@@ -97,13 +96,13 @@ class Run:
         self.optimizer.load_state_dict({**optimizer, "state": moments})
         torch.set_rng_state(tree["rng"])
         if tree["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(tree["cuda_rng"], self.device)
+            torch.cuda.set_rng_state(tree["cuda_rng"], self.job.device)
 
     def use_patterns(self, patterns: list[BlockPattern | None]) -> None:
         """Give each layer its pattern, or make it dense where that is None."""
         for layer, pattern in zip(self.model.attention_layers(), patterns, strict=True):
             if isinstance(layer, SpionAttention):
-                layer.pattern = None if pattern is None else pattern.to(self.device)
+                layer.pattern = None if pattern is None else pattern.to(self.job.device)
 
 
 def dense_phase(run: Run) -> None:
@@ -127,7 +126,7 @@ def dense_phase(run: Run) -> None:
 
 def make_patterns(run: Run, variant: Variant) -> None:
     """Turn the pending attention maps into patterns; their layers are sparse from now on."""
-    state, spion = run.state, run.settings.spion
+    state, spion = run.state, run.job.settings.spion
     for index, attention_map in sorted(state.pending.items()):
         with run.clock.work("pattern"):
             stages = pattern_stages(
@@ -185,19 +184,19 @@ def update_weights(
 
 
 def _train_step(run: Run) -> None:
-    state, config = run.state, run.settings.train
+    state, config = run.state, run.job.settings.train
     with run.clock.work(state.phase, is_step=True):
         transition = state.transition_step
         lr, beta1 = rate_and_beta1(
             state.step,
             config,
-            run.settings.switches,
-            run.variant,
+            run.job.settings.switches,
+            run.job.variant,
             None if transition is None else transition - 1,
         )
         for group in run.optimizer.param_groups:
             group["lr"], group["betas"] = lr, (beta1, config.adam_beta2)
-        inputs, labels = to_batch(run.task.train, run.order.indices(state.step), run.device)
+        inputs, labels = to_batch(run.job.task.train, run.order.indices(state.step), run.job.device)
         run.model.train()
         loss = F.cross_entropy(run.model(inputs), labels)
         value = loss.item()
@@ -214,7 +213,7 @@ def _is_observed(run: Run) -> bool:
 
     The last step is not: a transition needs a step to follow it.
     """
-    config, completed = run.settings.train, run.state.step + 1
+    config, completed = run.job.settings.train, run.state.step + 1
     is_candidate = completed % config.eval_every == 0 or completed == config.latest_transition_step
     return run.seeks_transition and is_candidate and completed < config.steps
 
@@ -227,7 +226,7 @@ def _watch_dense_layers(run: Run) -> None:
 
 def _test_transition(run: Run) -> None:
     """Compare the watched maps with the earlier ones; force the transition when it is time."""
-    state, config = run.state, run.settings.train
+    state, config = run.state, run.job.settings.train
     layers = _spion_layers(run)
     with run.clock.work("pattern"):
         maps = [layer.take_map() if layer.pattern is None else None for layer in layers]
@@ -246,12 +245,12 @@ def _test_transition(run: Run) -> None:
 
 def _evaluate_if_due(run: Run) -> None:
     """Evaluate on the full dev set at evaluation steps and after the last step."""
-    state, config = run.state, run.settings.train
+    state, config = run.state, run.job.settings.train
     if state.step % config.eval_every and not run.is_finished:
         return
     with run.clock.validation(state.phase):
-        dev = run.task.dev
-        loss, correct = evaluate(run.model, dev, config.eval_batch_size, run.device)
+        dev = run.job.task.dev
+        loss, correct = evaluate(run.model, dev, config.eval_batch_size, run.job.device)
     point = DevPoint(state.step, loss, correct / len(dev))
     state.dev.append(point)
     best = state.best.get(state.phase)

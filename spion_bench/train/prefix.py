@@ -10,37 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from spion_bench.literals import Variant
-from spion_bench.tasks.task import TaskData
 from spion_bench.train.checkpoint import CheckpointError, CheckpointStore, Tree
-from spion_bench.train.data import data_digest
-from spion_bench.train.settings import TrainSettings
-
-
-def prefix_identity(
-    task: TaskData,
-    settings: TrainSettings,
-    variant: Variant | None,
-    seed: int,
-    device: torch.device,
-) -> Tree:
-    """Return everything that can change a bit of the dense phase."""
-    switches = settings.switches
-    return {
-        "task": task.name,
-        "data": data_digest(task),
-        "model": settings.model.model_dump(),
-        "train": settings.train.model_dump(),
-        "transition_threshold_percent": settings.spion.transition_threshold_percent,
-        "lr_lag": switches.lr_lag and variant != "F",
-        "cycle_beta1": switches.cycle_beta1,
-        "seed": seed,
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-    }
 
 
 def read_prefix(folder: Path, identity: Tree) -> Tree:

@@ -74,9 +74,9 @@ def conclude(run: Run) -> TrainResult:
     best = state.best[tested_phase]
     run.use_patterns(state.patterns_at(best.point.step))
     run.model.load_state_dict(best.weights)
-    test, batch_size = run.task.test, run.settings.train.eval_batch_size
-    _, correct = evaluate(run.model, test, batch_size, run.device)
-    is_spion_method = run.variant is not None
+    test, batch_size = run.job.task.test, run.job.settings.train.eval_batch_size
+    _, correct = evaluate(run.model, test, batch_size, run.job.device)
+    is_spion_method = run.job.variant is not None
     phases: tuple[Phase, ...] = ("dense", "pattern", "sparse") if is_spion_method else ("dense",)
     patterns = [pattern for pattern in state.patterns if pattern is not None]
     is_sparse = state.phase == "sparse"
@@ -101,7 +101,7 @@ def conclude(run: Run) -> TrainResult:
 
 def _transition(run: Run) -> TransitionInfo:
     state = run.state
-    share = state.usage["sparse"].steps / run.settings.train.steps
+    share = state.usage["sparse"].steps / run.job.settings.train.steps
     left_by: Literal["criterion", "forced"] = "forced" if state.forced else "criterion"
     return TransitionInfo(
         step=state.transition_step,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 from spion_bench.literals import RecipeName, Variant
 from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import TaskData
+from spion_bench.train.data import data_digest
 from spion_bench.train.schedule import RECIPES, Recipe
 
 
@@ -35,6 +39,60 @@ class TrainSettings:
     def switches(self) -> Recipe:
         """The recipe's switches."""
         return RECIPES[self.recipe]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What is trained.
+
+    Attributes:
+        task: The data.
+        settings: Model, training, patterns and recipe.
+        variant: SPION's variant; None keeps the method as it is to the end (a dense run). Of a
+            dense prefix: ``"F"`` for its own schedule in the published recipe, None for all others.
+        seed: Seed of the weights, dropout and the order of the data.
+        device: Where to train.
+    """
+
+    task: TaskData
+    settings: TrainSettings
+    variant: Variant | None
+    seed: int
+    device: torch.device
+
+    def identity(self, method: str) -> dict[str, Any]:
+        """Return what tells the checkpoint of this job from those of others."""
+        settings = self.settings
+        return {
+            **self._shared_identity(),
+            "spion": settings.spion.model_dump(),
+            "recipe": settings.recipe,
+            "method": method,
+            "variant": self.variant,
+        }
+
+    def prefix_identity(self) -> dict[str, Any]:
+        """Return everything that can change a bit of the dense phase."""
+        switches = self.settings.switches
+        threshold = self.settings.spion.transition_threshold_percent
+        return {
+            **self._shared_identity(),
+            "transition_threshold_percent": threshold,
+            "lr_lag": switches.lr_lag and self.variant != "F",
+            "cycle_beta1": switches.cycle_beta1,
+            "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
+        }
+
+    def _shared_identity(self) -> dict[str, Any]:
+        return {
+            "task": self.task.name,
+            "data": data_digest(self.task),
+            "model": self.settings.model.model_dump(),
+            "train": self.settings.train.model_dump(),
+            "seed": self.seed,
+            "device": self.device.type,
+        }
 
 
 def check_fit(task: TaskData, settings: TrainSettings, variant: Variant | None) -> None:

@@ -13,6 +13,7 @@ from tests.train.tiny import (
     losses,
     outcome,
     run,
+    tiny_job,
     tiny_settings,
     tiny_task,
 )
@@ -243,13 +244,9 @@ def test_settings_that_do_not_fit_are_refused(tmp_path):
 def test_a_variant_needs_spion_attention(tmp_path):
     with pytest.raises(ValueError, match="expected SpionAttention layers for variant 'CF', got"):
         train(
-            tiny_task(),
-            tiny_settings(),
+            tiny_job(variant="CF"),
             make_attention=lambda layer: DenseSdpa(),
             method="wrong",
-            variant="CF",
-            seed=1,
-            device="cpu",
             out_dir=tmp_path,
         )
 

@@ -13,7 +13,7 @@ from spion_bench.pattern.generate import pattern_stages
 from spion_bench.train import NonFiniteLossError, train
 from spion_bench.train import phases as phases_module
 from spion_bench.train.phases import evaluate, update_weights
-from tests.train.tiny import GOLDEN, METHODS, losses, run, split, tiny_settings, tiny_task
+from tests.train.tiny import GOLDEN, METHODS, losses, run, split, tiny_job, tiny_settings
 
 
 def test_gradients_are_cleared_and_clipped():
@@ -91,13 +91,9 @@ def maps_of_step(tmp_path, step):
             return dense_attention(q, k, v, key_padding_mask)
 
     train(
-        tiny_task(),
-        tiny_settings(),
+        tiny_job(),
         make_attention=lambda layer: Spying(),
         method="spying",
-        variant=None,
-        seed=1,
-        device="cpu",
         out_dir=tmp_path / "spy",
     )
     return maps[2 * (step - 1) : 2 * step]

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from baselines.dense.eager import DenseEager
 from baselines.dense.sdpa import DenseSdpa
 from spion_bench.model.attention import SpionAttention
 from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import DataSource, Split, TaskData
-from spion_bench.train import TrainSettings, train, train_prefix
+from spion_bench.train import TrainJob, TrainSettings, train, train_prefix
 
 GOLDEN = {
     case["id"]: case
@@ -108,16 +109,18 @@ METHODS = {
 }
 
 
+def tiny_job(settings=None, variant=None, task=None, seed=1):
+    return TrainJob(
+        task or tiny_task(), settings or tiny_settings(), variant, seed, torch.device("cpu")
+    )
+
+
 def run(method, out_dir, settings=None, task=None, **options):
     make, variant = METHODS[method]
-    options.setdefault("seed", 1)
     return train(
-        task or tiny_task(),
-        settings or tiny_settings(),
+        tiny_job(settings, variant, task, options.pop("seed", 1)),
         make_attention=lambda layer: make(),
         method=method,
-        variant=variant,
-        device="cpu",
         out_dir=out_dir,
         **options,
     )
@@ -125,15 +128,7 @@ def run(method, out_dir, settings=None, task=None, **options):
 
 def train_tiny_prefix(folder, settings=None, *, variant=None, **options):
     """Train the dense phase that ``run`` continues with ``prefix=folder``."""
-    return train_prefix(
-        tiny_task(),
-        settings or tiny_settings(),
-        variant=variant,
-        seed=1,
-        device="cpu",
-        out_dir=folder,
-        **options,
-    )
+    return train_prefix(tiny_job(settings, variant), out_dir=folder, **options)
 
 
 def losses(result):
