@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
+from spion_bench.records.names import UsageError
+
+RECORDS = click.argument("records", type=click.Path(path_type=Path, exists=True))
 PIPE_WIDTH = 140  # no table should be folded in a log file
 
 
@@ -43,5 +47,7 @@ def plain_errors(what: str = "") -> Iterator[None]:
     """Turn errors that a user can act on into one clear message, which ``what`` may begin."""
     try:
         yield
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{what}{error}") from error

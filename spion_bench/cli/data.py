@@ -22,7 +22,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from spion_bench.records.names import UsageError, check_name
+from spion_bench.cli.console import examples, plain_errors, print_line
+from spion_bench.records.names import check_name
 from spion_bench.tasks import data_sets, prepare_task, task_names
 from spion_bench.tasks.registry import readers_of
 
@@ -53,15 +54,17 @@ def list_command(data_dir: Path) -> None:
     from spion_bench.datasets.verify import state
 
     console = Console()
-    with _plain_errors():
+    with plain_errors():
         ledger = read_ledger(data_dir)
     for data_set in data_sets().values():
         here = state(data_set, data_dir, ledger)
-        _print(console, f"[bold]{data_set.name}[/]  {escape(here)}")
+        print_line(console, f"[bold]{data_set.name}[/]  {escape(here)}")
         for line in _facts(data_set):
-            _print(console, f"  {escape(line)}")
-    _print(console, f"State in the data folder {data_dir}. Without these, the tasks use stand-ins")
-    _print(console, "or generate their data; reports always say which.")
+            print_line(console, f"  {escape(line)}")
+    print_line(
+        console, f"State in the data folder {data_dir}. Without these, the tasks use stand-ins"
+    )
+    print_line(console, "or generate their data; reports always say which.")
 
 
 def _facts(data_set: DataSet) -> Iterator[str]:
@@ -80,8 +83,10 @@ def _facts(data_set: DataSet) -> Iterator[str]:
 
 
 @data.command(
-    epilog="\b\nExamples:\n  spion-bench data fetch cifar10 imdb\n"
-    "  spion-bench data fetch lra-release --part retrieval --part pathfinder32"
+    epilog=examples(
+        "spion-bench data fetch cifar10 imdb",
+        "spion-bench data fetch lra-release --part retrieval --part pathfinder32",
+    )
 )
 @click.argument("names", nargs=-1, required=True)
 @_DATA_DIR
@@ -111,7 +116,7 @@ def fetch(
     from spion_bench.datasets.download import Patience
     from spion_bench.datasets.fetch import Fetcher
 
-    with _plain_errors(), _bars() as bars:
+    with plain_errors(), _bars() as bars:
         plan = [(data_set, choose_parts(data_set, parts)) for data_set in _chosen(names)]
         patience = Patience(attempts=attempts, timeout_s=timeout)
         fetcher = Fetcher(data_dir, bars, base_url, patience)
@@ -134,7 +139,7 @@ def verify(names: tuple[str, ...], data_dir: Path) -> None:
 
     console = Console()
     is_well = True
-    with _plain_errors():
+    with plain_errors():
         ledger = read_ledger(data_dir)
         chosen = _chosen(names)
         if not names:
@@ -145,16 +150,18 @@ def verify(names: tuple[str, ...], data_dir: Path) -> None:
         for finding in findings:
             is_well = is_well and finding.verdict in ("ok", "unproven")
             verdict = f"[{_STYLES[finding.verdict]}]{finding.verdict:>8}[/]"
-            _print(console, f"{verdict}  {escape(f'{finding.path}: {finding.detail}')}")
+            print_line(console, f"{verdict}  {escape(f'{finding.path}: {finding.detail}')}")
     if not findings:
-        _print(console, f"Nothing to verify in {data_dir}.")
+        print_line(console, f"Nothing to verify in {data_dir}.")
     raise SystemExit(0 if is_well else 1)
 
 
 @data.command(
-    epilog="\b\nExamples:\n  spion-bench data prepare listops\n"
-    "  spion-bench data prepare listops -o n_train=10000 -o seed=1\n"
-    "  spion-bench data prepare --profile smoke"
+    epilog=examples(
+        "spion-bench data prepare listops",
+        "spion-bench data prepare listops -o n_train=10000 -o seed=1",
+        "spion-bench data prepare --profile smoke",
+    )
 )
 @click.argument("task", type=click.Choice(task_names()), required=False)
 @_DATA_DIR
@@ -173,13 +180,13 @@ def prepare(
     console = Console()
     wanted = [(task, dict(_parse(options)))] if task else _requests(profile or "")
     for name, chosen in wanted:
-        with _plain_errors():
+        with plain_errors():
             prepared, folder = prepare_task(name, data_dir, chosen)
         splits = {"train": prepared.train, "dev": prepared.dev, "test": prepared.test}
         sizes = ", ".join(f"{len(split)} {part}" for part, split in splits.items())
-        _print(console, f"{name}: {sizes}, {prepared.length} tokens")
-        _print(console, f"  {prepared.source.name}: {escape(prepared.source.description)}")
-        _print(console, f"  written to {folder}")
+        print_line(console, f"{name}: {sizes}, {prepared.length} tokens")
+        print_line(console, f"  {prepared.source.name}: {escape(prepared.source.description)}")
+        print_line(console, f"  written to {folder}")
 
 
 def _chosen(names: Iterable[str]) -> list[DataSet]:
@@ -192,7 +199,7 @@ def _requests(profile: str) -> list[tuple[str, dict[str, Any]]]:
     """Return each task with the options that a profile asks for, once."""
     from spion_bench.suite.profile import load_profile
 
-    with _plain_errors():
+    with plain_errors():
         groups = load_profile(profile).cells
     requests: list[tuple[str, dict[str, Any]]] = []
     for group in groups:
@@ -213,17 +220,6 @@ def _parse(options: Iterable[str]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn errors that a user can act on into one clear message."""
-    try:
-        yield
-    except UsageError as error:
-        raise click.UsageError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-
-
 @dataclass
 class _Bars:
     """Shows downloads as progress bars; in a pipe, only what is finished."""
@@ -232,7 +228,7 @@ class _Bars:
     tasks: dict[str, TaskID] = field(default_factory=dict)
 
     def say(self, text: str) -> None:
-        _print(self.progress_bars.console, escape(text))
+        print_line(self.progress_bars.console, escape(text))
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         if what not in self.tasks:
@@ -253,7 +249,3 @@ def _bars() -> Iterator[_Bars]:
         disable=not console.is_terminal,
     ) as progress:
         yield _Bars(progress)
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False)

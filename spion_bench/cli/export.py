@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spion_bench.cli.console import RECORDS, examples
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @click.command(
-    epilog="\b\nExamples:\n  spion-bench export results/local/speed > speed.csv\n"
-    "  spion-bench export results/records --format parquet --out records.parquet"
+    epilog=examples(
+        "spion-bench export results/local/speed > speed.csv",
+        "spion-bench export results/records --format parquet --out records.parquet",
+    )
 )
-@click.argument("records", type=click.Path(path_type=Path, exists=True))
+@RECORDS
 @click.option(
     "--format",
     "file_format",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from spion_bench.cli.console import RECORDS, examples
 from spion_bench.records.files import replace_file
 from spion_bench.records.schema import Record
 from spion_bench.records.schema1 import Schema1Reader
@@ -42,10 +43,12 @@ class _Migrated:
 
 
 @click.command(
-    epilog="\b\nExamples:\n  spion-bench migrate results/local/speed\n"
-    "  spion-bench migrate results/local --out results/migrated"
+    epilog=examples(
+        "spion-bench migrate results/local/speed",
+        "spion-bench migrate results/local --out results/migrated",
+    )
 )
-@click.argument("records", type=click.Path(path_type=Path, exists=True))
+@RECORDS
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import click
 
+from spion_bench.cli.console import examples, plain_errors
 from spion_bench.gpu_model.devices import GPUS, PRECISIONS
 from spion_bench.gpu_model.tables import SECTION, model_text
 
 
 @click.command(
-    epilog="\b\nExamples:\n  spion-bench model --device A100 --precision 16bit\n"
-    "  spion-bench model --write docs/gpu_model.md"
+    epilog=examples(
+        "spion-bench model --device A100 --precision 16bit",
+        "spion-bench model --write docs/gpu_model.md",
+    )
 )
 @click.option("--device", "devices", multiple=True, type=click.Choice(list(GPUS)))
 @click.option(
@@ -42,8 +45,6 @@ def model(devices: tuple[str, ...], precisions: tuple[str, ...], page: Path | No
     if page is None:
         click.echo(text)
         return
-    try:
+    with plain_errors():
         SECTION.write(page, text)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(f"{page}: tables written")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,16 +41,6 @@ class ArrayEntry(Settings):
     sha256: str
 
 
-class SourceEntry(Settings):
-    """A ``DataSource``."""
-
-    name: str
-    version: str
-    fingerprint: str
-    stand_in: bool
-    description: str
-
-
 class Manifest(Settings):
     """What a folder of prepared data holds and what it was made from.
 
@@ -70,7 +59,7 @@ class Manifest(Settings):
     task_version: str
     options: dict[str, Any]
     raw_files: dict[str, int]
-    source: SourceEntry
+    source: DataSource
     arrays: dict[ArrayName, ArrayEntry]
 
 
@@ -96,7 +85,7 @@ def read_prepared(folder: Path) -> TaskSplits:
         )
         for name in _SPLITS
     )
-    return TaskSplits(train, dev, test, DataSource(**dict(manifest.source)))
+    return TaskSplits(train, dev, test, manifest.source)
 
 
 def is_current(folder: Path, data_dir: Path) -> bool:
@@ -125,7 +114,7 @@ def write_prepared(
             task_version=version,
             options=_all_options(task, options),
             raw_files=raw_files(task, data_dir),
-            source=SourceEntry(**asdict(splits.source)),
+            source=splits.source,
             arrays=arrays,
         )
         text = manifest.model_dump_json(indent=1)

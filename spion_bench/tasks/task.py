@@ -7,7 +7,7 @@ A task is a folder next to this file. Its ``__init__.py`` declares ``SPEC``, a `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -87,6 +87,13 @@ class TaskSplits:
     dev: Split
     test: Split
     source: DataSource
+
+    @classmethod
+    def of(cls, splits: Iterable[Split], **source: Any) -> TaskSplits:
+        """Return three splits; the fingerprint of their ``source`` is that of their content."""
+        train, dev, test = splits
+        fingerprint = splits_sha256(train, dev, test)
+        return cls(train, dev, test, DataSource(fingerprint=fingerprint, **source))
 
 
 @dataclass(frozen=True)

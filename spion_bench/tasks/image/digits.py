@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spion_bench.tasks.task import DataSource, SourceSpec, Split, TaskSplits, splits_sha256
+from spion_bench.tasks.task import SourceSpec, Split, TaskSplits
 
 _DEV_PER_CLASS = 20
 
@@ -32,19 +32,15 @@ def read_digits(side: int, *, seed: int, test_per_class: int = 30) -> TaskSplits
     scale = side // 8
     pictures = grey.repeat(scale, axis=1).repeat(scale, axis=2).reshape(len(grey), -1)
     labels = digits.target.astype(np.int64)
-    train, dev, test = (
-        Split(pictures[rows], labels[rows]) for rows in _deal(labels, seed, test_per_class)
-    )
-    source = DataSource(
+    return TaskSplits.of(
+        (Split(pictures[rows], labels[rows]) for rows in _deal(labels, seed, test_per_class)),
         name="digits",
         version=f"scikit-learn {sklearn.__version__}",
-        fingerprint=splits_sha256(train, dev, test),
         stand_in=True,
         description=(
             f"scikit-learn's 8x8 digits enlarged to {side}x{side}, shuffled with seed {seed}"
         ),
     )
-    return TaskSplits(train, dev, test, source)
 
 
 def _deal(labels: NDArray[np.int64], seed: int, test_per_class: int) -> list[NDArray[np.int64]]:

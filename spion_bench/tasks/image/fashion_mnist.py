@@ -9,7 +9,7 @@ import numpy as np
 from spion_bench.datasets.data_set import DataFile, DataSet
 from spion_bench.tasks.formats import damaged, read_idx
 from spion_bench.tasks.image.splitting import nine_to_one
-from spion_bench.tasks.task import DataSource, SourceSpec, Split, TaskSplits, splits_sha256
+from spion_bench.tasks.task import SourceSpec, Split, TaskSplits
 
 FOLDER = "fashion-mnist"
 LAYOUTS = (FOLDER, "FashionMNIST/raw")  # in the data folder; the second one is torchvision's
@@ -57,16 +57,14 @@ def read_fashion_mnist(data_dir: Path | None, *, verify: bool) -> TaskSplits:
             f"`spion-bench data fetch fashion-mnist` ({_PAGE}) or install "
             "Debian's package dataset-fashion-mnist"
         )
-    train, dev = nine_to_one(_read_idx_pair(folder, "train", verify))
-    test = _read_idx_pair(folder, "t10k", verify)
-    source = DataSource(
+    known, test = (_read_idx_pair(folder, prefix, verify) for prefix in ("train", "t10k"))
+    return TaskSplits.of(
+        (*nine_to_one(known), test),
         name="fashion-mnist",
         version="idx",
-        fingerprint=splits_sha256(train, dev, test),
         stand_in=True,
         description="Fashion-MNIST, 28x28 padded with black to 32x32, in file order",
     )
-    return TaskSplits(train, dev, test, source)
 
 
 def _read_idx_pair(folder: Path, prefix: str, verify: bool) -> Split:

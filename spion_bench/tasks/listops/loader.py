@@ -12,7 +12,7 @@ from spion_bench.tasks.listops.expressions import CLOSE_ID, Example
 from spion_bench.tasks.listops.generator import GENERATOR_VERSION, generate
 from spion_bench.tasks.listops.options import ListOpsOptions
 from spion_bench.tasks.listops.release import FILES, find_release, read_tsv, require_release
-from spion_bench.tasks.task import DataSource, Split, TaskSplits, splits_sha256
+from spion_bench.tasks.task import Split, TaskSplits
 
 
 def load(data_dir: Path | None, options: ListOpsOptions) -> TaskSplits:
@@ -88,10 +88,10 @@ def _with_source(
         if not options.is_published:
             reason = "chosen because the release has another length or grammar"
     cut = f", longer ones cut to {options.length}" if options.window[1] - 1 > options.length else ""
-    source = DataSource(
+    return TaskSplits.of(
+        splits,
         name=name,
         version=version,
-        fingerprint=splits_sha256(train, dev, test),
         stand_in=not options.is_published,
         description=(
             f"{origin} ({reason}); {lengths.min()} to {lengths.max()} tokens{cut}, "
@@ -99,4 +99,3 @@ def _with_source(
             "test examples"
         ),
     )
-    return TaskSplits(train, dev, test, source)

@@ -21,7 +21,7 @@ from spion_bench.tasks.pathfinder.release import (
 )
 from spion_bench.tasks.pathfinder.workers import draw_split
 from spion_bench.tasks.shared import long_range_arena
-from spion_bench.tasks.task import DataSource, TaskSplits, splits_sha256
+from spion_bench.tasks.task import TaskSplits
 
 _PUBLISHED_COUNTS = (160_000, 20_000, 20_000)
 _SPLIT_STRIDE = 1_000_000_000  # between the numbers of train, dev and test pictures
@@ -107,15 +107,16 @@ def _find_release(data_dir: Path | None, options: PathfinderOptions) -> Path | N
 def _read(folder: Path, options: PathfinderOptions) -> TaskSplits:
     entries, left_out = list_pictures(folder / LEVELS[options.contour_length])
     parts = split_pictures(entries, options.split, options.seed)
-    train, dev, test = (
+    splits = [
         read_pictures(part[:count], options.side)
         for part, count in zip(parts, options.counts, strict=True)
-    )
+    ]
+    train, dev, test = splits
     how = f"shuffled with seed {options.seed}" if options.split == "shuffle" else "in table order"
-    source = DataSource(
+    return TaskSplits.of(
+        splits,
         name="release",
         version="lra_release",
-        fingerprint=splits_sha256(train, dev, test),
         stand_in=options.contour_length != 14,
         description=(
             f"Long Range Arena's release, {folder.name}/{LEVELS[options.contour_length]}, "
@@ -123,7 +124,6 @@ def _read(folder: Path, options: PathfinderOptions) -> TaskSplits:
             f"{len(train)} train, {len(dev)} dev and {len(test)} test examples"
         ),
     )
-    return TaskSplits(train, dev, test, source)
 
 
 def _draw(options: PathfinderOptions, reason: str) -> TaskSplits:
@@ -135,10 +135,10 @@ def _draw(options: PathfinderOptions, reason: str) -> TaskSplits:
         numbers = range(start, start + (published if count is None else count))
         splits.append(draw_split(options.side, options.contour_length, options.seed, numbers))
     train, dev, test = splits
-    source = DataSource(
+    return TaskSplits.of(
+        splits,
         name="generated",
         version=f"{GENERATOR_VERSION}, pillow {PIL.__version__}",
-        fingerprint=splits_sha256(train, dev, test),
         stand_in=True,
         description=(
             f"Stand-in: {options.side}x{options.side} pixels drawn with seed {options.seed} and "
@@ -146,4 +146,3 @@ def _draw(options: PathfinderOptions, reason: str) -> TaskSplits:
             f"dashes; {len(train)} train, {len(dev)} dev and {len(test)} test examples"
         ),
     )
-    return TaskSplits(train, dev, test, source)

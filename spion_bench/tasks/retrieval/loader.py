@@ -15,7 +15,7 @@ from spion_bench.tasks.retrieval.aan import FILES, find_aan, read_tsv, require_a
 from spion_bench.tasks.retrieval.stand_in import Pair, make_stand_in
 from spion_bench.tasks.shared.byte_encoding import default_max_length, encode_bytes
 from spion_bench.tasks.shared.corpus import PACKAGES, corpus_version
-from spion_bench.tasks.task import DataSource, Split, TaskSplits, splits_sha256
+from spion_bench.tasks.task import Split, TaskSplits
 
 _PUBLISHED_COUNTS = (147_086, 18_090, 17_437)
 
@@ -106,11 +106,10 @@ def _encode(pairs: Iterator[Pair], count: int, options: RetrievalOptions) -> Spl
 
 def _with_source(splits: list[Split], name: str, version: str, origin: str) -> TaskSplits:
     train, dev, test = splits
-    source = DataSource(
+    return TaskSplits.of(
+        splits,
         name=name,
         version=version,
-        fingerprint=splits_sha256(train, dev, test),
         stand_in=name == "stand-in",
-        description=(f"{origin}; {len(train)} train, {len(dev)} dev and {len(test)} test examples"),
+        description=f"{origin}; {len(train)} train, {len(dev)} dev and {len(test)} test examples",
     )
-    return TaskSplits(train, dev, test, source)

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from spion_bench.records.settings import Settings
 from spion_bench.tasks.shared.byte_encoding import default_max_length, encode_bytes
-from spion_bench.tasks.task import DataSource, Split, TaskSplits, splits_sha256
+from spion_bench.tasks.task import Split, TaskSplits
 from spion_bench.tasks.text.documents import Document
 from spion_bench.tasks.text.imdb import find_imdb, read_imdb
 from spion_bench.tasks.text.stand_in import make_stand_in
@@ -70,10 +70,10 @@ def load(data_dir: Path | None, options: TextOptions) -> TaskSplits:
             train, dev = train[:n_known], train[n_known:]
     wanted = ((train, options.n_train), (dev, options.n_dev), (documents.test, options.n_test))
     splits = [_encode(part[:count], options) for part, count in wanted]
-    source = DataSource(
+    return TaskSplits.of(
+        splits,
         name=name,
         version=documents.version,
-        fingerprint=splits_sha256(*splits),
         stand_in=name == "stand-in",
         description=(
             f"{documents.description} ({reason}); uses {len(splits[0])} of {len(train)} train, "
@@ -81,7 +81,6 @@ def load(data_dir: Path | None, options: TextOptions) -> TaskSplits:
             f"{len(splits[2])} of {len(documents.test)} test examples"
         ),
     )
-    return TaskSplits(splits[0], splits[1], splits[2], source)
 
 
 def _dev_note(without_dev: bool, options: TextOptions) -> str:
