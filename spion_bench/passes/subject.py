@@ -12,7 +12,7 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import Attention, UnavailableError, UnsupportedError
 from spion_bench.passes.attention import attention_maker
 from spion_bench.passes.gate.mask import check_own_mask
-from spion_bench.passes.gate.oracle import GateResult, GateShape, check_attention
+from spion_bench.passes.gate.oracle import GateResult, GateSetup, check_attention
 from spion_bench.passes.gate.properties import check_properties
 from spion_bench.passes.session import Job
 from spion_bench.passes.synthetic import BAND_AND_STRIPES, band_and_stripes
@@ -105,32 +105,28 @@ class Subject:
         that comes closest to what is allowed, or exceeds it most.
         """
         model, device = self.settings.model, self.cell.device
-        shape = GateShape(model.heads, self.task.length, model.head_dim, model.mask_attention)
-        forward_only = not self.example.capabilities.trains_on(device)
+        setup = GateSetup(
+            model.heads,
+            self.task.length,
+            model.head_dim,
+            model.mask_attention,
+            device=device,
+            forward_only=not self.example.capabilities.trains_on(device),
+        )
         if self.patterns is not None:
             results = [
                 check_attention(
                     self.make_attention(layer).to(device),
-                    shape,
+                    setup,
                     self.patterns[layer],
                     self.settings.spion.pruned,
-                    device=device,
-                    forward_only=forward_only,
                 )
                 for layer in self._distinct_layers(self.patterns)
             ]
         else:
             check = check_own_mask if self.example.capabilities.exact else check_properties
             layers = range(model.layers if self.cell.method.takes_layer else 1)
-            results = [
-                check(
-                    self.make_attention(layer).to(device),
-                    shape,
-                    device=device,
-                    forward_only=forward_only,
-                )
-                for layer in layers
-            ]
+            results = [check(self.make_attention(layer).to(device), setup) for layer in layers]
         reasons = [result.reason for result in results if result.reason]
         worst = max(results, key=lambda result: result.severity)
         return GateResult(worst.errors, "; ".join(reasons) or None)

@@ -8,6 +8,7 @@ pass, so it never holds an ``[L, L]`` matrix of numbers.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,44 +16,24 @@ from torch.utils.checkpoint import checkpoint
 
 from spion_bench.model.attention import Attention
 from spion_bench.ops.reference.attention import softmax_rows
-from spion_bench.passes.gate.oracle import GateResult, GateShape, check_against, shape_heads
+from spion_bench.passes.gate.oracle import GateResult, GateSetup, check_against
 
 ROWS = 128
 
 
-def check_own_mask(
-    attention: Attention,
-    shape: GateShape,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    forward_only: bool = False,
-) -> GateResult:
+def check_own_mask(attention: Attention, setup: GateSetup) -> GateResult:
     """Compare an exact method with dense attention over the mask that it states.
 
-    Args:
-        attention: The method; it is checked in float32, or in the dtype that it computes in.
-        shape: Shape of the inputs.
-        seed: Seed of the inputs.
-        device: Where ``attention`` runs; the oracle runs on the CPU.
-        forward_only: Whether ``attention`` has no backward pass to compare.
+    It is checked in float32, or in the dtype that it computes in.
     """
-    mask = attention.token_mask(shape.length, shape_heads(shape))
+    mask = attention.token_mask(setup.length, setup.drawn_heads)
+    setup = replace(setup, dtype=attention.capabilities.computes_in or torch.float32)
 
     def by_rows(q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
         return masked_attention_by_rows(q, k, v, mask, key_padding_mask)
 
-    return check_against(
-        attention,
-        by_rows,
-        by_rows,
-        shape,
-        seed=seed,
-        device=device,
-        dtype=attention.capabilities.computes_in or torch.float32,
-        forward_only=forward_only,
-        padded_rows=attention.capabilities.padded_rows,
-    )
+    padded_rows = attention.capabilities.padded_rows
+    return check_against(attention, by_rows, by_rows, setup, padded_rows=padded_rows)
 
 
 def masked_attention_by_rows(

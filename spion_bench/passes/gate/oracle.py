@@ -29,20 +29,33 @@ AttentionFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
-class GateShape:
-    """What the gate draws its random inputs for.
+class GateSetup:
+    """What the gate draws its random inputs for, and how the method runs on them.
 
     Attributes:
         heads: Heads of the measured cell; at most two batch-heads are checked.
         length: Sequence length L in tokens.
         head_dim: Width of a head D.
         masked: Whether the measured cell passes a key padding mask.
+        device: Where the method runs; oracles run on the CPU.
+        dtype: In which the method computes.
+        forward_only: Whether the method has no backward pass to compare.
+        seed: Seed of the inputs.
     """
 
     heads: int
     length: int
     head_dim: int
     masked: bool
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    forward_only: bool = False
+    seed: int = 0
+
+    @property
+    def drawn_heads(self) -> int:
+        """Heads of the inputs that are drawn: two batch-heads at most."""
+        return 1 if self.masked else min(self.heads, 2)
 
 
 @dataclass(frozen=True)
@@ -76,26 +89,17 @@ class GateResult:
 
 def check_attention(
     attention: AttentionFunction | Attention,
-    shape: GateShape,
+    setup: GateSetup,
     pattern: BlockPattern,
     pruned: Pruned,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    forward_only: bool = False,
 ) -> GateResult:
     """Compare ``attention`` with the block-sparse oracle in float64.
 
     Args:
         attention: Maps ``q k v`` and the key padding mask to the output.
-        shape: Shape of the inputs.
+        setup: The inputs, and how ``attention`` runs on them.
         pattern: The pattern that ``attention`` uses; the full one for a dense method.
         pruned: What a pruned score counts as.
-        seed: Seed of the inputs.
-        device: Where ``attention`` runs; the oracle runs on the CPU.
-        dtype: In which ``attention`` computes.
-        forward_only: Whether ``attention`` has no backward pass to compare.
     """
 
     def oracle(q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
@@ -108,50 +112,34 @@ def check_attention(
             q, k, v, pattern, pruned=pruned, key_padding_mask=key_padding_mask
         )[0]
 
-    return check_against(
-        attention,
-        oracle,
-        plain,
-        shape,
-        seed=seed,
-        device=device,
-        dtype=dtype,
-        forward_only=forward_only,
-    )
+    return check_against(attention, oracle, plain, setup)
 
 
 def check_against(
     attention: AttentionFunction | Attention,
     oracle: AttentionFunction,
     plain: AttentionFunction,
-    shape: GateShape,
+    setup: GateSetup,
     *,
-    seed: int = 0,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    forward_only: bool = False,
     padded_rows: bool = True,
 ) -> GateResult:
     """Compare ``attention`` with any oracle, by the rule for all methods.
 
     Args:
-        attention: See ``check_attention``, as for all arguments that are not listed.
+        attention: See ``check_attention``.
         oracle: Computes the exact result from float64 inputs.
-        plain: The plain-PyTorch reference; its error in ``dtype`` sets what is allowed.
-        shape: Shape of the inputs.
-        seed: Seed of the inputs.
-        device: Where ``attention`` runs.
-        dtype: In which ``attention`` and ``plain`` compute.
-        forward_only: Whether there is no backward pass to compare.
+        plain: The plain-PyTorch reference; its error in ``setup.dtype`` sets what is allowed.
+        setup: The inputs, and how ``attention`` runs on them.
         padded_rows: Whether the rows of padding are compared too.
     """
-    inputs, mask = draw_inputs(shape, seed, dtype)
-    names = RESULTS[:1] if forward_only else RESULTS
+    dtype = setup.dtype
+    inputs, mask = draw_inputs(setup)
+    names = RESULTS[:1] if setup.forward_only else RESULTS
     if mask is not None and not padded_rows:
         attention, oracle, plain = (_real_rows(f) for f in (attention, oracle, plain))
     exact = _results(oracle, inputs, mask, torch.float64, "cpu", len(names))
     rounded = _results(plain, inputs, mask, dtype, "cpu", len(names))
-    measured = _results(attention, inputs, mask, dtype, device, len(names))
+    measured = _results(attention, inputs, mask, dtype, setup.device, len(names))
     roundings = BAND_ROUNDINGS * torch.finfo(torch.float32).eps
     if dtype in (torch.float16, torch.bfloat16):
         roundings += torch.finfo(dtype).eps  # the result's own rounding
@@ -163,24 +151,17 @@ def check_against(
     return GateResult.judge(errors)
 
 
-def shape_heads(shape: GateShape) -> int:
-    """Return the heads of the inputs that are drawn: two batch-heads at most."""
-    return 1 if shape.masked else min(shape.heads, 2)
-
-
-def draw_inputs(
-    shape: GateShape, seed: int, dtype: torch.dtype
-) -> tuple[list[Tensor], Tensor | None]:
+def draw_inputs(setup: GateSetup) -> tuple[list[Tensor], Tensor | None]:
     """Draw q, k, v and the output's gradient in float64, and a mask with a padded tail."""
-    generator = torch.Generator().manual_seed(seed)
-    batch = 2 if shape.masked else 1
-    size = (batch, shape_heads(shape), shape.length, shape.head_dim)
+    generator = torch.Generator().manual_seed(setup.seed)
+    batch = 2 if setup.masked else 1
+    size = (batch, setup.drawn_heads, setup.length, setup.head_dim)
     inputs = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(4)]
-    inputs = [x.to(dtype).to(torch.float64) for x in inputs]  # the same for both dtypes
-    if not shape.masked:
+    inputs = [x.to(setup.dtype).to(torch.float64) for x in inputs]  # the same for both dtypes
+    if not setup.masked:
         return inputs, None
-    lengths = torch.tensor([shape.length, shape.length * 3 // 4])
-    return inputs, torch.arange(shape.length)[None, :] < lengths[:, None]
+    lengths = torch.tensor([setup.length, setup.length * 3 // 4])
+    return inputs, torch.arange(setup.length)[None, :] < lengths[:, None]
 
 
 def _real_rows(attention: AttentionFunction | Attention) -> AttentionFunction:

@@ -14,27 +14,20 @@ import torch
 from torch import Tensor
 
 from spion_bench.model.attention import Attention
-from spion_bench.passes.gate.oracle import BAND_ROUNDINGS, GateResult, GateShape, draw_inputs
+from spion_bench.passes.gate.oracle import BAND_ROUNDINGS, GateResult, GateSetup, draw_inputs
 from spion_bench.records import GateError
 
 
-def check_properties(
-    attention: Attention,
-    shape: GateShape,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    forward_only: bool = False,
-) -> GateResult:
-    """Check the properties of a method that is not exact, in float32; see ``check_own_mask``.
+def check_properties(attention: Attention, setup: GateSetup) -> GateResult:
+    """Check the properties of a method that is not exact, in float32.
 
     The errors are named ``weights_sum`` (values of 1 give 1), ``repeat`` (the same call twice),
     ``padding`` (other contents at padding, if the shape has any) and ``dv`` (the output is linear
     in the values, so its gradient is known: ``<dout, A v'> = <dv, v'>``).
     """
-    inputs, mask = draw_inputs(shape, seed, torch.float32)
-    q, k, v, dout = (x.to(device=device, dtype=torch.float32) for x in inputs)
-    mask = None if mask is None else mask.to(device)
+    inputs, mask = draw_inputs(setup)
+    q, k, v, dout = (x.to(device=setup.device, dtype=torch.float32) for x in inputs)
+    mask = None if mask is None else mask.to(setup.device)
     real = torch.ones_like(q, dtype=torch.bool) if mask is None else mask[:, None, :, None]
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -54,7 +47,7 @@ def check_properties(
     errors = {name: float(x.detach().abs().max()) for name, x in differences.items()}
     budgets = dict.fromkeys(errors, budget)
     failures = [] if kept_state else ["it changes torch's global random state"]
-    if not forward_only:
+    if not setup.forward_only:
         gradients = _gradients(attend, q, k, v, dout)
         failures += [f"{name} is not finite" for name, x in gradients.items() if not _finite(x)]
         errors["dv"], budgets["dv"] = _transpose_error(attend, q, k, v, dout, gradients["dv"])

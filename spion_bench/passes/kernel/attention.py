@@ -21,7 +21,7 @@ from spion_bench.passes.gate.mask import masked_attention_by_rows
 from spion_bench.passes.gate.oracle import (
     AttentionFunction,
     GateResult,
-    GateShape,
+    GateSetup,
     check_against,
     check_attention,
 )
@@ -114,9 +114,15 @@ def check_implementation(
     bound = bind(implementation, checked, device)
     if bound.problem is not None:
         return GateResult([], bound.problem)
-    shape = GateShape(checked.heads, checked.length, checked.head_dim, masked=False)
-    dtype: torch.dtype = (
-        torch.float16 if case.tf32 else getattr(torch, implementation.computes_in(case))
+    setup = GateSetup(
+        checked.heads,
+        checked.length,
+        checked.head_dim,
+        masked=False,
+        device=device,
+        dtype=torch.float16 if case.tf32 else getattr(torch, implementation.computes_in(case)),
+        forward_only=implementation.forward_only,
+        seed=seed,
     )
     function = _through_float32(bound.function) if case.tf32 else bound.function
     if case.measures == "passes":
@@ -125,29 +131,10 @@ def check_implementation(
     def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return function(q, k, v)
 
-    forward_only = implementation.forward_only
     if bound.pattern is None:
         reference: AttentionFunction = partial(_masked, bound.mask())
-        return check_against(
-            attend,
-            reference,
-            reference,
-            shape,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-            forward_only=forward_only,
-        )
-    return check_attention(
-        attend,
-        shape,
-        bound.pattern.to("cpu"),
-        "minus_inf",
-        seed=seed,
-        device=device,
-        dtype=dtype,
-        forward_only=forward_only,
-    )
+        return check_against(attend, reference, reference, setup)
+    return check_attention(attend, setup, bound.pattern.to("cpu"), "minus_inf")
 
 
 def bind_blocks(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:

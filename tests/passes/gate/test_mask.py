@@ -6,10 +6,10 @@ import torch
 from spion_bench.model.attention import Attention, Capabilities, dense_attention
 from spion_bench.passes.gate import mask as gate_mask
 from spion_bench.passes.gate.mask import check_own_mask, masked_attention_by_rows
-from spion_bench.passes.gate.oracle import GateShape
+from spion_bench.passes.gate.oracle import GateSetup
 
-PLAIN = GateShape(heads=3, length=48, head_dim=8, masked=False)
-MASKED = GateShape(heads=3, length=48, head_dim=8, masked=True)
+PLAIN = GateSetup(heads=3, length=48, head_dim=8, masked=False)
+MASKED = GateSetup(heads=3, length=48, head_dim=8, masked=True)
 
 
 class Triangle(Attention):

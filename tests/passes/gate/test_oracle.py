@@ -3,14 +3,14 @@ import torch
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import SpionAttention, dense_attention
-from spion_bench.passes.gate.oracle import GateResult, GateShape, check_attention
+from spion_bench.passes.gate.oracle import GateResult, GateSetup, check_attention
 from spion_bench.passes.synthetic import band_and_stripes
 from tests.cells import gate_errors
 
 LENGTH, BLOCK = 64, 16
 PATTERN = band_and_stripes(LENGTH, BLOCK, 7)
-PLAIN = GateShape(heads=4, length=LENGTH, head_dim=8, masked=False)
-MASKED = GateShape(heads=4, length=LENGTH, head_dim=8, masked=True)
+PLAIN = GateSetup(heads=4, length=LENGTH, head_dim=8, masked=False)
+MASKED = GateSetup(heads=4, length=LENGTH, head_dim=8, masked=True)
 FULL = BlockPattern.full(LENGTH, BLOCK)
 
 

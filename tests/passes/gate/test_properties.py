@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from spion_bench.model.attention import Attention, dense_attention
-from spion_bench.passes.gate.oracle import GateShape
+from spion_bench.passes.gate.oracle import GateSetup
 from spion_bench.passes.gate.properties import check_properties
 
-PLAIN = GateShape(heads=2, length=64, head_dim=8, masked=False)
-MASKED = GateShape(heads=2, length=64, head_dim=8, masked=True)
+PLAIN = GateSetup(heads=2, length=64, head_dim=8, masked=False)
+MASKED = GateSetup(heads=2, length=64, head_dim=8, masked=True)
 
 
 class Sampled(Attention):
@@ -85,6 +87,6 @@ def test_a_method_without_backward_pass_is_checked_forward():
             assert not out.requires_grad
             return out
 
-    result = check_properties(ForwardOnly(), PLAIN, forward_only=True)
+    result = check_properties(ForwardOnly(), replace(PLAIN, forward_only=True))
     assert result.reason is None
     assert "dv" not in {error.name for error in result.errors}
