@@ -65,6 +65,11 @@ def matrix(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite with coverage."""
     install(session, ".[dev]")
+    run_tests(session)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run the whole test suite with coverage in an environment that has ``.[dev]``."""
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -107,6 +112,11 @@ def tests_lowest(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check the style of Python, C++ and of everything pre-commit looks at."""
     session.install(*CONSTRAINTS, "ruff", "clang-format")
+    check_style(session)
+
+
+def check_style(session: nox.Session) -> None:
+    """Check the style in an environment that has ruff and clang-format."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("clang-format", "--dry-run", "-Werror", *CPP_SOURCES)
@@ -117,6 +127,15 @@ def types(session: nox.Session) -> None:
     """Check the types strictly."""
     install(session, ".[dev]")
     session.run("mypy")
+
+
+@nox.session(default=False)
+def ci(session: nox.Session) -> None:
+    """Do what lint, types and tests do, in one environment that is installed once."""
+    install(session, ".[dev]")
+    check_style(session)
+    session.run("mypy")
+    run_tests(session)
 
 
 @nox.session(default=False)

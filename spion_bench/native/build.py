@@ -67,8 +67,8 @@ class Recipe:
 
     kernels: str = "CPU kernels"
     duration: str = "about a minute"
-    compiled: tuple[str, ...] = ("*.cpp", "cpu/*.cpp", "cpu/common/*.cpp")
-    included: tuple[str, ...] = ("*.h", "cpu/*.h", "cpu/common/*.h")
+    compiled: tuple[str, ...] = ("*.cpp", "cpu/common/*.cpp")
+    included: tuple[str, ...] = ("*.h", "cpu/*.cpp", "cpu/*.h", "cpu/common/*.h")
     cxx_flags: tuple[str, ...] = CXX_FLAGS
     cuda_flags: tuple[str, ...] = ()
     cuda_version: str = ""
