@@ -113,6 +113,6 @@ def test_typed_settings_are_shown_by_section_and_name(tmp_path):
     assert shown["train.learning_rate"] == "0.001"
     assert shown["spion.quantile"] == "0.96"
     assert shown["options.source"] == "digits"
-    assert (shown["recipe"], shown["measure.rounds"]) == ("corrected", "5")
+    assert (shown["recipe"], shown["measure.rounds"]) == ("corrected", "8")
     assert (shown["turn.methods"], shown["turn.rounds"]) == ("dense_sdpa, spion_cf", "5")
     assert (shown["batch_size"], shown["timeout_s"]) == ("8", "600.0")
