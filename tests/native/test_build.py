@@ -22,10 +22,12 @@ SOURCE = 'extern "C" int spion_fixture_answer() { return 42; }\n'
 @pytest.fixture
 def sources(tmp_path):
     folder = tmp_path / "csrc"
-    (folder / "cpu").mkdir(parents=True)
+    (folder / "cpu" / "common").mkdir(parents=True)
     (folder / "schema.cpp").write_text('#include "checks.h"\n', encoding="utf-8")
     (folder / "checks.h").write_text("// nothing to check\n", encoding="utf-8")
     (folder / "cpu" / "answer.cpp").write_text(SOURCE, encoding="utf-8")
+    operators = folder / "cpu" / "common" / "operators.cpp"
+    operators.write_text('#include "../answer.cpp"\n', encoding="utf-8")
     return folder
 
 

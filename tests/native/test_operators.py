@@ -66,6 +66,11 @@ def test_one_list_of_operators():
     assert {name for operator in listed for name in entry_of(operator)} == set(NAMES)
 
 
+def test_every_cpu_source_is_compiled():
+    included = re.findall(r'^#include "\.\./(\w+\.cpp)"', read("cpu/common/operators.cpp"), re.M)
+    assert included == sorted(path.name for path in (CSRC / "cpu").glob("*.cpp"))
+
+
 def test_nothing_else_lists_operators_to_bind():
     for file in ("cuda/common/bind.cpp", "emulation/bind.cpp"):
         text = read(file)
