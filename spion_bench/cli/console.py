@@ -19,9 +19,17 @@ PIPE_WIDTH = 140  # no table should be folded in a log file
 def make_console() -> Console:
     """Return the console of standard output."""
     console = Console()
-    if not console.is_terminal:
+    if not is_live(console):
         console.width = PIPE_WIDTH
     return console
+
+
+def is_live(console: Console) -> bool:
+    """Return whether lines can be drawn again: on a terminal, whatever FORCE_COLOR says of colours.
+
+    A closed standard output is no terminal.
+    """
+    return console.is_terminal and not console.file.closed and console.file.isatty()
 
 
 def print_line(console: Console, markup: str) -> None:

@@ -22,7 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from spion_bench.cli.console import examples, plain_errors, print_line
+from spion_bench.cli.console import examples, is_live, plain_errors, print_line
 from spion_bench.records.names import check_name
 from spion_bench.tasks import data_sets, prepare_task, task_names
 from spion_bench.tasks.registry import readers_of
@@ -246,6 +246,6 @@ def _bars() -> Iterator[_Bars]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not is_live(console),
     ) as progress:
         yield _Bars(progress)

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from spion_bench.cli.console import is_live
 from spion_bench.cli.summary import STYLES, result, verdict
 from spion_bench.records import CellBase, Record
 from spion_bench.run.messages import Progress as TrainingProgress
@@ -120,7 +121,7 @@ class LiveDisplay:
 @contextmanager
 def showing(console: Console) -> Iterator[Display]:
     """Give the display that suits ``console``."""
-    if not console.is_terminal:
+    if not is_live(console):
         yield PlainDisplay(console)
         return
     with Progress(*columns(), console=console, expand=True) as progress:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.markup import escape
 
-from spion_bench.cli.console import make_console, print_line
+from spion_bench.cli.console import make_console, plain_errors, print_line
 
 STYLES = {"ok": "green", "limited": "yellow", "missing": "red"}
 
@@ -15,14 +16,20 @@ STYLES = {"ok": "green", "limited": "yellow", "missing": "red"}
 @click.command()
 @click.option("--build", is_flag=True, help="Build and load the CPU kernels.")
 @click.option("--data-dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def doctor(*, build: bool, data_dir: Path | None) -> None:
+@click.option("--clean-cache", is_flag=True, help="Remove all built kernels; nothing else.")
+def doctor(*, build: bool, data_dir: Path | None, clean_cache: bool) -> None:
     """Check what this machine can run and how to get the rest.
 
     The exit code is 1 if something that `run` needs is missing.
     """
+    console = make_console()
+    if clean_cache:
+        if build:
+            raise click.UsageError("--clean-cache removes what --build builds; choose one of them")
+        _clean_cache(console)
+        return
     from spion_bench.cli.examine import examine
 
-    console = make_console()
     is_fit = True
     for finding in examine(build=build, data_dir=data_dir):
         is_fit = is_fit and finding.verdict != "missing"
@@ -32,3 +39,19 @@ def doctor(*, build: bool, data_dir: Path | None) -> None:
         if finding.remedy:
             print_line(console, f"{'':9}-> {escape(finding.remedy)}")
     raise SystemExit(0 if is_fit else 1)
+
+
+def _clean_cache(console: Console) -> None:
+    from spion_bench.native.cache import cache_root, clean
+    from spion_bench.native.error import BuildError
+
+    try:
+        root = cache_root()
+    except BuildError as error:
+        raise click.ClickException(str(error)) from error
+    total = 0
+    with plain_errors():
+        for path, size in clean(root):
+            total += size
+            print_line(console, f"removed {escape(str(path))}")
+    print_line(console, f"{total / 1e6:.0f} MB removed from {escape(str(root))}")

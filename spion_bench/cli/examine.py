@@ -21,6 +21,7 @@ from spion_bench.measure.environment import PACKAGE_ROOT, probe_gpu
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
 from spion_bench.native import library
+from spion_bench.native.cache import cache_root
 from spion_bench.tasks import SourceSpec, load_spec, task_names
 
 GIB = 1024**3
@@ -134,7 +135,10 @@ def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
         remedy = "needed only with a GPU; compiling them takes a CUDA build of torch"
         return Finding(what, "limited", f"torch {torch.__version__} is not a CUDA build", remedy)
     if not build:
-        cache = library.cache_root()
+        try:
+            cache = cache_root()
+        except library.BuildError as error:
+            return Finding(what, "missing", str(error))
         name = library.DEVICES[device].name
         n_builds = len(list(cache.glob(f"{name}-*/complete.json")))
         found = f"{n_builds} finished builds in {cache}" if n_builds else f"none yet in {cache}"

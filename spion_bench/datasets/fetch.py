@@ -17,6 +17,7 @@ from spion_bench.datasets.download import (
     download,
 )
 from spion_bench.datasets.ledger import (
+    LEDGER_FILE,
     PartEntry,
     digests,
     new_entry,
@@ -73,6 +74,8 @@ class Fetcher:
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.data_dir / _LOCK_FILE, self._refuse_to_wait):
+            for leftover in self.data_dir.glob(f"{LEDGER_FILE}.*.tmp"):  # of a killed fetch
+                leftover.unlink()
             missing = {n: f for n, f in parts.items() if not (self.data_dir / f).exists()}
             if parts and not missing:
                 self.observer.say(f"{data_set.name}: already unpacked: {', '.join(parts)}")
@@ -82,10 +85,10 @@ class Fetcher:
             if data_set.unpacking:
                 self._unpack(data_set, missing)
 
-    def _refuse_to_wait(self) -> None:
+    def _refuse_to_wait(self, holder: str) -> None:
         raise OSError(
             f"{self.data_dir}: another fetch is writing here; wait until it ends, or choose "
-            "another --data-dir"
+            f"another --data-dir ({holder})"
         )
 
     def _fetch_file(self, file: DataFile) -> None:

@@ -28,6 +28,9 @@ import ninja
 import torch
 from torch.utils import cpp_extension
 
+from spion_bench.native.cache import check_private
+from spion_bench.native.error import BuildError
+from spion_bench.native.plain_paths import plain_paths
 from spion_bench.records.files import file_digest, locked, replace_file
 
 CXX_FLAGS = (
@@ -43,10 +46,6 @@ CXX_FLAGS = (
 LINKER_FLAGS = ("-fopenmp",)
 _MARKER = "complete.json"
 _SHOWN_LOG_LINES = 20
-
-
-class BuildError(RuntimeError):
-    """The kernels could not be built; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,10 @@ def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU_RECI
     info = _read_complete(folder, compiler, recipe)
     if info is None:
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            with locked(Path(f"{folder}.lock"), lambda: _say_waiting(recipe)):
+            root.parent.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, exist_ok=True)
+            check_private(root)
+            with locked(Path(f"{folder}.lock"), lambda holder: _say_waiting(recipe, holder)):
                 info = _read_complete(folder, compiler, recipe)  # another process may have built it
                 if info is None:
                     return _build(name, sources, folder, compiler, recipe)
@@ -130,12 +131,13 @@ def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU_RECI
                 f"{root}: the build cache cannot be written ({error}); "
                 "set SPION_BENCH_CACHE to a writable folder"
             ) from error
+    check_private(info.path)
     torch.ops.load_library(info.path)  # type: ignore[no-untyped-call]
     return info
 
 
-def _say_waiting(recipe: Recipe) -> None:
-    _notice(f"another process is building the {recipe.kernels}; waiting for it ...")
+def _say_waiting(recipe: Recipe, holder: str) -> None:
+    _notice(f"another process is building the {recipe.kernels}; waiting for it ({holder}) ...")
 
 
 def _compiler_version() -> str:
@@ -171,27 +173,28 @@ def _read_complete(folder: Path, compiler: str, recipe: Recipe) -> BuildInfo | N
     try:
         marker: dict[str, Any] = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
         library = folder / marker["library"]
-        if file_digest(library) != marker["sha256"]:
+        is_inside = library.resolve().is_relative_to(folder.resolve())
+        if not is_inside or file_digest(library) != marker["sha256"]:
             return None
         return BuildInfo("cached", marker["seconds"], library, compiler, recipe.flags)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _build(name: str, sources: Path, folder: Path, compiler: str, recipe: Recipe) -> BuildInfo:
     """Compile and load; the caller holds the lock of ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)  # whatever a killed build left
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     # A fresh subfolder per attempt, because a killed build leaves torch's own lock file behind,
     # which must never be met again.
     build_dir = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
     _notice(f"building {name} {recipe.kernels} (first use, {recipe.duration}) ...")
     started = time.perf_counter()
     try:
-        with _ninja_on_path(), _cuda_home(recipe.toolkit):
+        with _ninja_on_path(), _cuda_home(recipe.toolkit), plain_paths(sources) as plain:
             cpp_extension.load(
                 name=name,
-                sources=[str(file) for file in _files(sources, recipe.compiled)],
+                sources=[str(file) for file in _files(plain, recipe.compiled)],
                 extra_cflags=list(recipe.cxx_flags),
                 extra_cuda_cflags=list(recipe.cuda_flags),
                 extra_ldflags=list(LINKER_FLAGS),

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch.utils import cpp_extension
 
-from spion_bench.native.build import CXX_FLAGS, BuildError, Recipe
+from spion_bench.native.build import CXX_FLAGS, Recipe
+from spion_bench.native.error import BuildError
 
 NVCC_FLAGS = ("-O3", "-std=c++20", "--expt-relaxed-constexpr", "-lineinfo")
 MIN_CAPABILITY = (8, 0)  # of mma on bfloat16 and tf32, and of cp.async

@@ -12,7 +12,6 @@ and loaded from there in milliseconds by later processes:
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,10 @@ from typing import Any, Literal
 import torch
 
 from spion_bench.kernel_limits import LIMITS, KernelLimits, Kernels
-from spion_bench.native.build import CPU_RECIPE, BuildError, BuildInfo, Recipe, load_library
+from spion_bench.native.build import CPU_RECIPE, BuildInfo, Recipe, load_library
+from spion_bench.native.cache import cache_root
 from spion_bench.native.cuda import cuda_recipe
+from spion_bench.native.error import BuildError
 
 __all__ = ["BuildError", "BuildInfo"]  # and what is defined here
 
@@ -220,12 +221,6 @@ def limits(device: torch.device) -> KernelLimits:
 def dtypes(device: torch.device, kernels: Kernels) -> tuple[torch.dtype, ...]:
     """Return which types those kernels take; the pipeline's tiles have the type of q, k and v."""
     return tuple(getattr(torch, name) for name in limits(device).dtypes[kernels])
-
-
-def cache_root() -> Path:
-    """Return the folder of built libraries: ``$SPION_BENCH_CACHE`` or ``~/.cache/spion_bench``."""
-    configured = os.environ.get("SPION_BENCH_CACHE")
-    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "spion_bench"
 
 
 def source_dir() -> Path:

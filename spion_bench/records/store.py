@@ -137,9 +137,10 @@ class Store:
             self._sweep()
             yield
 
-    def _refuse(self) -> None:
+    def _refuse(self, holder: str) -> None:
         raise BusyError(
-            f"{self.out}: another run is writing here; wait for it to end or choose another --out"
+            f"{self.out}: another run is writing here; wait for it to end or choose another --out "
+            f"({holder})"
         )
 
     def _sweep(self) -> None:

@@ -91,9 +91,16 @@ def test_live_display_of_a_turn(live):
     assert "2 ms" in drawn()
 
 
-def test_a_terminal_gets_the_live_display():
-    out = io.StringIO()
-    with showing(Console(file=out, force_terminal=True)) as view:
-        assert isinstance(view, LiveDisplay)
-    with showing(Console(file=out)) as view:
-        assert isinstance(view, PlainDisplay)
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("file", "display"), [(Terminal(), LiveDisplay), (io.StringIO(), PlainDisplay)]
+)
+def test_a_terminal_gets_the_live_display_and_a_file_never(file, display, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with showing(Console(file=file)) as view:
+        assert isinstance(view, display)

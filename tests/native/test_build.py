@@ -1,6 +1,7 @@
 """The build wrapper, on a tiny source folder: one C function, compiled in a second."""
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -256,3 +257,34 @@ def test_cache_that_cannot_be_written(name, sources, tmp_path):
     file.write_text("", encoding="utf-8")
     with pytest.raises(build.BuildError, match=r"cannot be written .* set SPION_BENCH_CACHE"):
         build.load_library(name, sources, file / "cache")
+
+
+def test_awkward_paths_of_sources_torch_and_cache(name, sources, tmp_path, monkeypatch):
+    awkward = tmp_path / "mit Leerzeichen, $HOME, ü und 'Anführung'"
+    awkward.mkdir()
+    torch_dir = awkward / "torch"
+    torch_dir.symlink_to(Path(build.torch.__file__).parent)
+    monkeypatch.setattr(build.cpp_extension, "_TORCH_PATH", str(torch_dir))
+    monkeypatch.setattr(build.cpp_extension, "TORCH_LIB_PATH", str(torch_dir / "lib"))
+    (sources / "schema.cpp").write_text("#include <c10/macros/Macros.h>\n", encoding="utf-8")
+    built = build.load_library(name, sources.rename(awkward / "csrc"), awkward / "cache")
+    assert answer_of(built) == 42
+    assert torch_dir / "lib" == Path(build.cpp_extension.TORCH_LIB_PATH)
+
+
+def test_a_marker_cannot_name_a_library_outside_of_its_folder(name, sources, cache, tmp_path):
+    build.load_library(name, sources, cache)
+    folder = build_folder(cache, name)
+    foreign = tmp_path / "foreign.so"
+    foreign.write_bytes(b"another library")
+    for path in (str(foreign), "../../foreign.so"):
+        marker = {"library": path, "sha256": build.file_digest(foreign), "seconds": 0.0}
+        (folder / "complete.json").write_text(json.dumps(marker), encoding="utf-8")
+        assert build._read_complete(folder, "", build.CPU_RECIPE) is None
+
+
+def test_a_cache_of_others_is_not_used(name, sources, cache):
+    build.load_library(name, sources, cache)
+    cache.chmod(0o777)
+    with pytest.raises(build.BuildError, match=f"{cache}: everybody can write there"):
+        build.load_library(name, sources, cache)

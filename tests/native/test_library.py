@@ -12,14 +12,6 @@ from spion_bench.native import library
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_cache_root(monkeypatch):
-    monkeypatch.setenv("SPION_BENCH_CACHE", "/somewhere/else")
-    assert library.cache_root() == Path("/somewhere/else")
-    monkeypatch.delenv("SPION_BENCH_CACHE")
-    monkeypatch.setenv("HOME", "/home/reader")
-    assert library.cache_root() == Path("/home/reader/.cache/spion_bench")
-
-
 def test_source_dir_is_the_checkouts_csrc():
     assert library.source_dir() == REPOSITORY / "csrc"
 

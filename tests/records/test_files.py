@@ -1,6 +1,10 @@
 import errno
+import fcntl
 import hashlib
 import os
+import re
+import socket
+import warnings
 
 import filelock
 import pytest
@@ -85,8 +89,8 @@ def test_digests_are_those_of_hashlib(tmp_path):
     assert [file_digest(path), file_digest(path, "md5")] == expected
 
 
-def held():
-    raise RuntimeError("another process holds it")
+def held(holder):
+    raise RuntimeError(f"another process holds it: {holder}")
 
 
 def test_a_free_lock_is_taken_and_released(tmp_path):
@@ -106,9 +110,49 @@ def test_a_held_lock_may_be_refused(tmp_path):
         pytest.fail("entered although the lock is held")
 
 
+def test_a_busy_lock_is_named_with_its_holder(tmp_path):
+    path = tmp_path / ".lock"
+    holder = f"lock file {path}, held by process {os.getpid()} on {socket.gethostname()}; if that"
+    with (
+        locked(path, held),
+        pytest.raises(RuntimeError, match=re.escape(holder)),
+        locked(path, held),
+    ):
+        pytest.fail("entered although the lock is held")
+
+
+def test_without_locks_of_the_system_the_dead_holder_is_named(tmp_path, monkeypatch):
+    def missing(descriptor, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    path = tmp_path / ".lock"
+    path.write_text("4242\ndead-node\n", encoding="utf-8")
+    message = r"held by process 4242 on dead-node; if that process no longer runs, delete the file"
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(RuntimeError, match=message),
+        locked(path, held),
+    ):
+        pytest.fail("entered although the lock is held")
+    path.unlink()
+    with warnings.catch_warnings(action="ignore"), locked(path, held):
+        assert path.read_text(encoding="utf-8").startswith(f"{os.getpid()}\n")
+
+
+def test_what_a_killed_process_left_an_hour_ago_is_removed(tmp_path):
+    names = ("a.json.12.tmp", "a.json.13.tmp", "b.json.12.tmp", "a.json.old.tmp")
+    for name in names:
+        (tmp_path / name).touch()
+        if name != "a.json.13.tmp":  # somebody may be writing it
+            os.utime(tmp_path / name, (0, 0))
+    replace_file(tmp_path / "a.json", b"new")
+    assert names_in(tmp_path) == sorted(["a.json", *names[1:]])
+
+
 def test_a_held_lock_is_waited_for_if_busy_returns(tmp_path):
     path = tmp_path / ".lock"
     other = filelock.FileLock(path)
     other.acquire()
-    with locked(path, other.release), pytest.raises(filelock.Timeout):
+    with locked(path, lambda holder: other.release()), pytest.raises(filelock.Timeout):
         other.acquire(timeout=0)

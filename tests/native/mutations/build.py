@@ -15,7 +15,8 @@ import torch
 from torch.utils import cpp_extension
 
 from spion_bench.native import build as builder
-from spion_bench.native.library import cache_root, source_dir
+from spion_bench.native.cache import cache_root
+from spion_bench.native.library import source_dir
 from tests.native.mutations.libraries import LIBRARIES, Compilation
 
 
