@@ -131,11 +131,12 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def ci(session: nox.Session) -> None:
-    """Do what lint, types and tests do, in one environment that is installed once."""
+    """Do what lint, types, tests and survival do, in one environment that is installed once."""
     install(session, ".[dev]")
     check_style(session)
     session.run("mypy")
     run_tests(session)
+    session.run("python", "-m", "tests.survival")
 
 
 @nox.session(default=False)
@@ -208,10 +209,22 @@ def sanitize_emulated(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def survival(session: nox.Session) -> None:
+    """Kill, stop and starve 20 runs at random moments; nothing stored may suffer.
+
+    `-- --rounds 200 --out results/survival.json` does more and keeps the figures; with `--real`,
+    workers measure instead of pretending to.
+    """
+    install(session, ".[dev]")
+    session.run("python", "-m", "tests.survival", *session.posargs)
+
+
+@nox.session(default=False)
 def nightly(session: nox.Session) -> None:
     """Test properties on 1000 examples and every emulated kernel, then run `NIGHTLY_SESSIONS`."""
     for name in NIGHTLY_SESSIONS:
         session.notify(name, posargs=())
+    session.notify("survival", posargs=("--rounds", "200"))
     install(session, ".[dev]")
     profile = {"HYPOTHESIS_PROFILE": "nightly"}  # also adds the emulated tests of every instance
     session.run("pytest", "-m", "hypothesis", "tests/ops", *session.posargs, env=profile)

@@ -6,15 +6,17 @@ A pass is a module with a ``Session``; ``suite.passes`` names it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.rounds import RoundSamples
 from spion_bench.records import Measurement
 from spion_bench.records.cell import Cell, Stored
-from spion_bench.train.progress import ProgressEvent
 
-OnProgress = Callable[[ProgressEvent], None]
+if TYPE_CHECKING:  # the runner knows jobs without torch
+    from spion_bench.passes.gate.oracle import GateResult
+    from spion_bench.train.progress import ProgressEvent
+
+OnProgress = Callable[["ProgressEvent"], None]
 
 
 class Job(Stored):

@@ -10,12 +10,8 @@ worker, and all that it started, is killed once its runner is gone.
 from __future__ import annotations
 
 import os
-import queue
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any, TextIO, cast
+from typing import cast
 
 import torch
 
@@ -26,9 +22,8 @@ from spion_bench.passes.session import Job, RoundSession, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.records import Measurement, Parallelism, Status
-from spion_bench.records.cell import Stored
+from spion_bench.run.channel import Channel
 from spion_bench.run.messages import (
-    REQUESTS,
     JobRequest,
     Measured,
     Progress,
@@ -56,38 +51,6 @@ NAMED_FAILURES: dict[type[Exception], Status] = {
     NonFiniteLossError: "nan",
     NonFiniteStepError: "nan",
 }
-
-
-class Channel:
-    """The worker's end of the pipes.
-
-    Args:
-        requests: Lines of requests.
-        events: Where events go.
-        on_end: Called once there are no more requests, as the runner is gone.
-    """
-
-    def __init__(
-        self, requests: Iterable[bytes], events: TextIO, on_end: Callable[[], None]
-    ) -> None:
-        self._events = events
-        self._on_end = on_end
-        self._requests: queue.Queue[Any] = queue.Queue()
-        threading.Thread(target=self._listen, args=(requests,), daemon=True).start()
-
-    def receive(self) -> Any:
-        """Wait for the next request, one of ``messages.Request``."""
-        return self._requests.get()
-
-    def send(self, event: Stored) -> None:
-        """Send one event."""
-        self._events.write(event.model_dump_json() + "\n")
-        self._events.flush()
-
-    def _listen(self, requests: Iterable[bytes]) -> None:
-        for line in requests:
-            self._requests.put(REQUESTS.validate_json(line))
-        self._on_end()
 
 
 def run_job(job: Job, channel: Channel) -> Measurement:
@@ -156,11 +119,6 @@ def _run(session: Session, entry: Pass, job: Job, channel: Channel) -> Measureme
     return found if gate is None else found.model_copy(update={"gate": gate.errors})
 
 
-def end_group() -> None:
-    """Kill this worker and what it started, in the middle of whatever runs."""
-    os.killpg(0, signal.SIGKILL)
-
-
 def main() -> None:
     """Serve jobs until none is left."""
     # Unbuffered: a thread that waits in a buffered read would block the interpreter's end.
@@ -168,6 +126,6 @@ def main() -> None:
         open(0, "rb", buffering=0, closefd=False) as requests,
         os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as events,
     ):
-        channel = Channel(requests, events, end_group)
+        channel = Channel(requests, events)
         while isinstance(request := channel.receive(), JobRequest):
             channel.send(Result(measurement=run_job(request.job, channel)))

@@ -73,8 +73,8 @@ WORKER = f"""
 import sys
 sys.path[:] = sys.argv[2:]
 import json, os, subprocess, time
-from spion_bench.run.worker import Channel, end_group
-Channel(open(0, "rb", buffering=0), sys.stdout, end_group)
+from spion_bench.run.channel import Channel
+Channel(open(0, "rb", buffering=0), sys.stdout)
 inner = subprocess.Popen(["sleep", "100"])
 {SAY}
 say(f"{{os.getpid()}} {{inner.pid}}")

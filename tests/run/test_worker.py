@@ -14,8 +14,9 @@ from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.records import Parallelism
 from spion_bench.run import worker
+from spion_bench.run.channel import Channel
 from spion_bench.run.messages import FinishRequest, Measured, Progress, Ready, RoundRequest, Started
-from spion_bench.run.worker import Channel, is_out_of_memory, run_job
+from spion_bench.run.worker import is_out_of_memory, run_job
 from spion_bench.suite.influence import PACKAGE
 from spion_bench.suite.passes import PASSES
 from spion_bench.train import NonFiniteLossError, ProgressEvent
