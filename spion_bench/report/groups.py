@@ -138,6 +138,11 @@ def groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
     ]
 
 
+def measured_groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
+    """Return those of ``groups`` in which at least one cell gave numbers."""
+    return [g for g in groups(run, passes) if any(o.measured.metrics for o in g.outcomes)]
+
+
 def is_what_it_says(outcome: Outcome) -> bool:
     """Return whether an accuracy outcome is what its method's name says, or is "not SPION"."""
     transition = outcome.measured.transition

@@ -149,6 +149,31 @@ class SourceSpec:
     raw_files: tuple[str, ...] = ()
     data_sets: tuple[DataSet, ...] = ()
 
+    @classmethod
+    def fetched(
+        cls,
+        data_set: DataSet,
+        find: Callable[[Path | None], Path | str | None],
+        what: str,
+        raw_files: tuple[str, ...],
+        *,
+        name: str = "",
+        others: tuple[DataSet, ...] = (),
+    ) -> SourceSpec:
+        """Return the published data as a source: a data set, which ``data fetch`` gets.
+
+        Args:
+            data_set: The data set; the source has its name unless ``name`` gives another.
+            find: See the class, as for ``raw_files``.
+            what: The file or folder that may be put into the data folder by hand instead.
+            raw_files: See the class.
+            name: See ``data_set``.
+            others: Other data sets that hold the same.
+        """
+        how_to_get = f"run `spion-bench data fetch {data_set.name}`, or put {what} into {{folder}}"
+        known = (data_set, *others)
+        return cls(name or data_set.name, False, find, how_to_get, raw_files, known)
+
 
 @dataclass(frozen=True)
 class TaskSpec(Generic[OptionsT]):

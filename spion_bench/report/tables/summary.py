@@ -13,7 +13,7 @@ from spion_bench.report.entries import (
     density_entry,
     sparse_share_entry,
 )
-from spion_bench.report.groups import Group, MethodCells, groups, source_note
+from spion_bench.report.groups import Group, MethodCells, groups, measured_groups, source_note
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.parts import Column, Entry, Table, slug
@@ -87,11 +87,7 @@ def _method_entry(cells: MethodCells) -> Entry:
 
 def detail_tables(run: RecordSet) -> list[Table]:
     """Return, per setting with speed or memory cells, where a step's time and memory go."""
-    return [
-        _detail_table(group)
-        for group in groups(run, ("speed", "memory"))
-        if any(outcome.measured.metrics for outcome in group.outcomes)
-    ]
+    return [_detail_table(group) for group in measured_groups(run, ("speed", "memory"))]
 
 
 def _detail_table(group: Group) -> Table:

@@ -13,6 +13,7 @@ from spion_bench.report.groups import (
     chance_note,
     groups,
     is_what_it_says,
+    measured_groups,
     source_note,
 )
 from spion_bench.report.kernels.points import is_sweep
@@ -58,11 +59,7 @@ _PHASE_MEASURES = (
 
 def phase_tables(run: RecordSet) -> list[Table]:
     """Return, per setting, wall time, step time and peak memory of each training phase."""
-    return [
-        _phase_table(group)
-        for group in groups(run, ("accuracy",))
-        if any(outcome.measured.metrics for outcome in group.outcomes)
-    ]
+    return [_phase_table(group) for group in measured_groups(run, ("accuracy",))]
 
 
 def _phase_table(group: Group) -> Table:

@@ -136,11 +136,4 @@ DATA_SET = DataSet(
     note="cite Krizhevsky (2009); read from the archive, the pickled version is never read",
 )
 
-SOURCE = SourceSpec(
-    name="cifar10",
-    stand_in=False,
-    find=find_cifar10,
-    how_to_get=f"run `spion-bench data fetch cifar10`, or put {ARCHIVE} into {{folder}}",
-    raw_files=(ARCHIVE,),
-    data_sets=(DATA_SET,),
-)
+SOURCE = SourceSpec.fetched(DATA_SET, find_cifar10, ARCHIVE, raw_files=(ARCHIVE,))

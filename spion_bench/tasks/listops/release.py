@@ -94,13 +94,13 @@ DATA_SET = DataSet(
     size_note="about 0.6 GB for all three",
 )
 
-SOURCE = SourceSpec(
-    name="release",
-    stand_in=False,
-    find=find_release,
-    how_to_get=f"run `spion-bench data fetch listops`, or put {FOLDER} into {{folder}}",
+SOURCE = SourceSpec.fetched(
+    DATA_SET,
+    find_release,
+    FOLDER,
     raw_files=tuple(
         f"{folder}/{name}" for folder in long_range_arena.layouts(FOLDER) for name in FILES
     ),
-    data_sets=(DATA_SET, long_range_arena.RELEASE),
+    name="release",
+    others=(long_range_arena.RELEASE,),
 )

@@ -8,44 +8,27 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveInt
 
-from spion_bench.records.settings import Settings
 from spion_bench.tasks.retrieval.aan import FILES, find_aan, read_tsv, require_aan
 from spion_bench.tasks.retrieval.stand_in import Pair, make_stand_in
-from spion_bench.tasks.shared.byte_encoding import default_max_length, encode_bytes
+from spion_bench.tasks.shared.byte_encoding import DocumentOptions, encode_bytes
 from spion_bench.tasks.shared.corpus import PACKAGES, corpus_version
 from spion_bench.tasks.task import Split, TaskSplits
 
 _PUBLISHED_COUNTS = (147_086, 18_090, 17_437)
 
 
-class RetrievalOptions(Settings):
-    """Options of the retrieval task.
+class RetrievalOptions(DocumentOptions):
+    """Options of the retrieval task, besides those of ``DocumentOptions``.
+
+    ``n_train``, ``n_dev`` and ``n_test`` count pairs; None: the published 147086, 18090 and 17437
+    of AAN, or all of the stand-in. AAN keeps the order of its files.
 
     Attributes:
         source: ``"auto"`` takes AAN if present, else the stand-in; the data source says which.
-        length: Ids per document, zeros on the right included.
-        max_length: Bytes read of a document; None: the published 4000 at length 4096 and 1000 at
-            1024, else ``length``.
-        n_train: Training pairs, the first ones; None: the published 147086, or all of the stand-in.
-        n_dev: The same for the dev split; None: 18090, or all.
-        n_test: The same for the test split; None: 17437, or all.
-        seed: Seed of the stand-in's choice; AAN keeps the order of its files.
     """
 
     source: Literal["auto", "aan", "stand-in"] = "auto"
-    length: int = Field(default=4096, ge=8)
-    max_length: PositiveInt | None = None
-    n_train: PositiveInt | None = None
-    n_dev: PositiveInt | None = None
-    n_test: PositiveInt | None = None
-    seed: NonNegativeInt = 0
-
-    @property
-    def counts(self) -> tuple[int | None, int | None, int | None]:
-        """Pairs of train, dev and test."""
-        return self.n_train, self.n_dev, self.n_test
 
 
 def load(data_dir: Path | None, options: RetrievalOptions) -> TaskSplits:
@@ -92,13 +75,12 @@ def _load_stand_in(options: RetrievalOptions) -> TaskSplits:
 
 def _encode(pairs: Iterator[Pair], count: int, options: RetrievalOptions) -> Split:
     """Turn up to ``count`` pairs into ids ``[N, 2, length]``."""
-    max_length = options.max_length or default_max_length(options.length)
     inputs = np.empty((count, 2, options.length), np.int16)
     labels = np.empty(count, np.int64)
     n_found = 0
     for row, (first, second, label) in enumerate(pairs):
-        encode_bytes(first, inputs[row, 0], max_length)
-        encode_bytes(second, inputs[row, 1], max_length)
+        encode_bytes(first, inputs[row, 0], options.n_bytes)
+        encode_bytes(second, inputs[row, 1], options.n_bytes)
         labels[row] = label
         n_found = row + 1
     return Split(inputs, labels).first(n_found)

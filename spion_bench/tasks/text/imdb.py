@@ -140,11 +140,4 @@ DATA_SET = DataSet(
     note="cite Maas et al. (2011); read from the archive",
 )
 
-SOURCE = SourceSpec(
-    name="imdb",
-    stand_in=False,
-    find=find_imdb,
-    how_to_get=f"run `spion-bench data fetch imdb`, or put {ARCHIVE} into {{folder}}",
-    raw_files=(ARCHIVE, *LAYOUTS),
-    data_sets=(DATA_SET,),
-)
+SOURCE = SourceSpec.fetched(DATA_SET, find_imdb, ARCHIVE, raw_files=(ARCHIVE, *LAYOUTS))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spion_bench.tasks.shared.byte_encoding import default_max_length, encode_bytes
+from spion_bench.tasks.shared.byte_encoding import DocumentOptions, encode_bytes
 
 
 def encoded(text: bytes, length: int, max_length: int) -> list[int]:
@@ -35,4 +35,4 @@ def test_bytes_are_cut_before_the_row_ends() -> None:
 
 @pytest.mark.parametrize(("length", "cut"), [(4096, 4000), (1024, 1000), (512, 512), (8, 8)])
 def test_published_cuts(length: int, cut: int) -> None:
-    assert default_max_length(length) == cut
+    assert DocumentOptions(length=length).n_bytes == cut
