@@ -14,3 +14,5 @@ Selection = Literal["walk", "connected"]
 TransitionMode = Literal["joint", "per_layer"]
 # Which behaviours of the published training code a run keeps.
 RecipeName = Literal["published", "corrected"]
+# Where as many blocks as a learned pattern has are kept: where it has them, or elsewhere.
+Blocks = Literal["own", "window", "random"]

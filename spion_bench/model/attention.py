@@ -41,6 +41,7 @@ class Capabilities:
         forward_only_devices: Device types on which it has no backward pass even so.
         min_length: Shortest sequence it accepts.
         exact: Whether it computes softmax attention over its mask without approximation.
+        weights_sum_to_one: Whether the weights of each row sum to 1, as those of a softmax do.
         padded_rows: Whether rows of padding have an output as other rows do; where not, only the
             rows of real tokens are compared with the oracle.
         computes_in: The dtype it computes in whatever its inputs are, or None: in theirs.
@@ -52,6 +53,7 @@ class Capabilities:
     forward_only_devices: tuple[str, ...] = ()
     min_length: int = 1
     exact: bool = True
+    weights_sum_to_one: bool = True
     padded_rows: bool = True
     computes_in: torch.dtype | None = None
 

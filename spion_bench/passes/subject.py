@@ -15,7 +15,12 @@ from spion_bench.passes.gate.mask import check_own_mask
 from spion_bench.passes.gate.oracle import GateResult, GateSetup, check_attention
 from spion_bench.passes.gate.properties import check_properties
 from spion_bench.passes.session import Job
-from spion_bench.passes.synthetic import BAND_AND_STRIPES, band_and_stripes
+from spion_bench.passes.synthetic import (
+    BAND_AND_STRIPES,
+    band_and_stripes,
+    random_blocks,
+    window_of_blocks,
+)
 from spion_bench.records import (
     AttentionInfo,
     Measurement,
@@ -178,6 +183,10 @@ def check_support(cell: TaskCell, example: Attention) -> None:
         )
     if torch.float32 not in can.dtypes:
         raise UnsupportedError(f"{method.name} does not accept float32")
+    if cell.pass_name == "accuracy" and method.blocks != "own":
+        raise UnsupportedError(
+            f"{method.name} places a learned pattern's blocks elsewhere; it is timed, not trained"
+        )
     if cell.pass_name not in ("gate", "steps"):  # these check the forward pass first
         check_training(cell, example)
     if cell.length < can.min_length:
@@ -219,9 +228,25 @@ def _patterns(
         patterns = [
             BlockPattern(size, torch.tensor(crow), torch.tensor(col)) for size, crow, col in stored
         ]
-        return patterns, f"accuracy cell {job.pattern_cell}"
+        return _placed(cell, patterns, f"accuracy cell {job.pattern_cell}")
     budget = block_budget(
         variant, length // spion.block_size, quantile=spion.quantile, density=spion.density
     )
     pattern = band_and_stripes(length, spion.block_size, budget)
-    return [pattern] * settings.model.layers, f"synthetic {BAND_AND_STRIPES}"
+    return _placed(cell, [pattern] * settings.model.layers, f"synthetic {BAND_AND_STRIPES}")
+
+
+def _placed(
+    cell: TaskCell, patterns: list[BlockPattern], source: str
+) -> tuple[list[BlockPattern], str]:
+    """Return patterns with the blocks where the method keeps them, and where they came from."""
+    blocks = cell.method.blocks
+    if blocks == "own":
+        return patterns, source
+    placed = [
+        window_of_blocks(pattern.length, pattern.block_size, pattern.nnzb)
+        if blocks == "window"
+        else random_blocks(pattern.length, pattern.block_size, pattern.nnzb, seed=layer)
+        for layer, pattern in enumerate(patterns)
+    ]
+    return placed, f"{blocks}, as many blocks as in: {source}"

@@ -73,7 +73,8 @@ class TrainingStep:
         mask = self._attention_mask()
         # A method may ignore an input, as shared queries and keys do: its gradient is 0.
         out = attention(q, k, v, mask)
-        torch.autograd.grad(out, (q, k, v), dout, materialize_grads=True)
+        wanted = (q, k, v, *attention.parameters())
+        torch.autograd.grad(out, wanted, dout, materialize_grads=True)
         self._synchronise()
 
     def attention_flops(self) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spion_bench.literals import RecipeName, Variant
+from spion_bench.literals import Blocks, RecipeName, Variant
 from spion_bench.records.settings import (
     MeasureSettings,
     ModelConfig,
@@ -51,6 +51,8 @@ class MethodInfo(Stored):
         native: Whose kernel it runs, e.g. ``"block_attention"`` or ``"PyTorch"``.
         factory: ``"module:object"`` that builds it.
         variant: SPION's pattern variant, or None for a method without learned patterns.
+        blocks: Where a method with a variant keeps its blocks: where its pattern has them
+            (``own``), or as many in each layer in a ``window`` or at ``random``.
         devices: Device types on which this version of the suite can run it.
         arguments: Keyword arguments of the factory, resolved for the cell.
         origins: Where each argument's value comes from.
@@ -67,6 +69,7 @@ class MethodInfo(Stored):
     native: str = ""
     factory: str = ""
     variant: Variant | None = None
+    blocks: Blocks = "own"
     devices: tuple[str, ...] = ()
     arguments: dict[str, Scalar] = Field(default_factory=dict)
     origins: dict[str, Origin] = Field(default_factory=dict)

@@ -140,7 +140,8 @@ class Runner:
         if not PASSES[cell.pass_name].uses_pattern or cell.method.variant is None:
             return None
         block_size = cell.resolved().spion.block_size
-        wanted = ("accuracy", cell.method.name, cell.seed, cell.label, cell.machine, block_size)
+        method = cell.method.name if cell.method.blocks == "own" else cell.method.base
+        wanted = ("accuracy", method, cell.seed, cell.label, cell.machine, block_size)
         for record in reversed(self.store.records):
             asked, pattern = record.cell, record.measurement.pattern
             if not record.is_ok or pattern is None:

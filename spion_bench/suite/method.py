@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spion_bench.literals import Variant
+from spion_bench.literals import Blocks, Variant
 from spion_bench.records.cell import Family, MethodInfo, Origin, Role, Scalar
 from spion_bench.records.settings import SpionConfig
 from spion_bench.suite.budget import matched_window
 
-# Name of a fact about SPION on a task -> how it is computed from its settings and the length.
+# Name of a fact about a task, or SPION on it -> how it follows from its settings and the length.
 SPION_FACTS: dict[str, Callable[[SpionConfig, int], int]] = {
     "block_size": lambda spion, length: spion.block_size,
+    "length": lambda spion, length: length,
+    "tenth": lambda spion, length: max(1, length // 10),
     "matched_window": lambda spion, length: matched_window(
         length, spion.block_size, spion.quantile
     ),
@@ -52,6 +54,7 @@ class Method:
         role: Its purpose, see ``records.MethodInfo``.
         native: Whose kernel it runs.
         variant: SPION's pattern variant, or None for a method without learned patterns.
+        blocks: Where it keeps its blocks, see ``records.MethodInfo``.
         devices: Device types this version of the suite can run it on.
         arguments: Keyword arguments of the factory.
         takes_layer: Whether the factory also takes ``layer``, the layer's number, for example to
@@ -69,6 +72,7 @@ class Method:
     role: Role
     native: str
     variant: Variant | None = None
+    blocks: Blocks = "own"
     devices: tuple[str, ...] = ("cpu", "cuda")
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     takes_layer: bool = False
@@ -102,6 +106,7 @@ class Method:
             native=self.native,
             factory=self.factory,
             variant=self.variant,
+            blocks=self.blocks,
             devices=self.devices,
             arguments=arguments,
             origins={name: argument.origin for name, argument in self.arguments.items()},

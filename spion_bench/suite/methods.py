@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Iterator
 from typing import get_args
 
-from spion_bench.literals import Variant
+from spion_bench.literals import Blocks, Variant
 from spion_bench.records.cell import Family
 from spion_bench.records.names import check_name
 from spion_bench.suite.method import Argument, Method
@@ -26,6 +26,11 @@ _VARIANTS: tuple[tuple[str, str, Variant], ...] = (
     ("spion_c", "SPION-C: diagonal filter, top-k blocks", "C"),
     ("spion_f", "SPION-F: flood fill on the unfiltered map", "F"),
     ("spion_cf", "SPION-CF: diagonal filter, then flood fill", "CF"),
+)
+
+_ELSEWHERE: tuple[tuple[Blocks, str], ...] = (
+    ("window", "in a window around the diagonal"),
+    ("random", "at random places"),
 )
 
 SPION_METHODS = (
@@ -52,6 +57,19 @@ SPION_METHODS = (
         variant="CF",
         arguments={"implementation": Argument("pipeline", "paper")},
         shares_prefix=True,
+    ),
+    *(
+        Method(
+            f"spion_cf@{blocks}",
+            f"SPION-CF's kernel and number of blocks, {where}",
+            _SPION,
+            family="spion",
+            role="isolates",
+            native="block_attention",
+            variant="CF",
+            blocks=blocks,
+        )
+        for blocks, where in _ELSEWHERE
     ),
 )
 

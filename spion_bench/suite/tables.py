@@ -26,7 +26,12 @@ ORIGINS = {
 }
 
 # Fact about SPION on a task -> how a table says it.
-FACTS = {"block_size": "SPION's", "matched_window": "as many keys as SPION-CF keeps at most"}
+FACTS = {
+    "length": "the longest sequence",
+    "tenth": "a tenth of the tokens",
+    "block_size": "SPION's",
+    "matched_window": "as many keys as SPION-CF keeps at most",
+}
 
 
 def methods_table() -> str:

@@ -181,3 +181,14 @@ def test_a_method_without_backward_pass_is_still_gated_forward(tmp_path, monkeyp
 def test_wrong_settings_are_named(tmp_path):
     with pytest.raises(UsageError, match="spion: block_sise"):
         tiny_job(tmp_path, "speed", spion={"block_sise": 8})
+
+
+@pytest.mark.parametrize("blocks", ["window", "random"])
+def test_a_methods_blocks_may_lie_elsewhere_but_are_as_many(tmp_path, blocks):
+    own = prepare_subject(tiny_job(tmp_path, "speed", "spion_cf"))
+    other = prepare_subject(tiny_job(tmp_path, "speed", f"spion_cf@{blocks}"))
+    assert [p.nnzb for p in other.patterns] == [p.nnzb for p in own.patterns]
+    assert other.patterns != own.patterns
+    assert other.pattern_source.startswith(f"{blocks}, as many blocks as in: synthetic")
+    with pytest.raises(UnsupportedError, match="timed, not trained"):
+        prepare_subject(tiny_job(tmp_path, "accuracy", f"spion_cf@{blocks}"))

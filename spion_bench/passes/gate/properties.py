@@ -1,9 +1,9 @@
 """The gate of methods that are not exact: there is no oracle, but there are properties.
 
-Whatever it leaves out, attention takes weighted means of values, with weights that sum to 1 and
-that the values do not influence; padding counts nowhere; the same inputs give the same output; and
-the global random state does not change. A method that is not exact is checked for these, and its
-record says that it is not exact.
+Whatever it leaves out, attention takes weighted sums of values, with weights that the values do not
+influence, and that sum to 1 unless the method says otherwise; padding counts nowhere; the same
+inputs give the same output; and the global random state does not change. A method that is not exact
+is checked for these, and its record says that it is not exact.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from spion_bench.records import GateError
 def check_properties(attention: Attention, setup: GateSetup) -> GateResult:
     """Check the properties of a method that is not exact, in float32.
 
-    The errors are named ``weights_sum`` (values of 1 give 1), ``repeat`` (the same call twice),
-    ``padding`` (other contents at padding, if the shape has any) and ``dv`` (the output is linear
-    in the values, so its gradient is known: ``<dout, A v'> = <dv, v'>``).
+    The errors are named ``weights_sum`` (values of 1 give 1, where weights sum to 1), ``repeat``
+    (the same call twice), ``padding`` (other contents at padding, if the shape has any) and ``dv``
+    (the output is linear in the values, so its gradient is known: ``<dout, A v'> = <dv, v'>``).
     """
     inputs, mask = draw_inputs(setup)
     q, k, v, dout = (x.to(device=setup.device, dtype=torch.float32) for x in inputs)
@@ -34,12 +34,11 @@ def check_properties(attention: Attention, setup: GateSetup) -> GateResult:
         return torch.where(real, attention(q, k, v, mask), 0)
 
     state = torch.get_rng_state()
-    out = attend(q, k, v)
+    out = attend(q, k, v).detach()  # a method may have parameters
     kept_state = torch.equal(state, torch.get_rng_state())
-    differences = {
-        "weights_sum": torch.where(real, attend(q, k, torch.ones_like(v)) - 1, 0),
-        "repeat": attend(q, k, v) - out,
-    }
+    differences = {"repeat": attend(q, k, v) - out}
+    if attention.capabilities.weights_sum_to_one:
+        differences["weights_sum"] = torch.where(real, attend(q, k, torch.ones_like(v)) - 1, 0)
     if mask is not None:
         differences["padding"] = attend(*(_other_padding(x, real) for x in (q, k, v))) - out
     scale = float(torch.cat([out.flatten(), out.new_ones(1)]).abs().max())
@@ -77,12 +76,12 @@ def _transpose_error(
 ) -> tuple[float, float]:
     """Return ``|<dout, A v'> - <dv, v'>|`` for other values ``v'``, and what is allowed."""
     other = v.roll(1, dims=-1)
-    there = (dout * attend(q, k, other)).double()
+    there = (dout * attend(q, k, other).detach()).double()
     back = (dv * other).double()
     # Independent rounding errors: their sum grows as the root of the sum of squares.
     size = float(torch.sqrt(there.square().sum() + back.square().sum()))
     budget = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * size
-    return float((there.sum() - back.sum()).detach().abs()), budget
+    return float((there.sum() - back.sum()).abs()), budget
 
 
 def _finite(x: Tensor) -> bool:
