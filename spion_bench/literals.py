@@ -16,3 +16,5 @@ TransitionMode = Literal["joint", "per_layer"]
 RecipeName = Literal["published", "corrected"]
 # Where as many blocks as a learned pattern has are kept: where it has them, or elsewhere.
 Blocks = Literal["own", "window", "random"]
+# In what a model multiplies, see train.precision.
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "passes": {"passes", "measure", "suite", "gpu_model", *TRAIN},
     "run": {"run", "passes", "measure", "suite", *TRAIN},
     "cli": {"cli", "report", "run", "gpu_model", "measure", "native", "suite", "datasets", "tasks"}
-    | {"records"},
+    | {"records", "literals"},
     "asv_suite": {"asv_suite", "passes", "suite"},
 }
 # The same inside two parts, by module or subfolder.

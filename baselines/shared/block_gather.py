@@ -81,8 +81,9 @@ def gathered_attention(
         scale: Factor of the scores.
 
     Returns:
-        The output, like ``q``, and the logarithm of each row's denominator, ``[N, rows]``. A row
-        without any key gives 0, and a logarithm far below all others. Differentiable once.
+        The output, like ``q``, and the logarithm of each row's denominator, ``[N, rows]``, float32
+        for 16-bit inputs. A row without any key gives 0, and a logarithm far below all others.
+        Differentiable once.
     """
     out, lse = _GatheredAttention.apply(q, k, v, gather, key_mask, scale)  # type: ignore[no-untyped-call]
     return out, lse
@@ -121,7 +122,7 @@ class _Tile:
         without keys becomes uniform, not NaN; ``alive`` finds it.
         """
         gather = self.gather
-        scores = (q * scale) @ k.mT
+        scores = ((q * scale) @ k.mT).to(_summed_in(q))
         if gather.bias is not None:
             scores += gather.bias
         if gather.valid is None and key_mask is None:
@@ -160,6 +161,11 @@ def _tiles(gather: Gather, q: Tensor) -> Iterator[_Tile]:
             yield _Tile(gather, slice(head, head + heads_step), slice(row, row + rows_step))
 
 
+def _summed_in(x: Tensor) -> torch.dtype:
+    """Return in what scores are summed: float32 for 16-bit inputs, else their own type."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 class _GatheredAttention(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -171,13 +177,13 @@ class _GatheredAttention(torch.autograd.Function):
         key_mask: Tensor | None,
         scale: float,
     ) -> tuple[Tensor, Tensor]:
-        out, lse = torch.empty_like(q), q.new_empty(q.shape[:2])
+        out, lse = torch.empty_like(q), q.new_empty(q.shape[:2], dtype=_summed_in(q))
         for tile in _tiles(gather, q):
             probs = tile.scores(tile.take_rows(q), tile.take_keys(k), key_mask, scale)
             top = probs.amax(dim=-1, keepdim=True)
             probs.sub_(top).exp_()
             total = probs.sum(dim=-1, keepdim=True)
-            part = (probs @ tile.take_keys(v)).div_(total)
+            part = (probs.to(v.dtype) @ tile.take_keys(v)).div_(total)
             if key_mask is not None:
                 part.masked_fill_(~tile.alive(key_mask), 0)
             tile.take_rows(out).copy_(part)
@@ -201,11 +207,12 @@ class _GatheredAttention(torch.autograd.Function):
                 dead = ~tile.alive(key_mask)
                 dout_rows = dout_rows.masked_fill(dead, 0)
                 dlse_rows = dlse_rows.masked_fill(dead, 0)
-            tile.add_to_keys(dv, probs.mT @ dout_rows)
-            dscores = (dout_rows @ tile.take_keys(v).mT).mul_(probs)
+            tile.add_to_keys(dv, probs.to(dout.dtype).mT @ dout_rows)
+            dscores = (dout_rows @ tile.take_keys(v).mT).to(probs.dtype).mul_(probs)
             # Summed over the keys, not dout * out over D: so a row's only key gets exactly 0.
             inner = dscores.sum(dim=-1, keepdim=True).sub_(dlse_rows)
             dscores.addcmul_(probs, inner, value=-1)
+            dscores = dscores.to(q.dtype)
             tile.take_rows(dq).copy_((dscores @ keys).mul_(scale))
             tile.add_to_keys(dk, (dscores.mT @ rows).mul_(scale))
         return dq, dk, dv, None, None, None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import click
 
+from spion_bench.literals import Precision
 from spion_bench.measure.machine import available_cores, machine_name
 from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.names import UsageError
@@ -40,6 +41,11 @@ def selection(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--method", "methods", multiple=True, help="Only this method (repeatable)."),
         click.option("--pass", "passes", multiple=True, help="Only this pass (repeatable)."),
         click.option("--seeds", callback=_seeds, help="Only these seeds: 0,1,2 or 0-4."),
+        click.option(
+            "--precision",
+            type=click.Choice(get_args(Precision)),
+            help="In what models multiply; tf32 needs cuda.  [default: as the profile says]",
+        ),
         click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu"),
         click.option(
             "--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"
@@ -77,6 +83,7 @@ def planned(
     methods: tuple[str, ...],
     passes: tuple[str, ...],
     seeds: tuple[int, ...],
+    precision: Precision | None,
     device: Literal["cpu", "cuda"],
     threads: int | None,
     data_dir: Path | None,
@@ -85,7 +92,8 @@ def planned(
     """Return the chosen cells and the store of their results."""
     try:
         chosen = load_profile(profile)
-        machine = Machine(device, threads or available_cores(), data_dir, _machine_name(device))
+        cores = threads or available_cores()
+        machine = Machine(device, cores, data_dir, _machine_name(device), precision)
         cells = expand(chosen, machine, Filters(tasks, methods, seeds, passes))
     except UsageError as error:
         raise click.UsageError(str(error)) from error

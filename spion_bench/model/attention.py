@@ -30,6 +30,9 @@ class UnavailableError(UnsupportedError):
     """
 
 
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a method can do; the harness records anything else as ``unsupported``.
@@ -48,7 +51,7 @@ class Capabilities:
     """
 
     devices: tuple[str, ...] = ("cpu", "cuda")
-    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    dtypes: tuple[torch.dtype, ...] = FLOATS
     backward: bool = True
     forward_only_devices: tuple[str, ...] = ()
     min_length: int = 1
@@ -212,6 +215,8 @@ class SpionAttention(Attention):
         if self._watched is None:
             raise RuntimeError("no forward pass was watched; call watch() before the forward")
         (q, k, key_padding_mask), self._watched = self._watched, None
+        if q.dtype in (torch.bfloat16, torch.float16):  # under autocast
+            q, k = q.float(), k.float()
         return attention_map(q, k, key_padding_mask=key_padding_mask)
 
     def forward(

@@ -69,7 +69,8 @@ def block_attention(
 
     Exact, forward and backward, for both meanings of a pruned score; see ``block_softmax`` for
     them and for rows without any key, ``block_dropout`` for dropout. Differentiable in ``q k v``,
-    through both outputs. Under ``torch.autocast`` it computes and returns float32. Oracles:
+    through both outputs. Under ``torch.autocast`` it takes and returns autocast's dtype, the
+    pipeline on the CPU float32. Oracles:
     ``reference.block_attention`` and, for long sequences, ``reference.block_attention_by_rows``.
     Cost: ``4 * B * H * nnzb * S * S * D`` FLOPs forward, 2.5 times that backward.
 
@@ -183,5 +184,6 @@ register_operator(
     fake=_fake_forward,
     backward=_backward,
     setup_context=_setup_context,
+    takes_half=("cpu", "cuda"),
 )
 register_operator("block_attention_backward", fake=_fake_backward)

@@ -56,4 +56,10 @@ def _backward(ops: Any, ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
     return dprobs, None, None, None, None, None
 
 
-register_operator("block_dropout", fake=_fake, backward=_backward, setup_context=_setup_context)
+register_operator(
+    "block_dropout",
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+    takes_half=("cuda",),
+)

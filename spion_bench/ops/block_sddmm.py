@@ -73,4 +73,10 @@ def _backward(ops: Any, ctx: Any, dscores: Tensor) -> tuple[Tensor | None, ...]:
     return dq, dk, *[None] * 7
 
 
-register_operator("block_sddmm", fake=_fake, backward=_backward, setup_context=_setup_context)
+register_operator(
+    "block_sddmm",
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+    takes_half=("cuda",),
+)

@@ -94,5 +94,11 @@ def _fake_backward(
     return probs.new_empty(probs.shape)
 
 
-register_operator("block_softmax", fake=_fake, backward=_backward, setup_context=_setup_context)
+register_operator(
+    "block_softmax",
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+    takes_half=("cuda",),
+)
 register_operator("block_softmax_backward", fake=_fake_backward)

@@ -72,5 +72,11 @@ def _fake_transposed(
     return v.new_empty(v.shape)
 
 
-register_operator("block_spmm", fake=_fake, backward=_backward, setup_context=_setup_context)
-register_operator("block_spmm_transposed", fake=_fake_transposed)
+register_operator(
+    "block_spmm",
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+    takes_half=("cuda",),
+)
+register_operator("block_spmm_transposed", fake=_fake_transposed, takes_half=("cuda",))

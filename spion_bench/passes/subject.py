@@ -13,6 +13,7 @@ from spion_bench.model.attention import Attention, UnavailableError, Unsupported
 from spion_bench.passes.attention import attention_maker
 from spion_bench.passes.gate.mask import check_own_mask
 from spion_bench.passes.gate.oracle import GateResult, GateSetup, check_attention
+from spion_bench.passes.gate.precision import in_precision
 from spion_bench.passes.gate.properties import check_properties
 from spion_bench.passes.session import Job
 from spion_bench.passes.synthetic import (
@@ -33,6 +34,7 @@ from spion_bench.records.artifacts import read_patterns
 from spion_bench.suite.budget import block_budget
 from spion_bench.suite.needs import kernel_refusal
 from spion_bench.tasks import TaskData, load_task
+from spion_bench.train.precision import Arithmetic
 
 
 class MissingDataError(RuntimeError):
@@ -58,6 +60,11 @@ class Subject:
     patterns: list[BlockPattern] | None
     pattern_source: str
     example: Attention
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How the cell computes, and where."""
+        return Arithmetic(self.settings.precision, torch.device(self.cell.device))
 
     @property
     def make_attention(self) -> Callable[[int], Attention]:
@@ -116,13 +123,13 @@ class Subject:
             model.head_dim,
             model.mask_attention,
             device=device,
+            precision=self.settings.precision,
             forward_only=not self.example.capabilities.trains_on(device),
         )
         if self.patterns is not None:
             results = [
                 check_attention(
-                    self.make_attention(layer).to(device),
-                    setup,
+                    *in_precision(self.make_attention(layer).to(device), setup),
                     self.patterns[layer],
                     self.settings.spion.pruned,
                 )
@@ -157,6 +164,7 @@ def prepare_subject(job: Job) -> Subject:
     check_device(cell)
     example = attention_maker(cell.method, settings.spion)(0)
     check_support(cell, example)
+    Arithmetic(settings.precision, torch.device(cell.device)).choose_products()
     try:
         data_dir = None if cell.data_dir is None else Path(cell.data_dir)
         task = load_task(cell.task, data_dir=data_dir, options=settings.options)
@@ -181,8 +189,9 @@ def check_support(cell: TaskCell, example: Attention) -> None:
             f"{', '.join(sorted(set(method.devices) & set(can.devices)))}"
             + (f"; {reason}" if (reason := example.refusal(cell.device)) else "")
         )
-    if torch.float32 not in can.dtypes:
-        raise UnsupportedError(f"{method.name} does not accept float32")
+    dtype = Arithmetic(cell.resolved().precision, torch.device(cell.device)).dtype
+    if dtype not in can.dtypes:
+        raise UnsupportedError(f"{method.name} does not accept {cell.dtype}")
     if cell.pass_name == "accuracy" and method.blocks != "own":
         raise UnsupportedError(
             f"{method.name} places a learned pattern's blocks elsewhere; it is timed, not trained"

@@ -20,7 +20,9 @@ def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, A
     cell, settings = subject.cell, subject.settings
     device = cell.device
     can_measure = device != "cpu" or clear_refs_problem() is None
-    asked = TrainSettings(settings.model, settings.train, settings.spion, settings.recipe)
+    asked = TrainSettings(
+        settings.model, settings.train, settings.spion, settings.recipe, settings.precision
+    )
     return {
         "job": TrainJob(subject.task, asked, cell.method.variant, cell.seed, torch.device(device)),
         "progress": on_progress,

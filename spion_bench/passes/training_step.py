@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from spion_bench.model.classifier import Classifier
@@ -33,9 +32,11 @@ class TrainingStep:
 
     def __init__(self, subject: Subject) -> None:
         cell, self._settings = subject.cell, subject.settings
-        self._device = torch.device(cell.device)
+        self._arithmetic = subject.arithmetic
+        self._device = self._arithmetic.device
         torch.manual_seed(cell.seed)
         self.model = Classifier(self._settings.model, subject.make_attention).to(self._device)
+        self._scaler = self._arithmetic.scaler()
         self._optimiser = make_optimiser(subject, self.model)
         order = np.random.default_rng(cell.seed).permutation(len(subject.task.train))
         chosen = np.resize(order, self._settings.measure.batch_size)
@@ -49,8 +50,9 @@ class TrainingStep:
         Raises:
             NonFiniteStepError: If the loss is not finite.
         """
-        loss = F.cross_entropy(self.model(self._tokens), self._labels)
-        update_weights(loss, self.model, self._optimiser, self._settings.train.clip_value)
+        loss = self._arithmetic.loss(self.model, self._tokens, self._labels)
+        clip = self._settings.train.clip_value
+        update_weights(loss, self.model, self._optimiser, self._scaler, clip)
         value = loss.item()  # also waits for the device
         if not math.isfinite(value):
             raise NonFiniteStepError("the loss of a training step is not finite")
@@ -62,7 +64,7 @@ class TrainingStep:
 
     def run_forward(self) -> None:
         """Do the forward pass alone, without recording it for a backward pass."""
-        with torch.no_grad():
+        with torch.no_grad(), self._arithmetic.autocast():
             self.model(self._tokens)
         self._synchronise()
 
@@ -72,9 +74,10 @@ class TrainingStep:
         attention = self.model.attention_layers()[0]
         mask = self._attention_mask()
         # A method may ignore an input, as shared queries and keys do: its gradient is 0.
-        out = attention(q, k, v, mask)
+        with self._arithmetic.autocast():
+            out = attention(q, k, v, mask)
         wanted = (q, k, v, *attention.parameters())
-        torch.autograd.grad(out, wanted, dout, materialize_grads=True)
+        torch.autograd.grad(out, wanted, dout.to(out.dtype), materialize_grads=True)
         self._synchronise()
 
     def attention_flops(self) -> int:
@@ -99,9 +102,9 @@ class TrainingStep:
         return self._tokens.shape[0] * (2 if self._settings.model.two_towers else 1)
 
     def _draw_attention_inputs(self) -> list[Tensor]:
-        model = self._settings.model
+        model, dtype = self._settings.model, self._arithmetic.dtype
         size = (self._tokens.shape[0], model.heads, self._tokens.shape[-1], model.head_dim)
-        q, k, v, dout = (torch.randn(size, device=self._device) for _ in range(4))
+        q, k, v, dout = (torch.randn(size, dtype=dtype, device=self._device) for _ in range(4))
         return [*(x.requires_grad_() for x in (q, k, v)), dout]
 
     def _attention_mask(self) -> Tensor | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spion_bench.literals import Blocks, RecipeName, Variant
+from spion_bench.literals import Blocks, Precision, RecipeName, Variant
 from spion_bench.records.settings import (
     MeasureSettings,
     ModelConfig,
@@ -89,7 +89,7 @@ class CellBase(Stored):
         method: The method, or the implementation of an operator.
         seed: Seed of everything random.
         device: ``"cpu"`` or ``"cuda"``.
-        dtype: Name of the torch dtype that is computed in.
+        dtype: Name of the torch dtype of what products take.
         threads: CPU threads of the worker.
         timeout_s: How long the worker may be busy, in seconds.
         code: Hash of the sources that can change the cell's numbers.
@@ -122,6 +122,7 @@ class TaskSettings(Stored):
         train: The training loop.
         spion: The patterns, and the moment at which they are made.
         recipe: The training recipe.
+        precision: In what the model multiplies, in training and timing.
         measure: How times and memory are measured.
     """
 
@@ -130,6 +131,7 @@ class TaskSettings(Stored):
     train: TrainConfig
     spion: SpionConfig
     recipe: RecipeName
+    precision: Precision = "float32"
     measure: MeasureSettings
 
 

@@ -20,7 +20,15 @@ from pydantic import (
     model_validator,
 )
 
-from spion_bench.literals import Pruned, Selection, TransitionMode
+from spion_bench.literals import Precision, Pruned, Selection, TransitionMode
+
+PRODUCT_DTYPES: dict[Precision, str] = {
+    "float32": "float32",
+    "tf32": "float32",
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+}
+"""Precision -> name of the torch dtype of what products take."""
 
 
 def check_whole_numbers(model: BaseModel) -> None:

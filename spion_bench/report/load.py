@@ -82,10 +82,17 @@ class Setting:
     length: int
     source: str
     device: str
-    dtype: str
+    precision: str
     profile: str
     machine: str
     file: str
+
+
+def precision_of(cell: TaskCell | KernelCell) -> str:
+    """Return in what a cell multiplies, by the name that its setting has."""
+    if isinstance(cell, KernelCell):
+        return "tf32" if cell.tf32 else cell.dtype
+    return cell.dtype if cell.settings is None else cell.settings.precision
 
 
 def setting_of(outcome: Outcome) -> Setting:
@@ -96,7 +103,7 @@ def setting_of(outcome: Outcome) -> Setting:
         length=cell.length if isinstance(cell, TaskCell) else cell.shape.length,
         source=outcome.task.source if outcome.task else "",
         device=cell.device,
-        dtype=cell.dtype,
+        precision=precision_of(cell),
         profile=cell.profile,
         machine=outcome.record.environment.machine,
         file=outcome.file,
@@ -228,7 +235,7 @@ def _labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     extras: tuple[Callable[[Setting], str], ...] = (
         lambda s: s.source,
         lambda s: s.device,
-        lambda s: s.dtype,
+        lambda s: s.precision,
         lambda s: f"profile {s.profile}",
         lambda s: s.machine,
         lambda s: s.file,

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from spion_bench.literals import Precision
 from spion_bench.records import KernelCell, MethodInfo, PassName, Record, TaskCell, TaskSettings
 from spion_bench.records.names import check_name
-from spion_bench.records.settings import MeasureSettings
+from spion_bench.records.settings import PRODUCT_DTYPES, MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
 from spion_bench.suite.keys import with_code, with_key
@@ -36,12 +37,14 @@ class Machine:
         threads: CPU threads of every child process.
         data_dir: Folder with downloaded data sets, or None.
         name: What tells this machine from others that may share the folder of results.
+        precision: In what all models multiply, or None: as the profile says.
     """
 
     device: Literal["cpu", "cuda"]
     threads: int
     data_dir: Path | None = None
     name: str = ""
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,8 @@ def _group_cells(
             yield [kernel_cell]
         return
     settings = resolve(group, machine.device)
+    if machine.precision is not None:
+        settings = settings.model_copy(update={"precision": machine.precision})
     methods = [METHODS[n].info(settings.spion, settings.model.max_length) for n in group.methods]
     for pass_name in group.passes:
         for seed in group.seeds:
@@ -184,7 +189,7 @@ def _task_cell(
             seed=seed,
             device=machine.device,
             machine=machine.name,
-            dtype="float32",
+            dtype=PRODUCT_DTYPES[settings.precision],
             threads=machine.threads,
             timeout_s=group.timeout_s,
             code="",

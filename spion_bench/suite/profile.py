@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from spion_bench.literals import RecipeName
+from spion_bench.literals import Precision, RecipeName
 from spion_bench.records.names import UsageError, check_name
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import CASES
@@ -53,6 +53,8 @@ class CellGroup(Frozen):
         spion: Values that replace the task's ``SpionConfig``.
         spion_on: Values that replace those too on one type of device, by its name.
         recipe: The training recipe, ``"corrected"`` or ``"published"``.
+        precision: In what the models multiply: ``"float32"``, ``"tf32"`` (CUDA only),
+            ``"bfloat16"`` or ``"float16"``; kernel cases state their own.
         measure: How to measure.
         timeout_s: How long one cell may be busy, in seconds.
     """
@@ -68,6 +70,7 @@ class CellGroup(Frozen):
     spion: dict[str, Value] = Field(default_factory=dict)
     spion_on: dict[Literal["cpu", "cuda"], dict[str, Value]] = Field(default_factory=dict)
     recipe: RecipeName = "corrected"
+    precision: Precision = "float32"
     measure: MeasureSettings = MeasureSettings()
     timeout_s: float = Field(600.0, gt=0)
 

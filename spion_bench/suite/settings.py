@@ -36,6 +36,7 @@ def resolve(group: CellGroup, device: Literal["cpu", "cuda"]) -> TaskSettings:
         train=_replace(config.train, group.train, f"{group.task}: train"),
         spion=_replace(config.spion, spion, f"{group.task}: spion"),
         recipe=group.recipe,
+        precision=group.precision,
         measure=group.measure,
     )
 

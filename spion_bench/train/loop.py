@@ -64,6 +64,7 @@ def train(
 
     Raises:
         ValueError: If the settings do not fit the task or the method.
+        UnsupportedError: If the device does not compute in the precision.
         NonFiniteLossError: If a training loss is NaN or infinite.
         CheckpointError: If a checkpoint is damaged, of another run, or cannot be written.
     """
@@ -150,6 +151,7 @@ def _make_run(
     seeks_transition: bool,
 ) -> Run:
     torch.manual_seed(job.seed)
+    job.arithmetic.choose_products()
     model = Classifier(job.settings.model, make_attention).to(job.device)
     layers = model.attention_layers()
     if seeks_transition and not all(isinstance(layer, SpionAttention) for layer in layers):
@@ -167,6 +169,7 @@ def _make_run(
         seeks_transition=seeks_transition,
         model=model,
         optimizer=optimizer,
+        scaler=job.arithmetic.scaler(),
         order=EpochOrder(len(job.task.train), config.batch_size, job.seed),
         state=state,
         clock=UsageClock(state.usage, job.device, peak_meter),
@@ -182,7 +185,8 @@ def _watched_dense(layer: int) -> SpionAttention:
 
 @contextmanager
 def _deterministic(device: torch.device) -> Iterator[None]:
-    """Keep to deterministic algorithms; restore the mode and torch's random state afterwards."""
+    """Keep to deterministic algorithms; restore torch's modes and random state afterwards."""
+    products = torch.get_float32_matmul_precision()
     was_on = torch.are_deterministic_algorithms_enabled()
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic  # defines its one switch at run time only
@@ -194,5 +198,6 @@ def _deterministic(device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
+            torch.set_float32_matmul_precision(products)
             torch.use_deterministic_algorithms(was_on, warn_only=only_warned)
             memory.fill_uninitialized_memory = was_filled

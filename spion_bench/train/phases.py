@@ -21,6 +21,7 @@ from spion_bench.pattern.generate import pattern_stages
 from spion_bench.tasks.task import Split
 from spion_bench.train.checkpoint import CheckpointStore, Tree
 from spion_bench.train.data import EpochOrder, to_batch
+from spion_bench.train.precision import Arithmetic
 from spion_bench.train.progress import Reporter
 from spion_bench.train.schedule import rate_and_beta1
 from spion_bench.train.settings import TrainJob
@@ -58,6 +59,7 @@ class Run:
     seeks_transition: bool
     model: Classifier
     optimizer: torch.optim.AdamW
+    scaler: torch.amp.GradScaler
     order: EpochOrder
     state: TrainState
     clock: UsageClock
@@ -76,6 +78,7 @@ class Run:
             {
                 "model": dict(self.model.state_dict()),
                 "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
                 "rng": torch.get_rng_state(),
                 "cuda_rng": (
                     torch.cuda.get_rng_state(self.job.device)
@@ -94,6 +97,7 @@ class Run:
         optimizer = tree["optimizer"]
         moments = {int(index): moment for index, moment in optimizer["state"].items()}
         self.optimizer.load_state_dict({**optimizer, "state": moments})
+        self.scaler.load_state_dict(tree["scaler"])
         torch.set_rng_state(tree["rng"])
         if tree["cuda_rng"] is not None:
             torch.cuda.set_rng_state(tree["cuda_rng"], self.job.device)
@@ -159,28 +163,39 @@ def sparse_phase(run: Run) -> None:
 
 
 def evaluate(
-    model: nn.Module, split: Split, batch_size: int, device: torch.device
+    model: nn.Module, split: Split, batch_size: int, arithmetic: Arithmetic
 ) -> tuple[float, int]:
     """Return the mean cross entropy and the number of correct answers over all of ``split``."""
     model.eval()
     total_loss, correct = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(split), batch_size):
-            inputs, labels = to_batch(split, slice(start, start + batch_size), device)
-            logits = model(inputs)
+            chosen = slice(start, start + batch_size)
+            inputs, labels = to_batch(split, chosen, arithmetic.device)
+            with arithmetic.autocast():
+                logits = model(inputs).float()
             total_loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())
     return total_loss / len(split), correct
 
 
 def update_weights(
-    loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip_value: float
+    loss: Tensor,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    clip_value: float,
 ) -> None:
-    """Take one optimiser step along fresh gradients whose entries are clipped (B9.4)."""
+    """Take one optimiser step along fresh gradients whose entries are clipped (B9.4).
+
+    Where the loss is scaled, gradients that overflow are no step: the scale is lowered instead.
+    """
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    scaler.unscale_(optimizer)
     nn.utils.clip_grad_value_(model.parameters(), clip_value)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
 
 
 def _train_step(run: Run) -> None:
@@ -198,11 +213,11 @@ def _train_step(run: Run) -> None:
             group["lr"], group["betas"] = lr, (beta1, config.adam_beta2)
         inputs, labels = to_batch(run.job.task.train, run.order.indices(state.step), run.job.device)
         run.model.train()
-        loss = F.cross_entropy(run.model(inputs), labels)
+        loss = run.job.arithmetic.loss(run.model, inputs, labels)
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLossError(state.step + 1, value)
-        update_weights(loss, run.model, run.optimizer, config.clip_value)
+        update_weights(loss, run.model, run.optimizer, run.scaler, config.clip_value)
     state.step += 1
     state.train_loss.append(value)
     state.lr.append(lr)
@@ -250,7 +265,7 @@ def _evaluate_if_due(run: Run) -> None:
         return
     with run.clock.validation(state.phase):
         dev = run.job.task.dev
-        loss, correct = evaluate(run.model, dev, config.eval_batch_size, run.job.device)
+        loss, correct = evaluate(run.model, dev, config.eval_batch_size, run.job.arithmetic)
     point = DevPoint(state.step, loss, correct / len(dev))
     state.dev.append(point)
     best = state.best.get(state.phase)

@@ -75,7 +75,7 @@ def conclude(run: Run) -> TrainResult:
     run.use_patterns(state.patterns_at(best.point.step))
     run.model.load_state_dict(best.weights)
     test, batch_size = run.job.task.test, run.job.settings.train.eval_batch_size
-    _, correct = evaluate(run.model, test, batch_size, run.job.device)
+    _, correct = evaluate(run.model, test, batch_size, run.job.arithmetic)
     is_spion_method = run.job.variant is not None
     phases: tuple[Phase, ...] = ("dense", "pattern", "sparse") if is_spion_method else ("dense",)
     patterns = [pattern for pattern in state.patterns if pattern is not None]

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from spion_bench.literals import RecipeName, Variant
+from spion_bench.literals import Precision, RecipeName, Variant
 from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import TaskData
 from spion_bench.train.data import data_digest
+from spion_bench.train.precision import Arithmetic
 from spion_bench.train.schedule import RECIPES, Recipe
 
 
@@ -24,12 +25,14 @@ class TrainSettings:
         spion: The patterns and the transition; a dense run reads its transition settings only to
             know whether it may share a dense prefix.
         recipe: ``"published"`` or ``"corrected"``, see ``schedule.Recipe``.
+        precision: In what the model multiplies, see ``precision.Arithmetic``.
     """
 
     model: ModelConfig
     train: TrainConfig
     spion: SpionConfig
     recipe: RecipeName
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -59,6 +62,11 @@ class TrainJob:
     variant: Variant | None
     seed: int
     device: torch.device
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How it computes, and where."""
+        return Arithmetic(self.settings.precision, self.device)
 
     def identity(self, method: str) -> dict[str, Any]:
         """Return what tells the checkpoint of this job from those of others."""
@@ -90,6 +98,7 @@ class TrainJob:
             "data": data_digest(self.task),
             "model": self.settings.model.model_dump(),
             "train": self.settings.train.model_dump(),
+            "precision": self.settings.precision,
             "seed": self.seed,
             "device": self.device.type,
         }

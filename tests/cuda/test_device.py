@@ -99,8 +99,12 @@ def test_compiles_without_graph_breaks(implementation, backend):
     check_compiled(CASE, implementation, backend, device="cuda")
 
 
-def test_autocast_computes_in_float32():
-    q, k, v = on_gpu(*CASE.inputs(torch.float16))
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_autocast_chooses_the_kernels_of_16_bits(implementation):
+    q, k, v = on_gpu(*CASE.inputs(torch.float32))
+    options = {"pruned": "minus_inf", "implementation": implementation}
+    pattern = CASE.pattern.to("cuda")
     with torch.autocast("cuda", dtype=torch.float16):
-        out = block_attention(q, k, v, CASE.pattern.to("cuda"), pruned="minus_inf")
-    assert out.dtype == torch.float32
+        out = block_attention(q, k, v, pattern, **options)
+    assert out.dtype == torch.float16
+    assert torch.equal(out, block_attention(q.half(), k.half(), v.half(), pattern, **options))

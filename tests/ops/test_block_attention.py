@@ -223,16 +223,19 @@ def test_golden_16_token_attention(padded, implementation):
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_autocast_computes_in_float32(implementation):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_chooses_the_kernel(implementation, dtype):
     case = CASES["block_8"]
-    leaves = [x.bfloat16().requires_grad_() for x in case.inputs(torch.float32)]
+    leaves = [x.to(dtype).float().requires_grad_() for x in case.inputs(torch.float32)]
     options = {"pattern": case.pattern, "pruned": "zero_logit", "implementation": implementation}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = block_attention(*leaves, **options)
-    assert out.dtype == torch.float32
-    assert torch.equal(out, block_attention(*(x.float() for x in leaves), **options))
+    with torch.autocast("cpu", dtype=dtype):
+        out, lse = block_attention(*leaves, **options, return_lse=True)
+    computed = dtype if implementation == "fused" else torch.float32  # what its CPU kernels take
+    expected = block_attention(*(x.to(computed) for x in leaves), **options)
+    assert (out.dtype, lse.dtype) == (computed, torch.float32)
+    assert torch.equal(out, expected)
     out.sum().backward()
-    assert all(x.grad.dtype == torch.bfloat16 for x in leaves)
+    assert all(x.grad.dtype == torch.float32 for x in leaves)
 
 
 # aot_eager traces forward and backward as inductor does, but compiles no code of its own.

@@ -12,8 +12,12 @@ from spion_bench.model.attention import Attention, SpionAttention, dense_attenti
 from spion_bench.pattern.generate import pattern_stages
 from spion_bench.train import NonFiniteLossError, train
 from spion_bench.train import phases as phases_module
+from spion_bench.train import precision as precision_module
 from spion_bench.train.phases import evaluate, update_weights
+from spion_bench.train.precision import Arithmetic
 from tests.train.tiny import GOLDEN, METHODS, losses, run, split, tiny_job, tiny_settings
+
+FLOAT32 = Arithmetic("float32", torch.device("cpu"))
 
 
 def test_gradients_are_cleared_and_clipped():
@@ -25,7 +29,8 @@ def test_gradients_are_cleared_and_clipped():
     for gradient in case["inputs"]["gradients"]:
         before = weight.detach().clone()
         target = torch.tensor(gradient, dtype=torch.float64)
-        update_weights((weight * target).sum(), model, optimizer, case["inputs"]["clip"])
+        loss = (weight * target).sum()
+        update_weights(loss, model, optimizer, FLOAT32.scaler(), case["inputs"]["clip"])
         used.append((before - weight.detach()).tolist())
     # The published loss scale hides the missing zero_grad down to 1.6e-5; a small scale does not.
     published = torch.tensor(case["expected"]["scale_65536"])
@@ -39,7 +44,7 @@ def test_evaluation_uses_every_example_in_eval_mode(batch_size):
     torch.manual_seed(0)
     data = split(11, seed=3)
     model = nn.Sequential(nn.Embedding(12, 3), nn.Dropout(0.9), Mean()).train()
-    loss, correct = evaluate(model, data, batch_size, torch.device("cpu"))
+    loss, correct = evaluate(model, data, batch_size, FLOAT32)
     logits = model.eval()(torch.from_numpy(data.inputs).long())
     labels = torch.from_numpy(data.labels)
     assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
@@ -121,7 +126,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch, method, b
         return loss * bad if len(calls) == 7 and "reduction" not in options else loss
 
     functional = type("functional", (), {**vars(F), "cross_entropy": staticmethod(poisoned)})
-    monkeypatch.setattr(phases_module, "F", functional)
+    monkeypatch.setattr(precision_module, "F", functional)
     with pytest.raises(NonFiniteLossError, match=f"loss of step 7 is {bad}") as caught:
         run(method, tmp_path)
     assert caught.value.step == 7
@@ -155,9 +160,9 @@ def test_published_recipe_cycles_beta1(tmp_path, monkeypatch, every_step_told):
     seen = {}
     real = phases_module.update_weights
 
-    def spy(loss, model, optimizer, clip_value):
+    def spy(loss, model, optimizer, scaler, clip_value):
         seen.setdefault(current, []).append(optimizer.param_groups[0]["betas"])
-        real(loss, model, optimizer, clip_value)
+        real(loss, model, optimizer, scaler, clip_value)
 
     monkeypatch.setattr(phases_module, "update_weights", spy)
     for current in ("published", "corrected"):

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from spion_bench.model.attention import Attention
 from spion_bench.ops.reference.attention import softmax_rows
 from spion_bench.passes.gate.oracle import GateResult, GateSetup, check_against
+from spion_bench.passes.gate.precision import in_precision
 
 ROWS = 128
 
@@ -24,16 +25,17 @@ ROWS = 128
 def check_own_mask(attention: Attention, setup: GateSetup) -> GateResult:
     """Compare an exact method with dense attention over the mask that it states.
 
-    It is checked in float32, or in the dtype that it computes in.
+    It is checked in the setup's precision, or in the dtype that it computes in.
     """
     mask = attention.token_mask(setup.length, setup.drawn_heads)
-    setup = replace(setup, dtype=attention.capabilities.computes_in or torch.float32)
+    attend, setup = in_precision(attention, setup)
+    setup = replace(setup, dtype=attention.capabilities.computes_in or setup.dtype)
 
     def by_rows(q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
         return masked_attention_by_rows(q, k, v, mask, key_padding_mask)
 
     padded_rows = attention.capabilities.padded_rows
-    return check_against(attention, by_rows, by_rows, setup, padded_rows=padded_rows)
+    return check_against(attend, by_rows, by_rows, setup, padded_rows=padded_rows)
 
 
 def masked_attention_by_rows(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.literals import Pruned
+from spion_bench.literals import Precision, Pruned
 from spion_bench.model.attention import Attention
 from spion_bench.ops import reference
 from spion_bench.records import GateError
@@ -39,6 +39,7 @@ class GateSetup:
         masked: Whether the measured cell passes a key padding mask.
         device: Where the method runs; oracles run on the CPU.
         dtype: In which the method computes.
+        precision: In what the model that calls it computes, see ``in_precision``.
         forward_only: Whether the method has no backward pass to compare.
         seed: Seed of the inputs.
     """
@@ -49,6 +50,7 @@ class GateSetup:
     masked: bool
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
+    precision: Precision = "float32"
     forward_only: bool = False
     seed: int = 0
 

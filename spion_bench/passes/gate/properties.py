@@ -15,23 +15,25 @@ from torch import Tensor
 
 from spion_bench.model.attention import Attention
 from spion_bench.passes.gate.oracle import BAND_ROUNDINGS, GateResult, GateSetup, draw_inputs
+from spion_bench.passes.gate.precision import in_precision
 from spion_bench.records import GateError
 
 
 def check_properties(attention: Attention, setup: GateSetup) -> GateResult:
-    """Check the properties of a method that is not exact, in float32.
+    """Check the properties of a method that is not exact; see ``check_own_mask``.
 
     The errors are named ``weights_sum`` (values of 1 give 1, where weights sum to 1), ``repeat``
     (the same call twice), ``padding`` (other contents at padding, if the shape has any) and ``dv``
     (the output is linear in the values, so its gradient is known: ``<dout, A v'> = <dv, v'>``).
     """
+    called, setup = in_precision(attention, setup)
     inputs, mask = draw_inputs(setup)
-    q, k, v, dout = (x.to(device=setup.device, dtype=torch.float32) for x in inputs)
+    q, k, v, dout = (x.to(device=setup.device, dtype=setup.dtype) for x in inputs)
     mask = None if mask is None else mask.to(setup.device)
     real = torch.ones_like(q, dtype=torch.bool) if mask is None else mask[:, None, :, None]
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return torch.where(real, attention(q, k, v, mask), 0)
+        return torch.where(real, called(q, k, v, mask), 0)
 
     state = torch.get_rng_state()
     out = attend(q, k, v).detach()  # a method may have parameters
@@ -42,7 +44,7 @@ def check_properties(attention: Attention, setup: GateSetup) -> GateResult:
     if mask is not None:
         differences["padding"] = attend(*(_other_padding(x, real) for x in (q, k, v))) - out
     scale = float(torch.cat([out.flatten(), out.new_ones(1)]).abs().max())
-    budget = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * scale
+    budget = BAND_ROUNDINGS * torch.finfo(setup.dtype).eps * scale
     errors = {name: float(x.detach().abs().max()) for name, x in differences.items()}
     budgets = dict.fromkeys(errors, budget)
     failures = [] if kept_state else ["it changes torch's global random state"]
@@ -80,7 +82,7 @@ def _transpose_error(
     back = (dv * other).double()
     # Independent rounding errors: their sum grows as the root of the sum of squares.
     size = float(torch.sqrt(there.square().sum() + back.square().sum()))
-    budget = BAND_ROUNDINGS * torch.finfo(torch.float32).eps * size
+    budget = BAND_ROUNDINGS * torch.finfo(v.dtype).eps * size
     return float((there.sum() - back.sum()).abs()), budget
 
 

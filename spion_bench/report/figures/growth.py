@@ -73,7 +73,7 @@ def lengths_of(run: RecordSet) -> list[Lengths]:
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in groups(run, ("speed", "memory")):
         s = group.setting
-        key = (s.task, s.source, s.device, s.dtype, s.profile, s.machine, s.file)
+        key = (s.task, s.source, s.device, s.precision, s.profile, s.machine, s.file)
         found.setdefault(key, []).append(group)
     return [
         Lengths(key[0], tuple(sorted(members, key=lambda g: g.setting.length)), run.looks)
