@@ -4,7 +4,7 @@ from spion_bench.suite.method import Argument, Method
 
 _LINFORMER = "baselines.low_rank.linformer:Linformer"
 _NYSTROMFORMER = "baselines.low_rank.nystromformer:Nystromformer"
-_LENGTH = Argument("length", "ours", of_spion=True)
+_LENGTH = Argument("length", "paper", of_spion=True)
 
 METHODS = (
     Method(

@@ -70,12 +70,17 @@ class Nystromformer(Attention):
         if missing and key_padding_mask is not None:
             q, k, v = (F.pad(x, (0, 0, 0, missing)) for x in (q, k, v))
             key_padding_mask = F.pad(key_padding_mask, (0, missing), value=False)
-        q_marks, k_marks = (x.unflatten(2, (self.landmarks, -1)).mean(dim=3) for x in (q, k))
+        q_marks, k_marks = self._landmarks(q), self._landmarks(k)
         scale = head_dim**-0.5
         to_marks = (scale * q @ k_marks.mT).softmax(dim=-1)
         between = (scale * q_marks @ k_marks.mT).softmax(dim=-1)
         summary = dense_attention(q_marks, k, v, key_padding_mask)
-        return (to_marks @ (pseudo_inverse(between) @ summary))[:, :, :length]
+        out: Tensor = to_marks @ (pseudo_inverse(between) @ summary)
+        return out[:, :, :length]
+
+    def _landmarks(self, x: Tensor) -> Tensor:
+        """Return the means of runs of tokens, ``[B, H, landmarks, D]``."""
+        return x.reshape(*x.shape[:2], self.landmarks, -1, x.shape[3]).mean(dim=3)
 
     def _convolved(self, v: Tensor, key_padding_mask: Tensor | None) -> Tensor:
         """Return the values convolved along the sequence, ``[B, H, L, D]``."""

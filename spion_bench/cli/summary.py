@@ -10,7 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from spion_bench.records import FAILED_STATUSES, Record
-from spion_bench.records.statistics import mean_with_interval
+from spion_bench.records.ratios import (
+    CHAMPION,
+    KINDS,
+    MEASURES,
+    attention_cost,
+    four_ratios,
+    speed_turns,
+)
+from spion_bench.records.statistics import mean_with_interval, median_of
 from spion_bench.suite.passes import PASSES
 
 STYLES = {"ok": "green", "unsupported": "cyan", "skipped": "yellow"}
@@ -30,8 +38,11 @@ def result(record: Record) -> str:
     unit = "test accuracy" if name == "test_accuracy" else unit
     bounds = ""
     if metric.low is not None and metric.high is not None:
-        bounds = f" [{metric.low * scale:.4g}, {metric.high * scale:.4g}]"
-    return f"{metric.value * scale:.4g} {unit}{bounds}"
+        kind = median_of(metric).kind
+        named = f" {kind}, n = {len(metric.samples)}" if metric.samples else ""
+        bounds = f" [{metric.low * scale:.4g}, {metric.high * scale:.4g}]{named}"
+    marked = ", marked" if found.turn is not None and found.turn.marks else ""
+    return f"{metric.value * scale:.4g} {unit}{bounds}{marked}"
 
 
 def gate_result(record: Record) -> str:
@@ -54,7 +65,7 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
     table = Table(title="Cells of this run", title_justify="left")
     for name in ("pass", "case", "method", "seed", "status"):
         table.add_column(name, no_wrap=True)
-    table.add_column("result [95 % interval] or reason", overflow="fold")
+    table.add_column("result [interval] or reason", overflow="fold")
     machines = {machine_of(record) for record in records}
     if len(machines) > 1:
         table.add_column("measured on", overflow="fold")
@@ -74,6 +85,8 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
         console.print(escape(line), highlight=False)
     if len(machines) == 1:
         console.print(escape(f"Measured on {machines.pop()}"), highlight=False)
+    for line in ratio_lines(records):
+        console.print(escape(line), highlight=False)
     totals = Counter(record.measurement.status for record in records)
     parts = [f"{count} {status}" for status, count in sorted(totals.items())]
     console.print(f"{len(records)} cells: {', '.join(parts)}", highlight=False)
@@ -100,6 +113,32 @@ def mean_accuracies(records: Sequence[Record]) -> list[str]:
             lines.append(
                 f"{label} {method}: test accuracy {mean:.4g} [{low:.4g}, {high:.4g}], mean of "
                 f"{len(values)} seeds"
+            )
+    return lines
+
+
+def ratio_lines(records: Sequence[Record]) -> list[str]:
+    """Return the four ratios of every turn, what attention costs, and why a turn is marked."""
+    lines = []
+    for turn in speed_turns(records):
+        label, taken = turn[0].cell.label, turn[0].measurement.turn
+        if taken is not None and taken.marks:
+            lines.append(f"{label}: marked, so no ratios are shown: {'; '.join(taken.marks)}")
+            continue
+        found = four_ratios(turn, records)
+        for measure, what in MEASURES.items():
+            parts = [
+                f"{KINDS[each.kind]}: {each.ratio.value:.3g} ({each.against})"
+                for each in found
+                if each.measure == measure
+            ]
+            if parts:
+                lines.append(f"{label}, {what}: {CHAMPION} is times faster than {'; '.join(parts)}")
+        cost = attention_cost(turn, CHAMPION)
+        if cost is not None:
+            lines.append(
+                f"{label}: attention of {CHAMPION} costs {100 * (cost.value - 1):.3g} % over no "
+                "attention at all"
             )
     return lines
 

@@ -63,6 +63,12 @@ class Estimate:
         high = None if self.high is None else self.high * factor
         return replace(self, value=self.value * factor, low=low, high=high)
 
+    def minus_one(self) -> Estimate:
+        """Return by what share a ratio exceeds 1."""
+        low = None if self.low is None else self.low - 1
+        high = None if self.high is None else self.high - 1
+        return replace(self, value=self.value - 1, low=low, high=high)
+
     def within(self, least: float, most: float = math.inf) -> Estimate:
         """Return the estimate with its interval cut to what can exist, e.g. times from 0."""
         low = None if self.low is None else max(least, self.low)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from spion_bench.records import Metric, PassName
@@ -37,7 +37,7 @@ class Measure:
         metric = cells.metric(self.pass_name, self.metric)
         if metric is None:
             return cells.missing(self.pass_name, self.metric)
-        return metric_entry(metric, self.unit)
+        return marked(metric_entry(metric, self.unit), cells.marks(self.pass_name))
 
     def ratio(self, group: Group, cells: MethodCells, *, verdict: bool = True) -> Entry:
         """Return the baseline's metric over the method's: a speed-up or a memory saving."""
@@ -50,13 +50,22 @@ class Measure:
         if base is None or own.value <= 0:
             return Entry.missing(no_number(BASELINE))
         ratio = ratio_in_turn(base, own)
-        return Entry.estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
+        entry = Entry.estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
+        return marked(entry, cells.marks(self.pass_name))
 
 
 STEP: Final = Measure("train_step_ms", "Training step", "speed", "ms")
 ATTENTION: Final = Measure("attention_ms", "Attention alone", "speed", "ms")
 PEAK: Final = Measure("train_step_peak_bytes", "Peak memory of a step", "memory", "bytes")
 WORK: Final = Measure("attention_flops_per_step", "Attention work per step", "speed", "FLOP")
+
+
+def marked(entry: Entry, marks: list[str]) -> Entry:
+    """Return an entry that says that its number is marked, if it is."""
+    if not marks:
+        return entry
+    note = "; ".join(part for part in (entry.note, "marked") if part)
+    return replace(entry, note=note, flag="warning")
 
 
 def no_number(method: str) -> str:
@@ -70,7 +79,9 @@ def metric_entry(metric: Metric, unit: str) -> Entry:
         return Entry.number(metric.value, unit, note="modelled", flag="modelled")
     if len(metric.samples) < 2:
         return Entry.number(metric.value, unit)
-    return Entry.estimate(median_of(metric), unit, note=f"n = {len(metric.samples)}")
+    found = median_of(metric)
+    note = f"n = {found.n}, range" if found.kind == "range" else f"n = {found.n}"
+    return Entry.estimate(found, unit, note=note)
 
 
 def accuracy_entry(cells: MethodCells) -> Entry:

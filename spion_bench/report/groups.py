@@ -63,6 +63,11 @@ class MethodCells:
         }
         return metrics[0].model_copy(update={**pooled, **_NO_INTERVAL})
 
+    def marks(self, pass_name: PassName) -> list[str]:
+        """Return why the numbers of a pass take no part in a headline; none if they may."""
+        turns = [outcome.measured.turn for outcome in self.ok(pass_name)]
+        return list(dict.fromkeys(mark for turn in turns if turn for mark in turn.marks))
+
     def why_missing(self, pass_name: PassName, name: str) -> str:
         """Return in a few words why a metric of a pass is missing."""
         failed = [o.measured for o in self.of(pass_name) if not o.is_ok]

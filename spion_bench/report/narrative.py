@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from spion_bench.records.ratios import CHAMPION, MEASURES
 from spion_bench.records.statistics import Estimate, geometric_mean, mean_over_seeds
 from spion_bench.report.entries import (
-    ATTENTION,
     PEAK,
     STEP,
     SUMMARY_PASSES,
@@ -20,7 +20,7 @@ from spion_bench.report.kernels.points import BOTH, FUSED, is_sweep
 from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE, ordered
 from spion_bench.report.parts import Entry, Headline
-from spion_bench.report.tables.rivals import fastest, find_rivals
+from spion_bench.report.tables.ratios import ratios_of, together
 from spion_bench.report.words import format_percent, format_quantity, join_words, plural
 
 
@@ -169,6 +169,12 @@ def _what_is_missing(run: RecordSet) -> str:
         sentences.append(
             f"{plural(total - ok, 'cell')} gave none; the section Statuses lists the reasons."
         )
+    marked = sum(bool(o.measured.turn and o.measured.turn.marks) for o in run.outcomes if o.is_ok)
+    if marked:
+        sentences.append(
+            f"The numbers of {plural(marked, 'cell')} are marked and take no part in these "
+            "headlines; the table of turns says why."
+        )
     if run.problems:
         sentences.append(f"{plural(len(run.problems), 'stored item')} could not be read.")
     if any(o.measured.task and o.measured.task.stand_in for o in run.outcomes):
@@ -187,16 +193,19 @@ def headlines(run: RecordSet) -> list[Headline]:
         found += _accuracy_headline(group, cells)
     for group, cells in pairs:
         label = f"Training step, {cells.method} against {BASELINE}"
-        found += _headline(label, STEP.ratio(group, cells), group.label)
+        if not cells.marks("speed"):
+            found += _headline(label, STEP.ratio(group, cells), group.label)
     found += _rival_headlines(run)
     for case in kernel_cases(run):
         method = main_kernel(case)
-        if method is not None:
+        if method is not None and not case.methods[method].marks("kernel"):
             entry = case.speedup(method, BOTH)
             label = f"Attention kernel, forward + backward, {method} against {BASELINE}"
             found += _headline(label, entry, f"{case.name}{_density_text(case, method)}")
     for group, cells in pairs:
         label = f"Peak memory of a step, {BASELINE} against {cells.method}"
+        if cells.marks("memory"):
+            continue
         found += _headline(label, PEAK.ratio(group, cells), group.label)
     ok = sum(outcome.is_ok for outcome in run.outcomes)
     total = len(run.outcomes)
@@ -206,14 +215,17 @@ def headlines(run: RecordSet) -> list[Headline]:
 
 
 def _rival_headlines(run: RecordSet) -> list[Headline]:
+    """Return the ratio to the fastest rival, whole training first; all four stand in its basis."""
     found = []
-    for here in find_rivals(run):
-        for measure in (STEP, ATTENTION):
-            best = fastest(here, measure)
-            if best is not None:
-                name = f"{measure.label}, {best[0].champion.method} against the fastest rival"
-                basis = f"{best[0].group.label}; {best[0].cells.method}"
-                found += _headline(name, Entry.estimate(best[1], "times"), basis)
+    for group in groups(run, ("speed", "accuracy")):
+        ratios = ratios_of(group)
+        for ratio in ratios:
+            if ratio.kind == "fastest" and not ratio.marks:
+                name = (
+                    f"{MEASURES[ratio.measure].capitalize()}, {CHAMPION} against the fastest rival"
+                )
+                basis = f"{group.label}; {together(ratios, ratio.measure)}"
+                found += _headline(name, Entry.estimate(ratio.ratio, "times"), basis)
     return found
 
 
@@ -237,7 +249,8 @@ def overview_items(run: RecordSet) -> list[str]:
     infos = [cells.info for group in compared for cells in group.methods.values()]
     items = []
     for name in ordered(infos):
-        entries = [STEP.ratio(g, g.methods[name]) for g in compared if name in g.methods]
+        there = [g for g in compared if name in g.methods and not g.methods[name].marks("speed")]
+        entries = [STEP.ratio(group, group.methods[name]) for group in there]
         found = [e.value for e in entries if isinstance(e.value, float) and 0 < e.value < math.inf]
         if len(found) > 1:
             mean, low, high = (

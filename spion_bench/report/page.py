@@ -26,6 +26,7 @@ from spion_bench.report.tables.origins import (
     settings_table,
 )
 from spion_bench.report.tables.published import published_tables
+from spion_bench.report.tables.ratios import ratio_tables, turn_table
 from spion_bench.report.tables.rivals import rival_tables
 from spion_bench.report.tables.status import (
     failure_table,
@@ -103,11 +104,14 @@ def _result_sections(run: RecordSet) -> list[Section]:
 
 def _comparison_sections(run: RecordSet) -> list[Section]:
     """Return the sections that only some profiles have; other reports leave them out."""
-    matrix, rivals, growth = matrix_table(run), rival_tables(run), growth_blocks(run)
+    matrix, growth = matrix_table(run), growth_blocks(run)
+    rivals = [*ratio_tables(run), *rival_tables(run)]
+    turns = turn_table(run)
     sections = (
         Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
         Section("rivals", "Against other attention", blocks=tuple(rivals)),
         Section("growth", "Growth with length", blocks=tuple(growth)),
+        Section("turns", "How times were taken", blocks=(turns,) if turns else ()),
     )
     return [section for section in sections if section.blocks]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from spion_bench.records import TaskCell
 from spion_bench.records.paired import ratio_in_turn
 from spion_bench.records.statistics import Estimate, speedup_verdict
-from spion_bench.report.entries import ATTENTION, STEP, Measure, scores_entry
+from spion_bench.report.entries import ATTENTION, STEP, Measure, marked, scores_entry
 from spion_bench.report.groups import Group, MethodCells, groups, source_note
 from spion_bench.report.load import RecordSet, provenance
-from spion_bench.report.methods import is_dense, is_spion
+from spion_bench.report.methods import is_dense
 from spion_bench.report.parts import Column, Entry, Table, slug
 
 
@@ -43,7 +43,7 @@ def find_rivals(run: RecordSet) -> list[list[Rival]]:
         [
             Rival(group, champion, cells)
             for cells in group.methods.values()
-            if not is_dense(cells.info) and not is_spion(cells.info)
+            if cells.info.role in ("rival", "isolates") and not is_dense(cells.info)
         ]
         for group in groups(run, ("speed",))
         if (champion := group.champion) is not None and champion.ok("speed")
@@ -110,7 +110,8 @@ def _lead_entry(rival: Rival, measure: Measure) -> Entry:
     lead = rival.lead(measure)
     if lead is None:
         return Entry.missing(rival.cells.why_missing("speed", measure.metric))
-    return Entry.estimate(lead, "times", note=speedup_verdict(lead))
+    entry = Entry.estimate(lead, "times", note=speedup_verdict(lead))
+    return marked(entry, rival.cells.marks("speed"))
 
 
 def _batch_text(champion: MethodCells) -> str:

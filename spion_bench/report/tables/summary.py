@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from spion_bench.records.paired import ratio_in_turn
+from spion_bench.records.ratios import FLOOR
 from spion_bench.report.entries import (
     ATTENTION,
     PEAK,
@@ -11,6 +13,8 @@ from spion_bench.report.entries import (
     Measure,
     accuracy_entry,
     density_entry,
+    marked,
+    no_number,
     sparse_share_entry,
 )
 from spion_bench.report.groups import Group, MethodCells, groups, measured_groups, source_note
@@ -42,6 +46,9 @@ def _summary_table(group: Group) -> Table:
             "train_step_speedup",
             f"Speed-up over {BASELINE}",
             lambda cells: STEP.ratio(group, cells),
+        ),
+        Column(
+            "attention_cost_ratio", "Over no attention", lambda cells: _cost_entry(group, cells)
         ),
         Column("train_step_peak_bytes", PEAK.label, PEAK.entry),
         Column(
@@ -117,3 +124,15 @@ def energy_note(run: RecordSet) -> str:
     if all(outcome.record.environment.gpu is None for outcome in run.outcomes):
         return "Energy was not measured: this machine has no GPU."
     return "Energy was not measured: no energy cell gave a number."
+
+
+def _cost_entry(group: Group, cells: MethodCells) -> Entry:
+    """Return how much longer a step takes than that of the same model without attention."""
+    if cells.method == FLOOR:
+        return Entry.absent("the floor", "floor")
+    floor = group.methods.get(FLOOR)
+    own, least = (c.metric("speed", STEP.metric) if c else None for c in (cells, floor))
+    if own is None or least is None:
+        return Entry.missing(no_number(FLOOR) if own else cells.why_missing("speed", STEP.metric))
+    entry = Entry.estimate(ratio_in_turn(own, least).minus_one(), "ratio", note="more time")
+    return marked(entry, cells.marks("speed"))

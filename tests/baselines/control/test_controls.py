@@ -1,7 +1,7 @@
 import torch
 
 from baselines.control.controls import MeanAttention, NoAttention
-from spion_bench.passes.gate.oracle import GateShape
+from spion_bench.passes.gate.oracle import GateSetup
 from spion_bench.passes.gate.properties import check_properties
 from tests.baselines.oracle import draw, padding
 
@@ -34,5 +34,5 @@ def test_a_sequence_of_padding_has_no_mean():
 
 def test_the_gate_is_open_to_both():
     for attention in (NoAttention(), MeanAttention()):
-        assert check_properties(attention, GateShape(2, 96, 16, masked=True)).reason is None
+        assert check_properties(attention, GateSetup(2, 96, 16, masked=True)).reason is None
         assert attention.n_scores(96, 2) == 0

@@ -3,7 +3,7 @@ import torch
 
 from baselines.low_rank.linformer import Linformer
 from spion_bench.model.attention import dense_attention
-from spion_bench.passes.gate.oracle import GateShape
+from spion_bench.passes.gate.oracle import GateSetup
 from spion_bench.passes.gate.properties import check_properties
 from tests.baselines.oracle import draw, padding
 
@@ -42,5 +42,5 @@ def test_what_it_cannot_do_is_refused():
 
 def test_the_gate_is_open():
     attention = Linformer(rank=16, length=96)
-    assert check_properties(attention, GateShape(2, 96, 16, masked=True)).reason is None
+    assert check_properties(attention, GateSetup(2, 96, 16, masked=True)).reason is None
     assert attention.n_scores(96, 2) == 2 * 96 * 16

@@ -6,7 +6,7 @@ from torch.nn.functional import conv1d
 
 from baselines.low_rank.nystromformer import Nystromformer, pseudo_inverse
 from spion_bench.model.attention import dense_attention
-from spion_bench.passes.gate.oracle import GateShape
+from spion_bench.passes.gate.oracle import GateSetup
 from spion_bench.passes.gate.properties import check_properties
 from tests.baselines.oracle import draw, padding
 
@@ -101,6 +101,6 @@ def test_what_it_cannot_do_is_refused(arguments, message):
 @pytest.mark.parametrize("filter_size", [0, 5])
 def test_the_gate_is_open(filter_size):
     attention = Nystromformer(landmarks=16, filter_size=filter_size)
-    assert check_properties(attention, GateShape(2, 96, 16, masked=True)).reason is None
+    assert check_properties(attention, GateSetup(2, 96, 16, masked=True)).reason is None
     assert attention.n_scores(96, 2) == 2 * (2 * 96 * 16 + 16 * 16)
     assert attention.n_scores(10, 2) == 200

@@ -1,8 +1,10 @@
 import pytest
 
+from spion_bench.records import Turn
 from spion_bench.report.load import load_records
 from spion_bench.report.narrative import headlines
 from spion_bench.report.page import build_page
+from spion_bench.report.tables.ratios import ratio_tables, turn_table
 from spion_bench.report.tables.rivals import rival_tables
 from tests.report.reading import plain, rows_of, titled
 from tests.report.run_writer import IMAGE, RunWriter, metric, sampled
@@ -70,10 +72,35 @@ def test_what_isolates_a_cause_is_no_rival(run_of):
     assert rows["flex"]["train_step_lead"].note == "slower"
     found = {headline.label: headline for headline in headlines(run)}
     best = found["Training step, spion_cf against the fastest rival"]
-    assert plain(best.basis) == "image, L = 1024; longformer@matched"
+    basis = plain(best.basis)  # the four ratios stand together
+    assert basis.startswith("image, L = 1024; fastest rival, whatever its setting: 1.4")
+    assert "same kernel, as many blocks in a window: not measured" in basis
 
 
 def test_without_spion_cf_there_is_nothing_to_compare(run_of):
     run = run_of(lambda writer: add_speed(writer, "longformer"))
     assert rival_tables(run) == []
     assert "rivals" not in {section.key for section in build_page(run).sections}
+
+
+def test_marked_numbers_are_shown_as_marked_and_are_in_no_headline(run_of):
+    turn = {"methods": list(COSTS), "rounds": 8, "baseline": "dense_sdpa", "marks": ["it was busy"]}
+
+    def write(writer):
+        for method, (step, attention, _) in COSTS.items():
+            times = {"train_step_ms": step, "attention_ms": attention}
+            metrics = {name: sampled(value, "ms") for name, value in times.items()}
+            writer.add("speed", method, task=IMAGE, metrics=metrics, turn=Turn(**turn))
+
+    run = run_of(write)
+    labels = [headline.label for headline in headlines(run)]
+    assert labels == ["Cells with numbers"]
+    rows = rows_of(titled(rival_tables(run), "image, L = 1024: rivals"))
+    assert rows["longformer"]["train_step_lead"].note.endswith("marked")
+    ratios = rows_of(titled(ratio_tables(run), "image, L = 1024: the four ratios"))
+    assert all(row["train_step_ms_ratio"].flag in ("warning", "missing") for row in ratios.values())
+    assert (
+        "it was busy" in ratios["fastest rival, whatever its setting"]["train_step_ms_ratio"].note
+    )
+    turns = turn_table(run)
+    assert "it was busy" in str(turns.rows)
