@@ -1,12 +1,12 @@
 """What the step loops of the fused attention kernels may execute, and the table of what they do.
 
-Rules on the machine code, which ``cuda_sass`` reads. For 16-bit formats, without dropout and
-padding:
+Rules on the machine code, which ``cuda_sass`` reads:
 
 - a step has exactly the tensor-core instructions, operand loads, copies and exponentials of its
-  tiles, and reads nothing else from memory but the index of a block
-- of what the forward loop executes at D = 32 with blocks of 64, at least ``MIN_NEEDED`` is work
-  that no such kernel can do without
+  tiles, and reads nothing else from memory but the index of a block, with padding the padding and
+  with dropout the kept bits; see ``needed_loops`` for the kernels whose count is stated
+- of what the forward loop executes in 16 bits at D = 32 with blocks of 64, at least ``MIN_NEEDED``
+  is work that no such kernel can do without
 
 and for all: tiles are filled by 16-byte copies that bypass L1, results leave in 16-byte stores, and
 up to D = 64 nothing lives in local memory. Counts of the loops without dropout and padding are
@@ -78,25 +78,38 @@ def loops_of(codes: Codes) -> Loops:
 
 
 def needed_loops(kernel: Kernel) -> tuple[StepLoop, ...] | None:
-    """Return what a plain 16-bit kernel's tiles need, ``instructions`` left at 0; None: not stated.
+    """Return what a kernel's tiles need, ``instructions`` left at 0; None: not stated.
 
     A warp has 16 of the tile's rows and sees all columns, backward 32 at a time. The loop over rows
     of the backward kernel makes three products (S, dP, dq) and looks at the padding where there is
-    some; that over columns makes four (S, dP, dk, dv) and copies the rows' statistics as well. At
-    D = 128 the backward kernel reads left operands again, in loops of their own.
+    some; that over columns makes four (S, dP, dk, dv) and copies the rows' statistics as well.
+    Dropout is drawn in registers forward; backward a lane reads a word of kept bits for each of its
+    two rows, or for each of its columns, whose tile's place is read first. Left operands that do
+    not stay in registers are read again in loops of their own, and not stated: D = 128 backward,
+    float32 from D = 64 on.
     """
-    if kernel.precision not in HALF or not is_plain(kernel):
+    is_half = kernel.precision in HALF
+    if kernel.width > (32 if not is_half else 128 if kernel.kind == "forward" else 64):
         return None
     columns = kernel.rows if kernel.kind == "forward" else min(kernel.rows, 32)
-    product = columns // 8 * (kernel.width // 16)  # two of its operands come with one load
-    copies = 2 * kernel.rows * kernel.width * 2 // 16 // (2 * kernel.rows)
-    forward = StepLoop(0, 2 * product, product, copies, columns // 2 + 2, 1)
+    masks = max(columns // 32, 1)  # a lane reads the padding of a key, 32 at a time
+    # Two right operands come with one load, but float32 loads those of P V by plain loads.
+    products = columns // 8 * (kernel.width // (16 if is_half else 8))
+    loads = products // 2
+    multiplied = products * (3 if kernel.precision == "TF32x3" else 1)
+    copies = 2 * kernel.rows * kernel.width * (2 if is_half else 4) // 16 // (2 * kernel.rows)
     if kernel.kind == "forward":
-        return (forward,)
-    if kernel.width == 128:
-        return None
-    rows = replace(forward, hmma=3 * product, ldsm=3 * product // 2, ex2=columns // 2, ldg=2)
-    return rows, replace(rows, hmma=4 * product, ldsm=2 * product, ldgsts=copies + 1, ldg=1)
+        ldsm, has_mask = (2 if is_half else 1) * loads, kernel.padded or kernel.dropout
+        ldg = 1 + (masks if has_mask else 0)
+        return (StepLoop(0, 2 * multiplied, ldsm, copies, columns // 2 + 2, ldg),)
+    again = 0 if is_half else 2 * (kernel.width // 8)  # of both left operands
+    by_rows, by_columns = (3, 4) if is_half else (2, 2)
+    bits = (2, 1 + columns // 4) if kernel.dropout else (0, 0)
+    ex2 = columns // 2
+    return (
+        StepLoop(0, 3 * multiplied, by_rows * loads + again, copies, ex2, 1 + masks + bits[0]),
+        StepLoop(0, 4 * multiplied, by_columns * loads + again, copies + 1, ex2, 1 + bits[1]),
+    )
 
 
 def needed_share(kernel: Kernel, loop: StepLoop) -> float:
@@ -151,7 +164,8 @@ def bad_loops(arch: str, kernel: Kernel, loops: tuple[StepLoop, ...]) -> list[st
     counts = tuple(replace(loop, instructions=0) for loop in loops)
     if counts != needed:
         return [f"a step has {describe(counts)}, needed {describe(needed)}"]
-    if kernel.kind == "forward" and (kernel.width, kernel.rows) == (32, 64) and arch in JUDGED:
+    is_judged = is_plain(kernel) and kernel.precision in HALF and arch in JUDGED
+    if is_judged and kernel.kind == "forward" and (kernel.width, kernel.rows) == (32, 64):
         share = needed_share(kernel, loops[0])
         if share < MIN_NEEDED:
             return [

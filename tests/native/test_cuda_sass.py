@@ -106,8 +106,18 @@ def test_needs_follow_from_the_tiles():
     rows, columns = needed_loops(BACKWARD)  # 32 of the 64 columns at a time
     assert astuple(rows) == (0, 24, 12, 4, 16, 2)
     assert astuple(columns) == (0, 32, 16, 5, 16, 1)
-    assert needed_loops(replace(FORWARD, dropout=True)) is None
-    assert needed_loops(replace(FORWARD, precision="TF32")) is None
+    # A lane reads the padding of 64 keys at 32 a time, forward with dropout too.
+    for changes in ({"padded": True}, {"dropout": True}):
+        assert needed_loops(replace(FORWARD, **changes)) == (replace(STEP, instructions=0, ldg=3),)
+    # Kept bits: of two rows, and of a column in eight with the place of its tile.
+    rows, columns = needed_loops(replace(BACKWARD, dropout=True))
+    assert (rows.ldg, columns.ldg) == (4, 10)
+    # m16n8k8 twice as often, at three times the work for 3xTF32; V is not loaded as matrices.
+    (single,) = needed_loops(replace(FORWARD, precision="TF32x3"))
+    assert astuple(single) == (0, 192, 16, 8, 34, 1)
+    rows, columns = needed_loops(replace(BACKWARD, precision="TF32"))
+    assert (astuple(rows), astuple(columns)) == ((0, 48, 24, 8, 16, 2), (0, 64, 24, 9, 16, 1))
+    assert needed_loops(replace(FORWARD, precision="TF32", width=64)) is None
     # 32 + 16 + 4 for the products, 174 for 32 scores and 16 outputs, 3 for barriers.
     assert needed_share(FORWARD, STEP) == pytest.approx(229 / 285)
 
@@ -135,6 +145,24 @@ def test_what_is_needed_breaks_no_rule():
 def test_rules_on_a_step(step, problem):
     (found,) = broken_rules(codes(step=step))
     assert found.startswith(f"sm_80 forward F16 D32 R64: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "problem"),
+    [
+        ({"padded": True}, {}, "1 ldg, needed 32 hmma, 16 ldsm, 4 ldgsts, 34 ex2, 3 ldg"),
+        (
+            {"dropout": True},
+            {"ldg": 11},
+            "11 ldg, needed 32 hmma, 16 ldsm, 4 ldgsts, 34 ex2, 3 ldg",
+        ),
+        ({"precision": "TF32x3"}, {"ldgsts": 8, "hmma": 128}, "needed 192 hmma"),
+    ],
+)
+def test_rules_on_a_step_with_padding_or_dropout_or_in_float32(changes, step, problem):
+    kernel = replace(FORWARD, **changes)
+    (found,) = [p for p in broken_rules(codes(kernel, replace(STEP, **step))) if "a step has" in p]
+    assert problem in found
 
 
 def test_packed_arithmetic_is_not_judged_by_its_share():
