@@ -15,6 +15,8 @@ settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True
 settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+THREADS = 2
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible():
@@ -32,7 +34,7 @@ def _seeded():
 @pytest.fixture(autouse=True)
 def _two_threads():
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     yield
     torch.set_num_threads(before)
 
