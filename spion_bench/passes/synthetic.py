@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import torch
 
+from spion_bench.asv_suite.cases import blocks_off_diagonal
 from spion_bench.block_pattern import BlockPattern
 
 BAND_AND_STRIPES = "band+stripes"
 
 
 def band_and_stripes(length: int, block_size: int, n_blocks: int) -> BlockPattern:
-    """Keep the diagonal plus ``n_blocks - nb`` blocks off it, without any randomness.
-
-    The blocks off the diagonal come in turn from the two neighbouring diagonals, spread over the
-    sequence, and from vertical stripes: the two shapes that attention maps of trained encoders
-    show.
+    """Keep the diagonal plus ``n_blocks - nb`` blocks of ``asv_suite.cases.blocks_off_diagonal``.
 
     Args:
         length: Sequence length in tokens.
@@ -29,7 +26,7 @@ def band_and_stripes(length: int, block_size: int, n_blocks: int) -> BlockPatter
         ValueError: If ``n_blocks`` is out of range.
     """
     nb = _rows(length, block_size, n_blocks)
-    return _with_diagonal(nb, block_size, _cells_off_diagonal(nb)[: n_blocks - nb])
+    return _with_diagonal(nb, block_size, blocks_off_diagonal(nb, n_blocks - nb))
 
 
 def window_of_blocks(length: int, block_size: int, n_blocks: int) -> BlockPattern:
@@ -70,13 +67,3 @@ def _with_diagonal(nb: int, block_size: int, cells: list[tuple[int, int]]) -> Bl
     for row, column in cells:
         mask[row, column] = True
     return BlockPattern.from_mask(mask, block_size)
-
-
-def _cells_off_diagonal(nb: int) -> list[tuple[int, int]]:
-    spread = sorted(range(nb - 1), key=lambda i: (i % 4, i))
-    band = [cell for i in spread for cell in ((i, i + 1), (i + 1, i))]
-    columns = sorted(range(nb), key=lambda c: (c * 7 + 3) % nb)  # far-apart columns come first
-    stripes = [(r, c) for c in columns for r in range(nb) if abs(r - c) > 1]
-    turns = [cell for pair in zip(band, stripes, strict=False) for cell in pair]
-    shorter = min(len(band), len(stripes))
-    return turns + band[shorter:] + stripes[shorter:]

@@ -30,6 +30,7 @@ FOLLOWED = (
     ),
     *("spion_bench.measure", "spion_bench.passes", "spion_bench.tasks", "spion_bench.suite.budget"),
     *("spion_bench.records.settings", "spion_bench.records.statistics", "baselines"),
+    "spion_bench.asv_suite.cases",
 )
 KERNELS = {"cpu": ("*", "common/*", "cpu/**/*"), "cuda": ("*", "common/*", "cuda/**/*")}
 KERNEL_SUFFIXES = {".cpp", ".h", ".cu", ".cuh"}

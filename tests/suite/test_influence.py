@@ -56,7 +56,7 @@ EDITS = {
     "spion_bench/suite/plan.py": set(),
     "spion_bench/suite/profiles/speed.toml": set(),
     "spion_bench/suite/methods.py": set(),
-    "spion_bench/asv_suite/bench_kernels.py": set(),
+    "spion_bench/asv_suite/bench_attention.py": set(),
     "csrc/emulation/emulator.cpp": set(),
     "csrc/driver/main.cpp": set(),
     "docs/cpu_kernels.md": set(),

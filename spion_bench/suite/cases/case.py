@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from spion_bench.asv_suite.cases import kept_blocks
 from spion_bench.records import KernelShape
 from spion_bench.records.cell import PatternKind, Quantity
 
@@ -73,7 +74,7 @@ class KernelCase:
             return 3 * self.nb - 2
         if self.density is None:
             raise ValueError(f"case {self.name} has no given pattern")
-        return max(self.nb, round(self.density * self.nb * self.nb))
+        return kept_blocks(self.nb, self.density)
 
     @property
     def shape(self) -> KernelShape:

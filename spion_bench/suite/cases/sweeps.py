@@ -7,9 +7,10 @@ the report finds its figures by these names and by the shapes. Nothing here impo
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from spion_bench.asv_suite import cases as followed
 from spion_bench.suite.cases.case import KernelCase
 
 SPARSE = ("block_attention", "pipeline")
@@ -20,12 +21,7 @@ RATED = (*SPARSE, "flex_forward", "sgemm")
 
 BASE = KernelCase(
     name="sweep_base",
-    batch=1,
-    heads=8,
-    length=4096,
-    head_dim=64,
-    block_size=64,
-    density=0.04,
+    **asdict(followed.ATTENTION["sweep_base"]),
     dtype="float32",
     implementations=(*EVERY, "sgemm", "memory_copy"),
     reason="the centre of all sweeps",
