@@ -7,7 +7,10 @@ Everything after `--` goes on to the program a session runs, for example
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -252,16 +255,79 @@ def kernels(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def perf(session: nox.Session) -> None:
-    """Time single operators with pytest-benchmark, for quick feedback while editing a kernel."""
+    """Time single operators with pytest-benchmark, for quick feedback while editing a kernel.
+
+    `-- --benchmark-save=before`, then `-- --benchmark-compare --benchmark-compare-fail=median:20%`.
+    """
     install(session, ".[dev]")
     session.run("pytest", "tests/perf/bench_kernels.py", "--benchmark-only", *session.posargs)
 
 
 @nox.session(default=False)
+def compare(session: nox.Session) -> None:
+    """Say what got slower between two commits, measured side by side: `-- BASE HEAD`."""
+    install(session, ".")
+    session.run("spion-bench", "compare", *session.posargs)
+
+
+@nox.session(default=False)
+def compare_selfcheck(session: nox.Session) -> None:
+    """Check that `compare` finds slowdowns of 5 and 15 %, and none where there is none."""
+    install(session, ".")
+    session.run("python", "-m", "tests.compare.selfcheck", *session.posargs)
+
+
+@nox.session(default=False)
 def asv(session: nox.Session) -> None:
-    """Record this commit's speed with asv and write its site to .asv/html."""
-    install(session, ".[track]")
-    session.run("python", "-c", "from spion_bench.native import library; library.load()")
-    session.run("asv", "machine", "--yes")
-    session.run("asv", "run", "--set-commit-hash", "HEAD", *session.posargs)
+    """Measure commits with asv and write its site: `-- BASE..HEAD`, then options of `asv run`.
+
+    Results go to results/asv, the site to .asv/html. `--steps 8` picks eight of the commits, and
+    `--skip-existing-successful` goes on where an earlier run stopped.
+    """
+    commits, *options = session.posargs or ("HEAD^!",)
+    if not git(session, "rev-list", "--first-parent", commits):
+        session.error(f"{commits}: no commits in it; expected a range such as HEAD~3..HEAD")
+    machine = asv_machine(session)
+    # 2: a benchmark failed, for instance one that an old commit does not have yet.
+    session.run("asv", "run", "--machine", machine, commits, *options, success_codes=[0, 2])
     session.run("asv", "publish")
+
+
+@nox.session(default=False)
+def asv_continuous(session: nox.Session) -> None:
+    """Say what got slower between two commits, by asv: `-- BASE HEAD`, then its options."""
+    if len(session.posargs) < 2:
+        session.error("expected two commits: nox -s asv_continuous -- BASE HEAD")
+    base, head, *options = session.posargs
+    for commit in (base, head):
+        git(session, "rev-parse", "--verify", "--quiet", commit + "^{commit}")
+    machine = asv_machine(session)
+    session.run("asv", "continuous", "--machine", machine, *options, base, head)
+
+
+def git(session: nox.Session, *arguments: str) -> str:
+    """Return what git says about this checkout; what it cannot say ends the session."""
+    if shutil.which("git") is None:
+        session.error("no git; asv builds the commits of a git checkout")
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        session.error(
+            f"git {' '.join(arguments)}: {done.stderr.strip() or 'no such commit'}; asv needs the "
+            "checkout's commits (a shallow clone has a few of them: git fetch --unshallow)"
+        )
+    return done.stdout.strip()
+
+
+def asv_machine(session: nox.Session) -> str:
+    """Install asv, describe this machine to it without its host name, and return its name."""
+    session.install(*CONSTRAINTS, "asv", "virtualenv")
+    code = (
+        "from spion_bench.measure.machine import *; print(cpu_model(), available_cores(), sep='|')"
+    )
+    found = session.run("python", "-c", code, silent=True)
+    cpu, cores = str(found).strip().split("|")
+    name = re.sub(r"[^a-z0-9]+", "-", f"{cpu} x{cores}".lower())
+    described = {"os": platform.system(), "arch": platform.machine(), "cpu": cpu, "num_cpu": cores}
+    options = [part for key, value in described.items() for part in (f"--{key}", value)]
+    session.run("asv", "machine", "--machine", name, *options)
+    return name

@@ -1,8 +1,8 @@
 """The command ``spion-bench``.
 
-Exit codes: 0 if every chosen cell is ok or unsupported, 1 if some cell failed, 2 for wrong usage,
-130 after Ctrl-C. Heavy modules are imported by the commands that need them, so help and usage
-errors appear at once.
+Exit codes: 0 if every chosen cell is ok or unsupported, 1 if some cell failed or a comparison found
+something slower, 2 for wrong usage, 130 after Ctrl-C. Heavy modules are imported by the commands
+that need them, so help and usage errors appear at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import click
 
 from spion_bench import __version__
+from spion_bench.cli.compare import compare
 from spion_bench.cli.console import examples
 from spion_bench.cli.data import data
 from spion_bench.cli.doctor import doctor
@@ -33,5 +34,5 @@ def main() -> None:
     """Benchmark and reproduce SPION: layer-wise sparse training of Transformers."""
 
 
-for command in (list_command, plan, run, report, export, migrate, doctor, data, model):
+for command in (list_command, plan, run, compare, report, export, migrate, doctor, data, model):
     main.add_command(command)

@@ -18,7 +18,9 @@ from spion_bench.records.settings import (
     check_whole_numbers,
 )
 
-PassName = Literal["gate", "steps", "prefix", "accuracy", "speed", "memory", "energy", "kernel"]
+PassName = Literal[
+    "gate", "steps", "prefix", "accuracy", "speed", "memory", "energy", "kernel", "compare"
+]
 Family = Literal["dense", "spion", "sparse", "low_rank", "hashing", "control", "operator", "limit"]
 Role = Literal["subject", "reference", "rival", "isolates", "control", "limit"]
 Origin = Literal["lra", "skyformer", "paper", "hf", "ours"]

@@ -183,8 +183,8 @@ def ratio_in_turn(numerator: Metric, denominator: Metric) -> Estimate:
     return ratio_of_medians(numerator, denominator)
 
 
-def ratio_of_medians(numerator: Metric, denominator: Metric) -> Estimate:
-    """Return the ratio of two medians of one run on one machine that did not take turns.
+def ratio_of_medians(numerator: Metric, denominator: Metric, *, level: float = 0.95) -> Estimate:
+    """Return the ratio of two medians of one machine that did not take turns.
 
     Both sample lists are resampled independently; without samples on both sides there is no
     interval. Over 0 the ratio is infinite, or NaN.
@@ -202,9 +202,10 @@ def ratio_of_medians(numerator: Metric, denominator: Metric) -> Estimate:
     else:
         ends = bounds(
             bootstrap_medians(upper, RESAMPLING_SEED)
-            / bootstrap_medians(lower, RESAMPLING_SEED, stream=1)
+            / bootstrap_medians(lower, RESAMPLING_SEED, stream=1),
+            level,
         )
-    basis = f"ratio of medians of {n} samples each, not paired{described(kind)}"
+    basis = f"ratio of medians of {n} samples each, not paired{described(kind, level)}"
     return Estimate(value, *ends, n, basis, kind)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from spion_bench.measure.load import LoadSampler
-from spion_bench.measure.machine import shell_affinity
+from spion_bench.measure.machine import shell_affinity, worker_environment
 from spion_bench.measure.memory import MALLOC_ENVIRONMENT
 from spion_bench.passes.session import Job
 from spion_bench.records import CellBase, KernelCell, Measurement, TaskCell, Turn
@@ -30,13 +29,6 @@ from spion_bench.run.rounds import Rounds, Sampler
 from spion_bench.suite.passes import PASSES, measures_memory
 from spion_bench.suite.plan import baseline_of
 
-# Threads that wait sleep instead of spinning. With spinning, one busy program next to the
-# measurement made training steps six times slower, some methods more than others.
-OMP_WAIT_POLICY = "PASSIVE"
-
-# Settings of thread pools that a worker does not take from the user's shell.
-THREADING = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_")
-
 SECOND = "~second"
 """Ends the key of the baseline's second worker."""
 
@@ -53,10 +45,7 @@ def start_child(job: Job) -> Child:
     """
     cell = job.cell
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(THREADING)},
-        "OMP_NUM_THREADS": str(cell.threads),
-        "MKL_NUM_THREADS": str(cell.threads),
-        "OMP_WAIT_POLICY": OMP_WAIT_POLICY,
+        **worker_environment(cell.threads),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # needed to train reproducibly on a GPU
     }
     if measures_memory(cell):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from spion_bench.measure.machine import available_cores, load_average
+from spion_bench.measure.machine import OMP_WAIT_POLICY, available_cores, load_average
 from spion_bench.passes.session import Job
 from spion_bench.records import (
     CellBase,
@@ -19,7 +19,7 @@ from spion_bench.records import (
     now,
 )
 from spion_bench.records.store import Store
-from spion_bench.run.conduct import OMP_WAIT_POLICY, OnEvent, conduct
+from spion_bench.run.conduct import OnEvent, conduct
 from spion_bench.run.interrupts import deferred_interrupts
 from spion_bench.run.messages import Progress, RoundStarted
 from spion_bench.suite.cases import find_case

@@ -1,0 +1,111 @@
+"""Two folders of records, compared where they measured the same thing in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spion_bench.compare.verdict import LEVEL, Compared, judge
+from spion_bench.records import Metric, Record, latest_by_cell, read_records
+from spion_bench.records.names import UsageError
+from spion_bench.records.paired import ratio_of_medians
+from spion_bench.records.statistics import Estimate
+
+TIMES = ("ms", "s")
+NOT_SETTINGS = {"key", "profile", "code", "turn", "timeout_s", "method", "data_dir"} | {
+    *("gate", "parent", "sweeps", "tasks", "kind")  # where a cell stands, not what it measures
+}
+
+Identity = tuple[str, str, str, int]
+
+
+def compare_folders(base: Path, head: Path) -> tuple[list[Compared], dict[str, str]]:
+    """Compare the times of two folders of records.
+
+    The runs took no turns, so ratios are not paired. What noise does is the larger A/A of the two.
+
+    Returns:
+        The cases that both measured alike, and for each other one why it is not compared.
+
+    Raises:
+        UsageError: If a folder has no records.
+    """
+    ours, theirs = _by_identity(base), _by_identity(head)
+    found: list[Compared] = []
+    apart: dict[str, str] = {}
+    for identity in sorted(ours.keys() | theirs.keys()):
+        name = "/".join(map(str, identity[:3])) + f"/seed{identity[3]}"
+        if identity not in theirs or identity not in ours:
+            apart[name] = f"only in {base if identity in ours else head}"
+        elif differences := [*_differences(ours[identity], theirs[identity])]:
+            apart[name] = "; ".join(differences)
+        else:
+            found += _compare(name, ours[identity], theirs[identity])
+    return found, apart
+
+
+def _by_identity(folder: Path) -> dict[Identity, Record]:
+    records, _ = read_records(folder)
+    if not records:
+        raise UsageError(f"{folder}: expected a folder of records, found none below it")
+    found: dict[Identity, Record] = {}
+    for record in latest_by_cell(records).values():
+        cell = record.cell
+        if record.measurement.status == "ok" and any(_times(record)):
+            found[cell.pass_name, cell.label, cell.method.name, cell.seed] = record
+    return found
+
+
+def _times(record: Record) -> Iterator[tuple[str, Metric]]:
+    for name, metric in record.measurement.metrics.items():
+        if metric.unit in TIMES and len(metric.samples) > 1 and not metric.modelled:
+            yield name, metric
+
+
+def _differences(base: Record, head: Record) -> Iterator[str]:
+    """Yield what two records of one case were not measured alike in."""
+    ours, theirs = _settings(base), _settings(head)
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            yield f"{name}: {ours.get(name)} and {theirs.get(name)}"
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    cell = record.cell.model_dump(mode="json")
+    found = {name: value for name, value in cell.items() if name not in NOT_SETTINGS}
+    found["arguments"] = record.cell.method.arguments
+    found["machine"] = record.environment.machine
+    return dict(_flat(found))
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _compare(name: str, base: Record, head: Record) -> Iterator[Compared]:
+    theirs = dict(_times(head))
+    for metric, ours in _times(base):
+        if metric not in theirs:
+            continue
+        ratio = ratio_of_medians(theirs[metric], ours, level=LEVEL)
+        null = _noise(base, head, metric)
+        scale = 1e3 if ours.unit == "s" else 1.0
+        times = ours.value * scale, theirs[metric].value * scale
+        yield Compared(f"{name}/{metric}", judge(ratio, null), ratio, null, *times)
+
+
+def _noise(base: Record, head: Record, metric: str) -> Estimate | None:
+    """Return the A/A interval that holds those of both runs, or None if one did not take it."""
+    turns = [record.measurement.turn for record in (base, head)]
+    both = [turn.aa.get(metric) for turn in turns if turn is not None]
+    known = [aa for aa in both if aa is not None and aa.low is not None and aa.high is not None]
+    if len(known) < 2:
+        return None
+    lows, highs = [aa.low or 0.0 for aa in known], [aa.high or 0.0 for aa in known]
+    widest = max(known, key=lambda aa: abs(aa.value - 1))
+    return Estimate(widest.value, min(lows), max(highs), basis="A/A of both runs")

@@ -1,0 +1,63 @@
+"""Workers in front of a made-up package: work is counted, no time is looked at."""
+
+from pathlib import Path
+
+import pytest
+
+from spion_bench.compare.sides import Side, SideError, Worker
+
+BENCHMARK = """
+import spion_bench
+
+
+class Doubles:
+    params = (["one", "none"],)
+
+    def setup(self, case):
+        if case == "none":
+            raise NotImplementedError("not yet")
+
+    def time_work(self, case):
+        for _ in range(spion_bench.WORK):
+            with open(spion_bench.COUNT, "a") as file:
+                file.write(".")
+"""
+
+
+def make_side(folder, name, work):
+    """Return a side whose package does so much work, and where it counts it."""
+    package = folder / name / "spion_bench"
+    package.mkdir(parents=True)
+    count = folder / f"{name}.count"
+    count.touch()
+    (package / "__init__.py").write_text(f"WORK = {work}\nCOUNT = {str(count)!r}\nprint('loud')\n")
+    benchmarks = folder / "benchmarks"
+    benchmarks.mkdir(exist_ok=True)
+    (benchmarks / "__init__.py").touch()
+    (benchmarks / "bench_work.py").write_text(BENCHMARK)
+    return Side(name, folder / name, benchmarks), count
+
+
+REQUEST = {"case": "work/one", "warmup_s": 0.0, "seconds": 0.0, "min_samples": 4}
+
+
+def test_each_side_runs_its_own_package(tmp_path):
+    sides = [make_side(tmp_path, "BASE", 1), make_side(tmp_path, "HEAD", 2)]
+    workers = [Worker(side, threads=1) for side, _ in sides]
+    for (_, count), worker, work in zip(sides, workers, (1, 2), strict=True):
+        assert worker.wait_ready()["cases"] == ["work/one", "work/none"]
+        assert len(worker.turn(REQUEST)["samples_ms"]) == 4
+        assert len(count.read_text()) == work * 5  # one to warm up
+        missing = worker.turn({**REQUEST, "case": "work/none"})
+        assert missing == {"problem": "NotImplementedError: not yet"}
+        with pytest.raises(SideError, match="its worker ended"):
+            worker.turn({**REQUEST, "case": "unknown"})
+        worker.end()
+
+
+def test_a_worker_with_a_different_package_is_refused(tmp_path):
+    side, _ = make_side(tmp_path, "BASE", 1)
+    worker = Worker(Side("BASE", Path(tmp_path, "elsewhere"), side.benchmarks), threads=1)
+    with pytest.raises(SideError, match=r"expected the package in|its worker ended"):
+        worker.wait_ready()
+    worker.end()
