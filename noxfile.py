@@ -28,7 +28,7 @@ SANITIZED_TESTS = "block_16 or holes or long_column or golden"
 # What follows the tests of `nightly`; `cuda_build` compiles for three architectures.
 NIGHTLY_SESSIONS = (
     *("sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link", "cuda_fake"),
-    "tests_lowest",
+    *("tests_lowest", "regressions", "compare_selfcheck"),
 )
 CPP_SOURCES = sorted(
     str(path)
@@ -275,6 +275,13 @@ def compare_selfcheck(session: nox.Session) -> None:
     """Check that `compare` finds slowdowns of 5 and 15 %, and none where there is none."""
     install(session, ".")
     session.run("python", "-m", "tests.compare.selfcheck", *session.posargs)
+
+
+@nox.session(default=False)
+def regressions(session: nox.Session) -> None:
+    """Run the worked example of docs/regressions.md: every tool has to find a slower kernel."""
+    install(session, ".[dev]")
+    session.run("python", "-m", "tests.regressions")
 
 
 @nox.session(default=False)
