@@ -1,4 +1,7 @@
 import re
+import shutil
+
+import pytest
 
 from spion_bench.report import render_report
 from spion_bench.report.kernels.cases import kernel_cases
@@ -22,8 +25,13 @@ def test_sweeps_stay_out_of_the_case_tables(run, tmp_path):
     assert build_kernel_page(mixed, "stamp") is not None
 
 
-def test_the_page_is_linked_and_sound(folder, tmp_path):
-    out = render_report(folder, tmp_path).html.parent
+@pytest.fixture(scope="module")
+def rendered(folder, tmp_path_factory):
+    return render_report(folder, tmp_path_factory.mktemp("report")).html.parent
+
+
+def test_the_page_is_linked_and_sound(rendered):
+    out = rendered
     index, page = (Page((out / name).read_text("utf-8")) for name in ("index.html", "kernels.html"))
     assert ("a", "kernels.html") in index.links
     assert ("a", "index.html") in page.links
@@ -42,8 +50,8 @@ def test_the_page_is_linked_and_sound(folder, tmp_path):
     ).read_text("utf-8")
 
 
-def test_a_report_without_sweeps_removes_the_old_page(folder, tmp_path):
-    out = render_report(folder, tmp_path / "out").html.parent
+def test_a_report_without_sweeps_removes_the_old_page(rendered, tmp_path):
+    out = shutil.copytree(rendered, tmp_path / "out")
     writer = RunWriter(tmp_path / "other")
     add_kernels(writer)
     render_report(tmp_path / "other", out)
