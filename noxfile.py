@@ -28,7 +28,7 @@ SANITIZED_TESTS = "block_16 or holes or long_column or golden"
 # What follows the tests of `nightly`; `cuda_build` compiles for three architectures.
 NIGHTLY_SESSIONS = (
     *("sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link", "cuda_fake"),
-    *("tests_lowest", "regressions", "compare_selfcheck"),
+    *("tests_lowest", "audit", "fuzz", "regressions", "compare_selfcheck"),
 )
 CPP_SOURCES = sorted(
     str(path)
@@ -196,6 +196,20 @@ def mutations(session: nox.Session) -> None:
     """Seed bugs into a copy of CPU and CUDA kernels and check that tests notice every one."""
     install(session, ".[dev]")
     session.run("python", "-m", "tests.native.mutations", *session.posargs)
+
+
+@nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Ask whether pinned versions have known vulnerabilities, where the database answers."""
+    session.install(*CONSTRAINTS, "pip-audit")
+    session.run("python", "-m", "tests.audit")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Throw damaged and random inputs at every door; the operators under AddressSanitizer too."""
+    install(session, ".[dev]")
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ("--address",)))
 
 
 @nox.session(default=False)

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import click
 
+from spion_bench.cli.console import plain_errors
 from spion_bench.literals import Precision
 from spion_bench.measure.machine import available_cores, machine_name
 from spion_bench.records.cell import KernelCell, TaskCell
@@ -99,7 +100,8 @@ def planned(
         raise click.UsageError(str(error)) from error
     if not cells:
         raise click.UsageError(f"no cell of profile {chosen.name} matches the options given")
-    store = Store(out or Path("results/local") / chosen.name)
+    with plain_errors():
+        store = Store(out or Path("results/local") / chosen.name)
     for problem in store.problems:
         click.echo(f"warning: {problem}", err=True)
     return cells, store

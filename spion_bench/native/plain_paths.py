@@ -30,7 +30,9 @@ def plain_paths(sources: Path) -> Iterator[Path]:
     if all(_PLAIN.fullmatch(str(path)) for path in (sources, torch_dir)):
         yield sources
         return
-    places = [path for path in (tempfile.gettempdir(), "/tmp") if _PLAIN.fullmatch(path)]
+    # S108: the folder made there has a name that cannot be guessed, and is its maker's alone.
+    candidates = (tempfile.gettempdir(), "/tmp")  # noqa: S108
+    places = [path for path in candidates if _PLAIN.fullmatch(path)]
     if not places:
         raise OSError(f"TMPDIR: expected a path of plain letters, got {tempfile.gettempdir()}")
     with tempfile.TemporaryDirectory(prefix="spion-bench-", dir=places[0]) as name:

@@ -20,6 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from spion_bench.records.files import replace_file
+from spion_bench.records.quote import shorten
 
 MOST_BYTES: Final = 2**30
 """Unpacked size beyond which a file is no artifact; a real one has a few megabytes."""
@@ -123,7 +124,7 @@ def read_artifact(path: Path, sha256: str) -> Artifact:
     try:
         return _parse(content)
     except Exception as error:  # zipfile, its decoders and numpy raise whatever the bytes lead to
-        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+        raise ValueError(f"{path}: {shorten(str(error)) or type(error).__name__}") from error
 
 
 def is_artifact(path: Path, sha256: str) -> bool:

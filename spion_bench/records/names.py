@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from spion_bench.records.quote import quote
+
 
 class UsageError(ValueError):
     """A user's input is wrong; the message says what was expected and how to fix it."""
@@ -25,7 +27,7 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> str:
     if name in choices:
         return name
     near = suggestion(name, choices)
-    raise UsageError(f"unknown {kind} {name!r}: {near}known: {', '.join(choices)}")
+    raise UsageError(f"unknown {kind} {quote(name)}: {near}known: {', '.join(choices)}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -14,3 +14,10 @@ def quote(value: Sequence[Any], ends: int = 30) -> str:
     if len(value) <= 2 * ends:
         return repr(value)
     return f"{value[:ends]!r} ... {value[-ends:]!r} ({len(value)} in all)"
+
+
+def shorten(message: str, ends: int = 150) -> str:
+    """Return a message of foreign code, which may hold a whole file; of a long one both ends."""
+    if len(message) <= 2 * ends:
+        return message
+    return f"{message[:ends]} ... {message[-ends:]}"

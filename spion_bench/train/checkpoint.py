@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from spion_bench.records.files import replace_file
+from spion_bench.records.quote import shorten
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -91,7 +92,8 @@ class CheckpointStore:
             version, digest = manifest["format_version"], manifest.pop("sha256", None)
             is_whole = _digest(manifest) == digest
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _damaged(path, f"not a checkpoint manifest: {error!r}") from error
+            reason = f"{type(error).__name__} {shorten(str(error))}"
+            raise _damaged(path, f"not a checkpoint manifest: {reason}") from error
         if version != FORMAT_VERSION:
             raise _damaged(path, f"format_version is {version}, expected {FORMAT_VERSION}")
         if not is_whole:

@@ -194,6 +194,12 @@ def test_plan_of_a_new_folder_measures_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_that_no_file_system_takes_is_one_sentence(tmp_path):
+    result = invoke("plan", "--profile", "tiny", "--out", tmp_path / ("a" * 300))
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: [Errno 36] File name too long")
+
+
 def test_damaged_records_are_pointed_out(tmp_path):
     (tmp_path / "records.jsonl").write_text("{half\n")
     result = invoke("plan", "--profile", "tiny", "--out", tmp_path)

@@ -202,6 +202,17 @@ def test_a_flipped_byte_anywhere_is_a_value_error_or_harmless(path):
             read_artifact(path, hashlib.sha256(content).hexdigest())
 
 
+def test_a_message_does_not_hold_the_whole_file(path):
+    write_artifact(path, Artifact(CURVE, (LAYER,), 32))
+    content = path.read_bytes().replace(b"curve_step.npy", b"curve_st" + b"p" * 6000, 1)
+    content = content[:28] + b"\xff\xff" + content[30:] + b"x" * 60_000
+    for damaged in (content, path.read_bytes()[:26] + b"\x70\x17" + content[28:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"a\.npz: ") as caught:
+            read_artifact(path, hashlib.sha256(damaged).hexdigest())
+        assert len(str(caught.value)) < len(str(path)) + 400
+
+
 def test_an_archive_that_unpacks_to_too_much_is_refused(path, monkeypatch):
     digest = write_artifact(path, Artifact(CURVE))
     monkeypatch.setattr("spion_bench.records.artifacts.MOST_BYTES", 100)

@@ -15,3 +15,10 @@ def test_unknown_name_suggests_the_nearest():
 def test_name_unlike_any_lists_all():
     with pytest.raises(UsageError, match="unknown task 'zzz': known: image, listops"):
         check_name("task", "zzz", ["listops", "image"])
+
+
+def test_a_long_name_is_shown_by_its_ends():
+    with pytest.raises(
+        UsageError, match=r"unknown task 'a{30}' \.\.\. 'a{29}b' \(300 in all\): known"
+    ):
+        check_name("task", "a" * 299 + "b", ["image"])

@@ -179,3 +179,13 @@ def test_paths_may_be_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store(Path("here")).save(tree())
     assert store(tmp_path / "here").load() is not None
+
+
+def test_a_message_does_not_hold_the_whole_manifest(tmp_path):
+    checkpoints = store(tmp_path)
+    checkpoints.save(tree())
+    path = tmp_path / "manifest.json"
+    path.write_bytes(path.read_bytes() + b"\xff" * 10_000)
+    with pytest.raises(CheckpointError, match="not a checkpoint manifest") as caught:
+        checkpoints.load()
+    assert len(str(caught.value)) < len(str(path)) + 600

@@ -88,6 +88,12 @@ FLOAT16 = replace(
 )
 LIBRARIES = {
     "cpu": Compilation(CPU.name, builder.CPU_RECIPE, builder.CPU_RECIPE),
+    "cpu_address": Compilation(
+        CPU.name,
+        builder.CPU_RECIPE,
+        replace(builder.CPU_RECIPE, cxx_flags=("-O1", "-fopenmp", *SANITIZER_FLAGS)),
+        sanitizer_environment,
+    ),
     "emulated": Compilation(EMULATED.name, EMULATED_RECIPE, FLOAT16),
     "emulated_address": Compilation(
         EMULATED.name,
