@@ -71,7 +71,7 @@ def _git(folder: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 (the user's own, as in a shell)
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             errors="replace",
