@@ -59,6 +59,7 @@ MAY_IMPORT_WITHIN = {
         "accuracy": {*ON_A_TASK, "training"},
         "prefix": {*ON_A_TASK, "training"},
         "steps": {*ON_A_TASK, "training_step"},
+        "breakdown": {*ON_A_TASK, "training_step"},
         "speed": {*ON_A_TASK, "rounds", "training_step"},
         "memory": {*ON_A_TASK, "rounds", "training_step"},
         "kernel": {"attention", "gate", "kernel", "rounds", "session", "synthetic"},

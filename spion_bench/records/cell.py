@@ -19,7 +19,16 @@ from spion_bench.records.settings import (
 )
 
 PassName = Literal[
-    "gate", "steps", "prefix", "accuracy", "speed", "memory", "energy", "kernel", "compare"
+    "gate",
+    "steps",
+    "prefix",
+    "accuracy",
+    "speed",
+    "breakdown",
+    "memory",
+    "energy",
+    "kernel",
+    "compare",
 ]
 Family = Literal["dense", "spion", "sparse", "low_rank", "hashing", "control", "operator", "limit"]
 Role = Literal["subject", "reference", "rival", "isolates", "control", "limit"]

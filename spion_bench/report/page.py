@@ -6,6 +6,7 @@ import html
 import re
 
 from spion_bench import __version__
+from spion_bench.report.figures.breakdown import breakdown_figures
 from spion_bench.report.figures.comparison import comparison_figures
 from spion_bench.report.figures.curves import curve_figures
 from spion_bench.report.figures.growth import growth_blocks
@@ -17,6 +18,7 @@ from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.narrative import headlines, lede, overview_items
 from spion_bench.report.parts import Link, Page, Section
+from spion_bench.report.tables.breakdown import breakdown_tables
 from spion_bench.report.tables.matrix import matrix_table
 from spion_bench.report.tables.methods import method_table
 from spion_bench.report.tables.origins import (
@@ -111,6 +113,11 @@ def _comparison_sections(run: RecordSet) -> list[Section]:
         Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
         Section("rivals", "Against other attention", blocks=tuple(rivals)),
         Section("growth", "Growth with length", blocks=tuple(growth)),
+        Section(
+            "breakdown",
+            "Where a step goes",
+            blocks=(*breakdown_figures(run), *breakdown_tables(run)),
+        ),
         Section("turns", "How times were taken", blocks=(turns,) if turns else ()),
     )
     return [section for section in sections if section.blocks]

@@ -23,7 +23,20 @@ _MODELLED_MS = Kind("ms", modelled=True)
 _TIME_S = Kind("s")
 _BYTES = Kind("bytes")
 
+PARTS = (
+    *("attention", "projections", "feed_forward", "norms", "embedding", "optimiser"),
+    "other",
+)
+"""The parts of a training step."""
+
+
+def part_metric(part: str) -> str:
+    """Return the name of the metric that holds the time of a part of a step."""
+    return f"step_{part}_ms"
+
+
 KINDS: dict[str, Kind] = {
+    **{part_metric(part): _TIME_MS for part in PARTS},
     "test_accuracy": Kind("ratio", lower_is_better=False),
     "dev_accuracy": Kind("ratio", lower_is_better=False),
     "final_train_loss": Kind("nat"),

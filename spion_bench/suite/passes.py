@@ -74,6 +74,13 @@ PASSES: dict[str, Pass] = {
             uses_pattern=True,
         ),
         Pass(
+            "breakdown",
+            "where the time of a training step goes: attention, projections, norms and the rest",
+            "spion_bench.passes.breakdown:BreakdownSession",
+            headline=("step_attention_ms",),
+            uses_pattern=True,
+        ),
+        Pass(
             "memory",
             "peak memory of one training step in a fresh process",
             "spion_bench.passes.memory:MemorySession",

@@ -28,7 +28,7 @@ ALL = "*"
 """As the only method of a group: every method there is."""
 
 Value = bool | int | float | str
-RunnablePass = Literal["gate", "steps", "accuracy", "speed", "memory", "kernel"]
+RunnablePass = Literal["gate", "steps", "accuracy", "speed", "breakdown", "memory", "kernel"]
 
 
 class Frozen(BaseModel):
