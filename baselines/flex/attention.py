@@ -15,12 +15,20 @@ from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
+from torch.nn.attention.flex_attention import (
+    AuxRequest,
+    BlockMask,
+    FlexKernelOptions,
+    flex_attention,
+)
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import Capabilities, SpionAttention, UnsupportedError
 
-Attend = Callable[[Tensor, Tensor, Tensor, BlockMask, Tensor | None, Tensor | None], Tensor]
+Tiles = dict[str, int]  # by the names of FlexKernelOptions, with a prefix for the pass
+Attend = Callable[[Tensor, Tensor, Tensor, BlockMask, Tensor | None, Tensor | None, Tiles], Tensor]
+# The smallest forward tile among those that torch's autotuning tries, in tokens.
+SMALLEST_TRIED = 64
 
 
 class Flex(SpionAttention):
@@ -39,6 +47,7 @@ class Flex(SpionAttention):
         "zero_logit rescales the output by the log-sum-exp, one more pass over the output",
     )
     _prepared: tuple[BlockPattern, BlockMask, Tensor] | None = None
+    _tiles: Tiles | None = None
 
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, key_padding_mask: Tensor | None = None
@@ -57,12 +66,24 @@ class Flex(SpionAttention):
         block_mask, n_pruned = self._prepare(q.device)
         counts = n_pruned if self.pruned == "zero_logit" else None
         try:
-            return compiled()(q, k, v, block_mask, key_padding_mask, counts)
+            tiles = kernel_options(self.pattern.block_size, q.device.type)
+            self._tiles = None if q.device.type == "cpu" else tiles
+            attend = compiled(q.device.type)
+            return attend(q, k, v, block_mask, key_padding_mask, counts, tiles)
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise
         except RuntimeError as error:
             first_line = str(error).strip().partition("\n")[0]
             raise UnsupportedError(f"compiled flex_attention: {first_line}") from error
+
+    def details(self) -> dict[str, str]:
+        """Return how the GPU kernels' tiles were chosen, once they ran."""
+        if self._tiles is None:
+            return {}
+        if "fwd_BLOCK_M" not in self._tiles:
+            return {"tiles": "autotuned"}
+        rows, columns = self._tiles["fwd_BLOCK_M"], self._tiles["fwd_BLOCK_N"]
+        return {"tiles": f"forward {rows} x {columns}, backward autotuned"}
 
     def _check_cpu(self, *inputs: Tensor) -> None:
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
@@ -133,6 +154,7 @@ def attend(
     block_mask: BlockMask,
     key_padding_mask: Tensor | None,
     n_pruned: Tensor | None,
+    options: Tiles,
 ) -> Tensor:
     """Return attention over ``block_mask``; what ``compiled`` compiles.
 
@@ -143,6 +165,7 @@ def attend(
         block_mask: The pattern.
         key_padding_mask: bool ``[B, L]``, True = real token, or None.
         n_pruned: float32 ``[L]``: how many scores of 0 each denominator gets in addition, or None.
+        options: See ``kernel_options``.
     """
     score_mod = None
     if key_padding_mask is not None:
@@ -154,16 +177,45 @@ def attend(
 
         score_mod = without_padding
     if n_pruned is None:
-        return flex_attention(q, k, v, score_mod=score_mod, block_mask=block_mask)
+        return flex_attention(
+            q,
+            k,
+            v,
+            score_mod=score_mod,
+            block_mask=block_mask,
+            kernel_options=cast(FlexKernelOptions, options),
+        )
     out, aux = flex_attention(
-        q, k, v, score_mod=score_mod, block_mask=block_mask, return_aux=AuxRequest(lse=True)
+        q,
+        k,
+        v,
+        score_mod=score_mod,
+        block_mask=block_mask,
+        kernel_options=cast(FlexKernelOptions, options),
+        return_aux=AuxRequest(lse=True),
     )
     assert aux.lse is not None
     # exp(lse) / (exp(lse) + n): the share that the kept scores have in the longer denominator.
     return (out * torch.sigmoid(aux.lse - n_pruned.log())[..., None]).to(q.dtype)
 
 
+def kernel_options(block_size: int, device: str) -> Tiles:
+    """Return the tiles of the forward kernel where autotuning tries none that divides a block.
+
+    Without them the compiler refuses blocks of 16 and 32 tokens on a GPU. The backward kernel's
+    tiles cannot be given: torch leaves out those of its own that do not divide a block.
+    """
+    if device == "cpu" or block_size >= SMALLEST_TRIED:
+        return {}
+    return {"fwd_BLOCK_M": block_size, "fwd_BLOCK_N": block_size}
+
+
 @functools.cache
-def compiled() -> Attend:
-    """Return ``attend`` compiled, one for all layers; it never falls back to eager execution."""
-    return cast(Attend, torch.compile(attend, dynamic=False, fullgraph=True))
+def compiled(device: str) -> Attend:
+    """Return ``attend`` compiled, one for all layers; it never falls back to eager execution.
+
+    On a GPU the compiler times its tiles and keeps the fastest. Without that the backward kernel
+    has one tile, for float32 of 16 x 16 tokens.
+    """
+    mode = None if device == "cpu" else "max-autotune-no-cudagraphs"
+    return cast(Attend, torch.compile(attend, dynamic=False, fullgraph=True, mode=mode))

@@ -72,10 +72,10 @@ def test_output_and_gradients_are_those_of_the_pattern(padding, pruned, is_padde
     attention = Flex(pruned, pattern())
     q, k, v = inputs(torch.float64, requires_grad=True)
     if pruned == "minus_inf":
-        out = flex.attend(q, k, v, flex_block_mask(attention.pattern), mask, None)
+        out = flex.attend(q, k, v, flex_block_mask(attention.pattern), mask, None, {})
     else:
         counts = flex.pruned_counts(attention.pattern).double()
-        out = flex.attend(q, k, v, flex_block_mask(attention.pattern), mask, counts)
+        out = flex.attend(q, k, v, flex_block_mask(attention.pattern), mask, counts, {})
     wanted = expected(attention, q, k, v, mask)
     torch.testing.assert_close(out, wanted)
     weight = torch.randn_like(out)
@@ -96,6 +96,48 @@ def test_one_compiled_function_follows_every_pattern_and_padding(padding):
             out = attention(q, k, v, mask)
             torch.testing.assert_close(out, expected(attention, q, k, v, mask))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # with and without padding
+
+
+@pytest.mark.parametrize(("size", "tile"), [(16, 16), (32, 32), (64, None), (128, None)])
+def test_the_forward_tile_divides_the_block(size, tile):
+    options = flex.kernel_options(size, "cuda")
+    assert options == ({} if tile is None else {"fwd_BLOCK_M": tile, "fwd_BLOCK_N": tile})
+    assert flex.kernel_options(size, "cpu") == {}
+
+
+@pytest.mark.parametrize("pruned", ["minus_inf", "zero_logit"])
+def test_the_kernels_get_the_tiles(pruned, monkeypatch):
+    given = []
+
+    def record(q, k, v, **options):
+        given.append(options["kernel_options"])
+        lse = q.new_zeros(q.shape[:3])
+        return (q, flex_module.AuxOutput(lse=lse)) if "return_aux" in options else q
+
+    monkeypatch.setattr(flex, "flex_attention", record)
+    counts = flex.pruned_counts(pattern()) if pruned == "zero_logit" else None
+    tiles = flex.kernel_options(SIZE, "cuda")
+    flex.attend(*inputs(), flex_block_mask(pattern()), None, counts, tiles)
+    assert given == [{"fwd_BLOCK_M": SIZE, "fwd_BLOCK_N": SIZE}]
+
+
+@pytest.mark.parametrize(
+    ("device", "mode"), [("cpu", None), ("cuda", "max-autotune-no-cudagraphs")]
+)
+def test_the_compiler_times_its_tiles_on_a_gpu(device, mode, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: asked.append(options))
+    flex.compiled.__wrapped__(device)
+    assert asked == [{"dynamic": False, "fullgraph": True, "mode": mode}]
+
+
+def test_the_record_names_the_tiles():
+    attention = Flex("minus_inf", pattern())
+    assert attention.details() == {}
+    attention._tiles = flex.kernel_options(32, "cuda")
+    assert attention.details() == {"tiles": "forward 32 x 32, backward autotuned"}
+    attention._tiles = flex.kernel_options(64, "cuda")
+    assert attention.details() == {"tiles": "autotuned"}
 
 
 def test_without_a_pattern_it_is_spions_dense_phase(padding):
@@ -122,7 +164,7 @@ def test_a_failing_compiler_is_unsupported_with_its_reason(monkeypatch):
     def fail(*arguments):
         raise RuntimeError("No working C++ compiler found\nmore text")
 
-    monkeypatch.setattr(flex, "compiled", lambda: fail)
+    monkeypatch.setattr(flex, "compiled", lambda device: fail)
     with pytest.raises(UnsupportedError, match=r"^compiled flex_attention: No working C\+\+"):
         Flex("minus_inf", pattern())(*inputs())
 
