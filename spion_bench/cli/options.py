@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,19 +15,25 @@ from spion_bench.measure.machine import available_cores, machine_name
 from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.names import UsageError
 from spion_bench.records.store import Store
-from spion_bench.suite.plan import Filters, Machine, expand
+from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import load_profile
+from spion_bench.suite.profiles.ask import Filters, ask
+
+MOST_SEEDS = 1000
+_SEEDS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """Return the seeds of a text like ``0,1,2`` or ``0-4``."""
     if value is None:
         return ()
-    try:
-        ranges = [[int(end) for end in part.split("-")] for part in value.split(",")]
-    except ValueError:
-        raise click.BadParameter(f"expected seeds like 0,1,2 or 0-4, got {value!r}") from None
-    return tuple(seed for ends in ranges for seed in range(ends[0], ends[-1] + 1))
+    parts = [_SEEDS.fullmatch(part.strip()) for part in value.split(",")]
+    ranges = [(int(part[1]), int(part[2] or part[1])) for part in parts if part is not None]
+    if len(ranges) < len(parts) or any(first > last for first, last in ranges):
+        raise click.BadParameter(f"expected seeds like 0,1,2 or 0-4, got {value!r}")
+    if sum(last - first + 1 for first, last in ranges) > MOST_SEEDS:
+        raise click.BadParameter(f"expected at most {MOST_SEEDS} seeds, got {value!r}")
+    return tuple(sorted({seed for first, last in ranges for seed in range(first, last + 1)}))
 
 
 def selection(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,9 +46,19 @@ def selection(command: Callable[..., None]) -> Callable[..., None]:
             help="Name of a profile, or a .toml file.",
         ),
         click.option("--task", "tasks", multiple=True, help="Only this task (repeatable)."),
-        click.option("--method", "methods", multiple=True, help="Only this method (repeatable)."),
-        click.option("--pass", "passes", multiple=True, help="Only this pass (repeatable)."),
-        click.option("--seeds", callback=_seeds, help="Only these seeds: 0,1,2 or 0-4."),
+        click.option(
+            "--method",
+            "methods",
+            multiple=True,
+            help="Only this method (repeatable); one that the profile does not list is added.",
+        ),
+        click.option(
+            "--pass",
+            "passes",
+            multiple=True,
+            help="Only this pass (repeatable); one that the profile does not have is added.",
+        ),
+        click.option("--seeds", callback=_seeds, help="Seeds to use instead: 0,1,2 or 0-4."),
         click.option(
             "--precision",
             type=click.Choice(get_args(Precision)),
@@ -95,13 +112,17 @@ def planned(
         chosen = load_profile(profile)
         cores = threads or available_cores()
         machine = Machine(device, cores, data_dir, _machine_name(device), precision)
-        cells = expand(chosen, machine, Filters(tasks, methods, seeds, passes))
+        filters = Filters(tasks, methods, seeds, passes)
+        cells = expand(chosen, machine, filters)
+        notes = ask(chosen, filters).notes
     except UsageError as error:
         raise click.UsageError(str(error)) from error
     if not cells:
         raise click.UsageError(f"no cell of profile {chosen.name} matches the options given")
     with plain_errors():
         store = Store(out or Path("results/local") / chosen.name)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     for problem in store.problems:
         click.echo(f"warning: {problem}", err=True)
     return cells, store

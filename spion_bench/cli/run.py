@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from spion_bench.cli.console import examples, make_console, print_line, print_list
@@ -65,10 +66,26 @@ def plan(**options: Any) -> None:
         shown = "unknown" if estimate is None else f"{estimate:.1f} s" if state == "to do" else ""
         table.add_row(cell.key, state, shown)
     console.print(table)
+    for line in budgets(cells):
+        print_line(console, escape(line))
     known = [estimate for estimate in estimates if estimate is not None]
     unknown = len(estimates) - len(known)
     note = f", and {unknown} cells of unknown duration" if unknown else ""
     console.print(f"Estimated time left: {sum(known):.0f} s{note}", highlight=False)
+
+
+def budgets(cells: Sequence[TaskCell | KernelCell]) -> list[str]:
+    """Return how much each kind of a task's cells may use, one line each."""
+    lines = []
+    for cell in cells:
+        if isinstance(cell, TaskCell) and cell.pass_name in ("accuracy", "speed", "memory"):
+            train, measure = cell.resolved().train, cell.resolved().measure
+            work = f"at least {measure.rounds} rounds with batches of {measure.batch_size}"
+            if cell.pass_name == "accuracy":
+                work = f"{train.steps} steps with batches of {train.batch_size}"
+            limit = f"at most {cell.timeout_s:g} s a cell"
+            lines.append(f"{cell.pass_name} {cell.label}: {work}, {limit}")
+    return list(dict.fromkeys(lines))
 
 
 @click.command(

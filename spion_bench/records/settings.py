@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from spion_bench.literals import Precision, Pruned, Selection, TransitionMode
 
@@ -29,6 +30,8 @@ PRODUCT_DTYPES: dict[Precision, str] = {
     "float16": "float16",
 }
 """Precision -> name of the torch dtype of what products take."""
+
+MOST_SHOWN = 80
 
 
 def check_whole_numbers(model: BaseModel) -> None:
@@ -162,10 +165,23 @@ class SpionConfig(Settings):
 def describe_problems(error: ValidationError) -> str:
     """Return pydantic's findings in one line: key, what was expected, what came."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-        + ("" if problem["type"] == "missing" else f", got {problem['input']!r}")
+        f"{'.'.join(str(part) for part in problem['loc'])}: {describe_problem(problem)}"
         for problem in error.errors()
     )
+
+
+def describe_problem(problem: ErrorDetails) -> str:
+    """Return one of pydantic's findings in plain words."""
+    if problem["type"] == "missing":
+        return "is missing"
+    if problem["type"] == "extra_forbidden":
+        return "is unknown"
+    if problem["type"] == "value_error":
+        return problem["msg"].removeprefix("Value error, ")
+    found = f"{problem['input']!r}"
+    if len(found) > MOST_SHOWN:
+        found = f"{found[: MOST_SHOWN // 2]}...{found[-MOST_SHOWN // 2 :]}"
+    return f"{problem['msg'].replace('Input should be', 'expected')}, got {found}"
 
 
 class MeasureSettings(Settings):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 
 from spion_bench import __version__
+from spion_bench.records import TaskCell
 from spion_bench.report.figures.breakdown import breakdown_figures
 from spion_bench.report.figures.comparison import comparison_figures
 from spion_bench.report.figures.curves import curve_figures
@@ -39,6 +41,7 @@ from spion_bench.report.tables.status import (
 from spion_bench.report.tables.summary import detail_tables, energy_note, summary_tables
 from spion_bench.report.tables.training import block_tables, phase_tables, seed_tables
 from spion_bench.report.words import join_words, plural
+from spion_bench.suite.profile import profile_names
 
 
 def build_page(run: RecordSet) -> Page:
@@ -230,6 +233,25 @@ def _reproduce_text(run: RecordSet) -> tuple[str, ...]:
 
 
 def _commands(run: RecordSet) -> str:
-    profiles = sorted({outcome.cell.profile for outcome in run.outcomes})
-    lines = [f"spion-bench run --profile {name} --out {run.source}" for name in profiles]
-    return "\n".join([*lines, f"spion-bench report {run.source}"])
+    """Return what to type for the same cells, on the same commit, into a folder of one's own."""
+    environments = [outcome.record.environment for outcome in run.outcomes]
+    shas = sorted({environment.git_sha for environment in environments if environment.git_sha})
+    lines = [f"git checkout {sha}" for sha in shas]
+    if len(shas) > 1:
+        lines = ["# the records are of several commits; check out the one whose cells you repeat"]
+        lines += [f"# git checkout {sha}" for sha in shas]
+    for name in sorted({outcome.cell.profile for outcome in run.outcomes}):
+        cells = [outcome.cell for outcome in run.outcomes if outcome.cell.profile == name]
+        is_own = name not in profile_names()
+        options = ["--profile", shlex.quote(f"{name}.toml" if is_own else name)]
+        if all(cell.device == "cuda" for cell in cells):
+            options += ["--device", "cuda"]
+        threads = {cell.threads for cell in cells if isinstance(cell, TaskCell)}
+        if len(threads) == 1:
+            options += ["--threads", str(threads.pop())]
+        if is_own:
+            lines.append("# this profile does not come with the suite: bring its file")
+        folder = shlex.quote(f"results/local/{name}")
+        lines.append(f"spion-bench run {' '.join(options)} --out {folder}")
+        lines.append(f"spion-bench report {folder}")
+    return "\n".join(lines)

@@ -15,17 +15,16 @@ from typing import Literal
 
 from spion_bench.literals import Precision
 from spion_bench.records import KernelCell, MethodInfo, PassName, Record, TaskCell, TaskSettings
-from spion_bench.records.names import check_name
 from spion_bench.records.settings import PRODUCT_DTYPES, MeasureSettings
 from spion_bench.suite.cases import find_case
-from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
+from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.keys import with_code, with_key
 from spion_bench.suite.methods import BASELINE, METHODS
 from spion_bench.suite.needs import with_needs
-from spion_bench.suite.passes import PASSES, find_pass, place
+from spion_bench.suite.passes import PASSES, place
 from spion_bench.suite.profile import CellGroup, Profile
+from spion_bench.suite.profiles.ask import Filters, ask
 from spion_bench.suite.settings import resolve
-from spion_bench.tasks import task_names
 
 
 @dataclass(frozen=True)
@@ -47,34 +46,6 @@ class Machine:
     precision: Precision | None = None
 
 
-@dataclass(frozen=True)
-class Filters:
-    """Which cells of a profile to keep; an empty filter keeps all."""
-
-    tasks: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    passes: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Raise UsageError, with the nearest known name, if a name is unknown."""
-        for name in self.tasks:
-            check_name("task", name, task_names())
-        for name in self.methods:
-            check_name("method", name, METHODS.keys() | IMPLEMENTATIONS.keys())
-        for name in self.passes:
-            find_pass(name)
-
-    def keeps(self, cell: TaskCell | KernelCell) -> bool:
-        """Return whether ``cell`` passes every filter."""
-        return (
-            (not self.tasks or (isinstance(cell, TaskCell) and cell.task in self.tasks))
-            and (not self.methods or cell.method.name in self.methods)
-            and (not self.seeds or cell.seed in self.seeds)
-            and (not self.passes or cell.pass_name in self.passes)
-        )
-
-
 def expand(
     profile: Profile, machine: Machine, filters: Filters | None = None
 ) -> list[TaskCell | KernelCell]:
@@ -84,12 +55,13 @@ def expand(
     training that continues a shared dense prefix gets the cell that trains it.
 
     Raises:
-        UsageError: If a filter names something unknown, or a setting is wrong.
+        UsageError: If a filter names something that is unknown or that the profile has no
+            settings for, or a setting is wrong.
     """
     filters = filters or Filters()
     filters.check()
     cells: dict[str, TaskCell | KernelCell] = {}
-    for number, group in enumerate(profile.cells):
+    for number, group in enumerate(ask(profile, filters).groups):
         for *needed, asked in _group_cells(profile.name, number, group, machine):
             is_kept = filters.keeps(asked)
             # A gate that is left out is run by the cell itself; a prefix is needed all the same.

@@ -20,6 +20,13 @@ from spion_bench.records.names import UsageError, check_name
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.methods import METHODS
+from spion_bench.suite.profiles.mistakes import (
+    describe_mistakes,
+    describe_syntax,
+    line_of,
+    name_of,
+)
+from spion_bench.suite.settings import SettingsError, check_settings
 from spion_bench.tasks import task_names
 
 PROFILES_DIR = Path(__file__).with_name("profiles")
@@ -79,6 +86,21 @@ class CellGroup(Frozen):
     def _all_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(METHODS) if methods == (ALL,) else methods
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str | None) -> str | None:
+        return None if task is None else check_name("task", task, task_names())
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_name("method", method, METHODS) for method in methods)
+
+    @field_validator("cases")
+    @classmethod
+    def _known_cases(cls, cases: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_name("kernel case", case, CASES) for case in cases)
+
     @model_validator(mode="after")
     def _check(self) -> CellGroup:
         if "kernel" in self.passes:
@@ -88,19 +110,13 @@ class CellGroup(Frozen):
                 )
         elif not self.task or not self.methods or self.cases:
             raise ValueError("a group needs `task` and `methods`; `cases` belong to kernel groups")
-        for case in self.cases:
-            check_name("kernel case", case, CASES)
-        for method in self.methods:
-            check_name("method", method, METHODS)
-        if self.task:
-            check_name("task", self.task, task_names())
         return self
 
 
 class Profile(Frozen):
-    """A named list of cell groups."""
+    """A named list of cell groups; the name is also that of folders."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     description: str
     cells: tuple[CellGroup, ...] = Field(min_length=1)
 
@@ -121,8 +137,30 @@ def load_profile(name: str) -> Profile:
     else:
         path = PROFILES_DIR / f"{check_name('profile', name, profile_names())}.toml"
     try:
-        return Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"profile {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise UsageError(f"profile {path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"profile {path}: not a text in UTF-8: {error.reason}") from error
+    try:
+        profile = Profile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"profile {path}, {describe_syntax(error, text)}") from error
+    except RecursionError as error:
+        raise UsageError(f"profile {path}: nested too deeply") from error
+    except ValidationError as error:
+        models: dict[str, type[BaseModel]] = {
+            "": Profile,
+            "cells": CellGroup,
+            "measure": MeasureSettings,
+        }
+        fields = {name: list(model.model_fields) for name, model in models.items()}
+        raise UsageError(f"profile {path}, {describe_mistakes(error, text, fields)}") from error
+    for number, group in enumerate(profile.cells):
+        try:
+            check_settings(group)
+        except SettingsError as error:
+            place = ("cells", number, error.section)
+            where = f"line {line_of(text, place)}: {name_of(place)}"
+            raise UsageError(f"profile {path}, {where}: {error}") from error
+    return profile

@@ -162,7 +162,12 @@ def is_running(pid):
         (["--task", "imge"], "did you mean 'image'"),
         (["--pass", "speeed"], "did you mean 'speed'"),
         (["--seeds", "one"], "expected seeds like 0,1,2 or 0-4, got 'one'"),
-        (["--seeds", "77"], "no cell of profile smoke matches"),
+        (["--seeds", "4-0"], "expected seeds like 0,1,2 or 0-4, got '4-0'"),
+        (["--seeds", "0-4-9"], "expected seeds like 0,1,2 or 0-4, got '0-4-9'"),
+        (["--seeds", "-1"], "expected seeds like 0,1,2 or 0-4, got '-1'"),
+        (["--seeds", "0-999999"], "expected at most 1000 seeds"),
+        (["--task", "text"], "has no cell of task text; these profiles have: matrix"),
+        (["--task", "image", "--pass", "kernel"], "no cell of profile smoke matches"),
         (["--device", "tpu"], "'tpu' is not one of"),
         (["--threads", "0"], "0 is not in the range"),
         (["--data-dir", "/no/such/folder"], "does not exist"),
@@ -177,13 +182,22 @@ def test_wrong_usage_ends_with_code_2_and_the_reason(command, arguments, message
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("0,2", {0, 2}), ("1-2", {1, 2}), ("0-1,2", {0, 1, 2})]
+    ("text", "seeds"),
+    [("0,2", {0, 2}), ("1-2", {1, 2}), ("0-1,2", {0, 1, 2}), ("0-4", {0, 1, 2, 3, 4})],
 )
 def test_seeds_are_lists_and_ranges(text, seeds, tmp_path):
     chosen = ["--pass", "accuracy", "--task", "image", "--seeds", text]
     result = invoke("plan", *chosen, "--out", tmp_path)
-    found = {seed for seed in range(3) if f"dense_sdpa-s{seed}-" in result.output}
+    found = {seed for seed in range(9) if f"dense_sdpa-s{seed}-" in result.output}
     assert found == seeds
+
+
+def test_plan_shows_what_was_added_and_its_budgets(tmp_path):
+    asked = ["--task", "image", "--method", "reformer", "--out", tmp_path / "out"]
+    lines = invoke("plan", *asked).output.splitlines()
+    assert lines[0].startswith("note: method reformer is not in profile smoke; it has")
+    assert "accuracy image256: 400 steps with batches of 48, at most 600 s a cell" in lines
+    assert any(line.startswith("speed image1024: at least ") for line in lines)
 
 
 def test_plan_of_a_new_folder_measures_nothing(tmp_path):

@@ -176,6 +176,18 @@ def write_golden_run(folder):
     writer.add("memory", "spion_cf", status="oom", reason="asked for 4.3 GB of 2 GB")
 
 
+def test_how_to_reproduce_pins_the_commit_and_writes_to_a_folder_of_ones_own(tmp_path):
+    committed = tmp_path / "results" / "records" / "some-machine" / "smoke"
+    write_golden_run(committed)
+    text = render_report(committed, tmp_path / "out").markdown.read_text("utf-8")
+    commands = text[text.index("# How to reproduce") :].split("```")[1].split("\n")
+    assert commands[1] == "git checkout 0123456789abcdef0123456789abcdef01234567"
+    assert commands[2].startswith("spion-bench run --profile smoke ")
+    assert commands[2].endswith(" --out results/local/smoke")
+    assert commands[3] == "spion-bench report results/local/smoke"
+    assert "some-machine" not in "".join(commands)
+
+
 def test_markdown_golden_file(tmp_path):
     write_golden_run(tmp_path / "golden")
     text = render_report(tmp_path / "golden", tmp_path / "out").markdown.read_text("utf-8")

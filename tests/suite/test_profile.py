@@ -1,8 +1,10 @@
 import pytest
 
 from spion_bench.records.names import UsageError
+from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.methods import METHODS
-from spion_bench.suite.profile import load_profile, profile_names
+from spion_bench.suite.profile import CellGroup, Profile, load_profile, profile_names
+from tests import ROOT
 
 GROUP = """
 name = "mine"
@@ -53,22 +55,86 @@ def test_missing_file_is_named():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("dense_sdpa", "dens_sdpa"), "did you mean 'dense_sdpa'"),
-        (('"image"', '"imag"'), "did you mean 'image'"),
-        (('"speed"', '"sped"'), "passes"),
-        (('"speed"', '"energy"'), "passes"),
-        (("methods =", "metods ="), "metods"),
-        (("[[cells]]", "[[cells]]\nseeds = []"), "seeds"),
-        (("[[cells]]", '[[cells]]\ncases = ["attention_256"]'), "belong to kernel groups"),
-        (("[[cells]]", "[[cells]]\nmeasure = { rounds = 0 }"), "rounds"),
-        (("methods = [", "methods = "), "profile"),
-        (('["speed"]', '["kernel", "speed"]'), "a kernel group needs"),
-        (('["speed"]', '["kernel"]'), "a kernel group needs"),
+        (
+            ("dense_sdpa", "dens_sdpa"),
+            "line 7: cells[1].methods: unknown method 'dens_sdpa': did you mean 'dense_sdpa'?",
+        ),
+        (('"image"', '"imag"'), "line 6: cells[1].task: unknown task 'imag': did you mean 'image'"),
+        (('"speed"', '"sped"'), "line 5: cells[1].passes[1]: expected 'gate', 'steps', "),
+        (('"speed"', '"energy"'), "line 5: cells[1].passes[1]: expected 'gate'"),
+        (
+            ("methods =", "metods ="),
+            "line 7: cells[1].metods: unknown field; did you mean 'methods'",
+        ),
+        (("[[cells]]", "[[cells]]\nseeds = []"), "line 5: cells[1].seeds: "),
+        (("[[cells]]", '[[cells]]\ncases = ["attention_256"]'), "line 4: cells[1]: a group needs"),
+        (
+            ("[[cells]]", "[[cells]]\nmeasure = { rounds = 0 }"),
+            "line 5: cells[1].measure.rounds: expected greater than 0, got 0",
+        ),
+        (
+            ("[[cells]]", "[[cells]]\nmeasure = { round = 0 }"),
+            "line 5: cells[1].measure.round: unknown field; did you mean 'rounds'",
+        ),
+        (
+            ("[[cells]]", "[[cells]]\ntrain = { steps = 0 }"),
+            "line 5: cells[1].train: image: train: steps: expected greater than 0, got 0",
+        ),
+        (
+            ("[[cells]]", "[[cells]]\noptions = { length = 5 }"),
+            "line 5: cells[1].options: task image: option length: expected 256 or 1024, got 5",
+        ),
+        (("methods = [", "methods = "), "line 7: "),
+        (('["speed"]', '["kernel", "speed"]'), "line 4: cells[1]: a kernel group needs"),
+        (('["speed"]', '["kernel"]'), "line 4: cells[1]: a kernel group needs"),
+        (('name = "mine"', 'name = "../mine"'), "line 2: name: "),
+        (('name = "mine"', 'nam = "mine"'), "line 1: name: is missing"),
+        (('"mine"', '"mine'), "line 2: "),
+        (
+            ("[[cells]]", "# no groups: [[cells]]\nx = 1"),
+            "unknown field; known: cells, description",
+        ),
+        (("[[cells]]", "[[cells]]\ntimeout_s = '" + "9" * 200 + "x'"), "...99999"),
+        (("[[cells]]", "[[cells]]\nx = " + "[" * 9999), "nested too deeply"),
     ],
+    ids=lambda value: None if isinstance(value, str) else value[1][:40],
 )
-def test_wrong_profiles_are_refused_with_the_reason(write, change, message):
-    with pytest.raises(UsageError, match=message):
-        load_profile(write(GROUP.replace(*change)))
+def test_wrong_profiles_are_refused_with_file_line_field_and_reason(write, change, message):
+    path = write(GROUP.replace(*change))
+    with pytest.raises(UsageError) as caught:
+        load_profile(path)
+    text = str(caught.value)
+    assert text.startswith(f"profile {path}")
+    assert message in text
+    assert len(text) < 1000
+
+
+def test_the_line_is_of_the_group_that_is_wrong(write):
+    other = GROUP[GROUP.index("[[cells]]") :]
+    with pytest.raises(UsageError, match=r"line 16: cells\[3\]\.task: unknown task 'imag'"):
+        load_profile(
+            write(
+                GROUP
+                + other.replace("task", "# a comment\ntask")
+                + other.replace("image", "imag").replace("[[", "\n[[")
+            )
+        )
+
+
+def test_a_byte_order_mark_is_read_over_and_other_encodings_are_named(write, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GROUP.encode())
+    assert load_profile(str(path)).name == "mine"
+    path.write_bytes("name = 'm\u00fcde'".encode("latin-1"))
+    with pytest.raises(UsageError, match="not a text in UTF-8"):
+        load_profile(str(path))
+
+
+def test_every_field_of_a_profile_is_documented():
+    text = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
+    for model in (Profile, CellGroup, MeasureSettings):
+        for name in model.model_fields:
+            assert f"| `{name}` |" in text
 
 
 def test_unknown_kernel_case_is_refused(write):

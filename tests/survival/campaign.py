@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spion_bench.records import latest_by_cell, read_records
-from spion_bench.suite.plan import Filters, Machine, expand
+from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import load_profile
+from spion_bench.suite.profiles.ask import Filters
 from tests.survival.processes import (
     BUSY,
     DONE,

@@ -77,7 +77,7 @@ def test_caps_keep_the_first_examples_and_are_disclosed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 512}, "option length: Input should be 256 or 1024, got 512"),
+        ({"length": 512}, "option length: expected 256 or 1024, got 512"),
         ({"source": "mnist"}, "option source: .*'digits', got 'mnist'"),
         ({"n_train": 0}, "option n_train: .*greater than 0, got 0"),
         ({"seed": -1}, "option seed: .*greater than or equal to 0, got -1"),
