@@ -39,7 +39,8 @@ def kernel_refusal(cell: TaskCell | KernelCell) -> str | None:
         head_dim=head_dim,
         batch_heads=batch_heads,
         block_size=None if kernels == "map" else block_size,
-        dtype=cell.dtype,
+        # A model's operands are float32, and under autocast what their kernels take.
+        dtype=cell.dtype if isinstance(cell, KernelCell) else None,
         kernels=kernels,
     )
 

@@ -1,7 +1,10 @@
 """Which cells the kernels refuse, before anything runs; the table itself: tests/emulation."""
 
+from typing import get_args
+
 import pytest
 
+from spion_bench.literals import Precision
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.needs import kernel_refusal
 from spion_bench.suite.plan import Machine, expand
@@ -55,3 +58,14 @@ def test_the_profiles_ask_for_what_the_kernels_take(name, device):
             assert case.block_size < 16 or case.head_dim > 128 or case.dtype == "float64"
         else:
             assert refusal is None, cell.key
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_under_autocast_operators_take_what_their_kernels_do(device, precision):
+    methods = ("spion_cf", "spion_cf@pipeline")
+    group = CellGroup(passes=("accuracy",), task="image", methods=methods)
+    profile = Profile(name="mine", description="", cells=(group,))
+    found = expand(profile, Machine(device, threads=1, precision=precision))
+    assert {cell.pass_name for cell in found} >= {"prefix", "accuracy"}
+    assert {kernel_refusal(cell) for cell in found} == {None}
