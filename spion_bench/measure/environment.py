@@ -6,8 +6,11 @@ A value that cannot be read is None, never a guess. Host and user names are not 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -90,16 +93,29 @@ def probe_gpu(index: int = 0) -> Gpu | None:
     except pynvml.NVMLError:
         return _gpu_of_torch(index)
     try:
-        handle = nvml_handle(pynvml, index)
-        return Gpu(
-            name=str(pynvml.nvmlDeviceGetName(handle)),
-            driver=str(pynvml.nvmlSystemGetDriverVersion()),
-            sm_clock_mhz=int(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
-        )
-    except pynvml.NVMLError:
-        return _gpu_of_torch(index)
+        return _gpu_of_nvml(pynvml, index) or _gpu_of_torch(index)
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):  # what was read stays
+            pynvml.nvmlShutdown()
+
+
+def _gpu_of_nvml(nvml: Any, index: int) -> Gpu | None:
+    """Describe a GPU by one query per field; one that NVML refuses costs that field alone."""
+
+    def answer(query: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            found = query(*arguments)
+        except nvml.NVMLError:
+            return None
+        return found.decode(errors="replace") if isinstance(found, bytes) else found
+
+    handle = answer(nvml_handle, nvml, index)
+    name = None if handle is None else answer(nvml.nvmlDeviceGetName, handle)
+    if name is None:
+        return None
+    driver = answer(nvml.nvmlSystemGetDriverVersion)
+    clock = answer(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM)
+    return Gpu(name, driver, clock)
 
 
 def _gpu_of_torch(index: int) -> Gpu | None:

@@ -85,6 +85,33 @@ def test_nvml_describes_the_gpu(monkeypatch):
     assert probe_gpu() == environment.Gpu("Some GPU", "600.1", 1500)
 
 
+def refuse(*arguments):
+    raise sys.modules["pynvml"].NVMLError
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("nvmlSystemGetDriverVersion", ("Some GPU", None, 1500)),
+        ("nvmlDeviceGetClockInfo", ("Some GPU", "600.1", None)),
+        ("nvmlShutdown", ("Some GPU", "600.1", 1500)),
+    ],
+)
+def test_a_query_that_nvml_refuses_costs_its_own_field_alone(monkeypatch, query, expected):
+    nvml = fake_nvml()
+    setattr(nvml, query, refuse)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert probe_gpu() == environment.Gpu(*expected)
+
+
+def test_names_are_text_where_the_binding_returns_bytes(monkeypatch):
+    nvml = fake_nvml()
+    nvml.nvmlDeviceGetName = lambda handle: b"Some GPU"
+    nvml.nvmlSystemGetDriverVersion = lambda: b"600.1"
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert probe_gpu() == environment.Gpu("Some GPU", "600.1", 1500)
+
+
 @pytest.mark.parametrize("lacking", ["has_driver", "has_device"])
 def test_nvml_without_driver_or_device_finds_none(monkeypatch, lacking):
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**{lacking: False}))
