@@ -6,6 +6,7 @@ Everything after `--` goes on to the program a session runs, for example
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -348,7 +349,10 @@ def asv_machine(session: nox.Session) -> str:
     found = session.run("python", "-c", code, silent=True)
     cpu, cores = str(found).strip().split("|")
     name = re.sub(r"[^a-z0-9]+", "-", f"{cpu} x{cores}".lower())
-    described = {"os": platform.system(), "arch": platform.machine(), "cpu": cpu, "num_cpu": cores}
-    options = [part for key, value in described.items() for part in (f"--{key}", value)]
-    session.run("asv", "machine", "--machine", name, *options)
+    # `asv machine` forgets what is equal to its own guess, so its file is written here.
+    file = Path.home() / ".asv-machine.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"version": 1}
+    system = {"os": platform.system(), "arch": platform.machine(), "ram": ""}
+    known[name] = {"machine": name, **system, "cpu": cpu, "num_cpu": cores}
+    file.write_text(json.dumps(known, indent=4), encoding="utf-8")
     return name
