@@ -7,6 +7,8 @@ that need them, so help and usage errors appear at once.
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from spion_bench import __version__
@@ -32,6 +34,12 @@ from spion_bench.cli.run import list_command, plan, run
 @click.version_option(__version__, prog_name="spion-bench")
 def main() -> None:
     """Benchmark and reproduce SPION: layer-wise sparse training of Transformers."""
+    # A pipe to a worker would take the number of a standard stream that the caller has closed.
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 for command in (list_command, plan, run, compare, report, export, migrate, doctor, data, model):

@@ -113,7 +113,10 @@ def _load() -> Finding:
 
 
 def _memory() -> Finding:
-    free = psutil.virtual_memory().available / GIB
+    try:
+        free = psutil.virtual_memory().available / GIB
+    except OSError as error:  # /proc is hidden
+        return Finding("memory", "limited", f"this system does not report its memory ({error})")
     if free < ENOUGH_MEMORY_GIB:
         remedy = f"the smoke profile needs about {ENOUGH_MEMORY_GIB} GiB; stop other programs"
         return Finding("memory", "limited", f"{free:.1f} GiB available", remedy)

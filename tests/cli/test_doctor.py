@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
+import psutil
 from click.testing import CliRunner
 
-from spion_bench.cli import main
+from spion_bench.cli import examine, main
 
 
 def doctor(*arguments):
@@ -25,3 +29,24 @@ def test_building_and_removing_are_not_both_asked_for():
     result = doctor("--clean-cache", "--build")
     assert result.exit_code == 2
     assert "--clean-cache removes what --build builds" in result.output
+
+
+def test_a_hidden_proc_is_a_limit_and_no_traceback(monkeypatch):
+    def hidden():
+        raise FileNotFoundError(2, "No such file or directory", "/proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", hidden)
+    found = examine._memory()
+    assert (found.verdict, "does not report its memory" in found.detail) == ("limited", True)
+
+
+def test_no_pipe_takes_the_place_of_a_closed_standard_stream():
+    code = (
+        "import os, sys\n"
+        "os.close(0), os.close(1)\n"
+        "from spion_bench.cli import main\n"
+        "main(['model', '--help'], standalone_mode=False)\n"
+        "print(min(os.pipe()), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stderr) > 2
