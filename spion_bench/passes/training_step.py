@@ -127,4 +127,5 @@ def make_optimiser(subject: Subject, model: Classifier) -> torch.optim.Optimizer
         betas=(train.adam_beta1, train.adam_beta2),
         eps=train.adam_eps,
         weight_decay=train.weight_decay,
+        fused=True,
     )

@@ -161,7 +161,7 @@ def _make_run(
         )
     config = job.settings.train
     optimizer = torch.optim.AdamW(
-        model.parameters(), eps=config.adam_eps, weight_decay=config.weight_decay
+        model.parameters(), eps=config.adam_eps, weight_decay=config.weight_decay, fused=True
     )
     state = TrainState.at_start(job.settings.model.layers, job.settings.spion)
     return Run(
