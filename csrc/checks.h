@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 
 namespace spion_bench {
 
@@ -115,10 +116,11 @@ inline void check_index_values(const at::Tensor& index, const char* name, int64_
               name, ": expected values from 0 to ", end - 1);
 }
 
-inline void check_list_values(const at::Tensor& begin, const at::Tensor& other,
-                              ListNames names = kByRow) {
+// `columns`: how many values `other` may have.
+inline void check_list_values(const at::Tensor& begin, const at::Tensor& other, int64_t columns,
+                              ListNames names) {
   check_begin_values(begin, names.begin, other.size(0));
-  check_index_values(other, names.other, begin.size(0) - 1);
+  check_index_values(other, names.other, columns);
   const int32_t* b = begin.const_data_ptr<int32_t>();
   const int32_t* o = other.const_data_ptr<int32_t>();
   for (int64_t row = 0; row < begin.size(0) - 1; ++row)
@@ -126,6 +128,12 @@ inline void check_list_values(const at::Tensor& begin, const at::Tensor& other,
         std::adjacent_find(o + b[row], o + b[row + 1], std::greater_equal<>()) == o + b[row + 1],
         names.other, ": expected strictly ascending values within each of ", names.begin,
         ", got others in ", row);
+}
+
+// Of one square pattern.
+inline void check_list_values(const at::Tensor& begin, const at::Tensor& other,
+                              ListNames names = kByRow) {
+  check_list_values(begin, other, begin.size(0) - 1, names);
 }
 
 // Which entry of the list by row is each of the list by column.
@@ -158,6 +166,69 @@ inline void check_key_padding_mask(const at::Tensor& mask, int64_t batch, int64_
   TORCH_CHECK(mask.scalar_type() == at::kBool, "key_padding_mask: expected bool, got ",
               mask.scalar_type());
   check_shape(mask, "key_padding_mask", {batch, length});
+}
+
+// Fused attention's sizes; blocks: whole ones that cover the sequences.
+struct AttentionSizes {
+  int64_t batch, heads, kv_heads, length, key_length, width;
+  int64_t row_blocks, column_blocks, pattern_rows, pattern_columns;
+};
+
+// See schema.cpp. `t_crow` says how many block columns the patterns have.
+inline AttentionSizes check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                      const at::Tensor& crow, const at::Tensor& col,
+                                      const at::Tensor& t_crow, int64_t block_size, int64_t groups,
+                                      bool causal, const std::optional<at::Tensor>& mask,
+                                      double scale) {
+  check_heads(q, "q", kWithHalf);
+  check_heads(k, "k", kWithHalf);
+  check_heads(v, "v", kWithHalf);
+  check_same(k, "k", q, "q");
+  check_same(v, "v", q, "q");
+  const int64_t batch = q.size(0), heads = q.size(1), kv_heads = k.size(1);
+  check_shape(k, "k", {batch, kv_heads, k.size(2), q.size(3)});
+  check_shape(v, "v", k.sizes());
+  TORCH_CHECK(kv_heads > 0 ? heads % kv_heads == 0 : heads == 0,
+              "k: expected a number of heads that divides the ", heads, " of q, got ", kv_heads);
+  check_list(crow, col, block_size);
+  check_begin(t_crow, "t_crow_indices", block_size);
+  check_scale(scale);
+  TORCH_CHECK(groups > 0 && heads % groups == 0,
+              "groups: expected a number that divides the heads, ", heads, ", got ", groups);
+  const auto blocks = [&](const at::Tensor& list, const char* name, int64_t length) {
+    TORCH_CHECK((list.size(0) - 1) % groups == 0, name, ": expected ", groups,
+                " groups of blocks, got ", list.size(0) - 1, " blocks");
+    const int64_t given = (list.size(0) - 1) / groups;
+    TORCH_CHECK(length <= given * block_size, name, ": expected at least ", length,
+                " tokens for the sequence, got ", given, " blocks of ", block_size);
+    return given;
+  };
+  const int64_t pattern_rows = blocks(crow, "crow_indices", q.size(2));
+  const int64_t pattern_columns = blocks(t_crow, "t_crow_indices", k.size(2));
+  TORCH_CHECK(!causal || q.size(2) == k.size(2), "causal: expected as many keys as queries, got ",
+              k.size(2), " keys and ", q.size(2), " queries");
+  if (mask) check_key_padding_mask(*mask, batch, k.size(2));
+  const auto covering = [&](int64_t length) { return (length + block_size - 1) / block_size; };
+  return {batch,
+          heads,
+          kv_heads,
+          q.size(2),
+          k.size(2),
+          q.size(3),
+          covering(q.size(2)),
+          covering(k.size(2)),
+          pattern_rows,
+          pattern_columns};
+}
+
+// What kernels of plain self-attention take.
+inline void check_plain_attention(const AttentionSizes& sizes, int64_t block_size, int64_t groups,
+                                  bool causal) {
+  const int64_t tokens = sizes.pattern_rows * block_size;
+  TORCH_CHECK(!causal && groups == 1 && sizes.heads == sizes.kv_heads && sizes.length == tokens &&
+                  sizes.key_length == tokens && sizes.pattern_columns == sizes.pattern_rows,
+              "block_attention: expected one square pattern, q, k and v of its length with equally "
+              "many heads, and no causal mask on CUDA; the CPU kernels take the rest");
 }
 
 }  // namespace spion_bench

@@ -8,6 +8,14 @@
 // [nnzb] list the kept blocks by row; the `t_` tensors list them by column, with `t_tile_indices`
 // giving each entry's position in `col_indices`. Operators whose backward pass goes by column take
 // the `t_` tensors for it and do not read them.
+//
+// The fused operator also takes queries and keys of different lengths Lq and Lk, neither a multiple
+// of S: q and out are [B, H, Lq, D], lse is [B, H, Lq]; k and v are [B, Hk, Lk, D], Hk a divisor of
+// H, query head h attends to key head h / (H / Hk). The lists are those of `groups` patterns, one
+// after the other, [groups * nb + 1] and [groups * nb_keys + 1]; head h takes pattern
+// h / (H / groups). A pattern larger than the sequences is cropped: its last rows and columns do
+// not exist. `causal`: Lq = Lk, and scores of keys after their query do not exist. `zero_logit`
+// counts the scores that exist outside the kept blocks.
 
 #include <torch/library.h>
 
@@ -32,20 +40,20 @@ TORCH_LIBRARY(spion_bench, m) {
       "Tensor t_tile_indices, int block_size) -> Tensor");
   m.def(
       "block_dropout(Tensor probs, Tensor crow_indices, Tensor col_indices, int block_size, "
-      "float p, int seed) -> Tensor");
+      "float p, SymInt seed) -> Tensor");
 
   // The fused operator: never stores scores or probabilities.
   m.def(
       "block_attention_forward(Tensor q, Tensor k, Tensor v, Tensor crow_indices, "
       "Tensor col_indices, Tensor t_crow_indices, Tensor t_row_indices, Tensor t_tile_indices, "
-      "int block_size, bool zero_logit, Tensor? key_padding_mask, float scale, float dropout_p, "
-      "int dropout_seed) -> (Tensor out, Tensor lse)");
+      "int block_size, int groups, bool causal, bool zero_logit, Tensor? key_padding_mask, "
+      "float scale, float dropout_p, SymInt dropout_seed) -> (Tensor out, Tensor lse)");
   m.def(
       "block_attention_backward(Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, "
       "Tensor out, Tensor lse, Tensor crow_indices, Tensor col_indices, Tensor t_crow_indices, "
-      "Tensor t_row_indices, Tensor t_tile_indices, int block_size, bool zero_logit, "
-      "Tensor? key_padding_mask, float scale, float dropout_p, int dropout_seed) "
-      "-> (Tensor dq, Tensor dk, Tensor dv)");
+      "Tensor t_row_indices, Tensor t_tile_indices, int block_size, int groups, bool causal, "
+      "bool zero_logit, Tensor? key_padding_mask, float scale, float dropout_p, "
+      "SymInt dropout_seed) -> (Tensor dq, Tensor dk, Tensor dv)");
 
   // Pattern generation.
   m.def("diagonal_conv(Tensor attention_map, int filter_size) -> Tensor");

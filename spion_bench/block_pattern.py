@@ -1,9 +1,9 @@
 """The block-sparsity pattern of one attention layer.
 
-A pattern keeps whole ``block_size`` x ``block_size`` blocks of an ``[L, L]`` score matrix. It is
+A pattern keeps whole ``block_size`` x ``block_size`` blocks of a ``[Lq, Lk]`` score matrix. It is
 stored as in torch's block-sparse row format (BSR): ``crow_indices`` and ``col_indices``, so
 ``torch.sparse_bsr_tensor`` is an independent check of the format. One pattern serves a layer: all
-batch items and all heads share it.
+batch items share it, and so do all heads, or the heads of a group where groups differ.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spion_bench.block_lists import check_columns, check_tensors
 from spion_bench.records.files import replace_file
-from spion_bench.records.quote import quote
 
 MIN_BLOCK_SIZE = 8
 MAX_BLOCK_SIZE = 128
@@ -35,13 +35,17 @@ def check_block_size(block_size: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class BlockPattern:
-    """Which blocks of an ``[L, L]`` score matrix exist.
+    """Which blocks of a ``[Lq, Lk]`` score matrix exist.
 
     Attributes:
         block_size: Rows and columns of a block, in tokens; a power of two from 8 to 128.
-        crow_indices: int32 ``[nb + 1]``; block row r owns ``col_indices[crow[r]:crow[r + 1]]``.
+        crow_indices: int32 ``[groups * nb + 1]``; block row r of group g owns
+            ``col_indices[crow[i]:crow[i + 1]]`` with ``i = g * nb + r``.
         col_indices: int32 ``[nnzb]``; block columns, strictly ascending within a row.
-        t_crow_indices: int32 ``[nb + 1]``; the same list by block column (the transpose).
+        groups: Patterns in the list; the heads of a layer are split into as many equal runs.
+        nb_keys: Block columns; as many as block rows unless given.
+        t_crow_indices: int32 ``[groups * nb_keys + 1]``; the same list by block column (the
+            transpose).
         t_row_indices: int32 ``[nnzb]``; block rows, ascending within a column.
         t_tile_indices: int32 ``[nnzb]``; position in ``col_indices`` of each transposed entry.
 
@@ -53,17 +57,28 @@ class BlockPattern:
     block_size: int
     crow_indices: Tensor
     col_indices: Tensor
+    groups: int = 1
+    nb_keys: int = 0  # given as 0: square
     t_crow_indices: Tensor = field(init=False, repr=False)
     t_row_indices: Tensor = field(init=False, repr=False)
     t_tile_indices: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_block_size(self.block_size)
-        _check_indices(self.crow_indices, self.col_indices)
+        check_tensors(self.crow_indices, self.col_indices)
         for name in ("crow_indices", "col_indices"):
             own = getattr(self, name).detach().clone(memory_format=torch.contiguous_format)
             object.__setattr__(self, name, own)
-        t_crow, t_row, t_tile = _transpose(self.crow_indices, self.col_indices)
+        n_rows = self.crow_indices.shape[0] - 1
+        if self.groups < 1 or n_rows % self.groups:
+            raise ValueError(
+                f"groups: expected a divisor of the {n_rows} block rows, got {self.groups}"
+            )
+        if self.nb_keys == 0:
+            object.__setattr__(self, "nb_keys", self.nb)
+        rows = self._all_rows()
+        check_columns(self.col_indices, rows, self.nb_keys)
+        t_crow, t_row, t_tile = self._transposed(rows)
         object.__setattr__(self, "t_crow_indices", t_crow)
         object.__setattr__(self, "t_row_indices", t_row)
         object.__setattr__(self, "t_tile_indices", t_tile)
@@ -73,19 +88,24 @@ class BlockPattern:
         """Build the pattern that keeps block (r, c) where ``mask[r, c]`` is true.
 
         Args:
-            mask: ``[nb, nb]``, bool or any number type (non-zero means keep).
+            mask: ``[nb, nb_keys]``, or ``[groups, nb, nb_keys]`` for a pattern per group of heads;
+                bool or any number type (non-zero means keep).
             block_size: Rows and columns of a block, in tokens.
 
         Raises:
-            ValueError: If ``mask`` is not square and two-dimensional, or is empty.
+            ValueError: If ``mask`` has other dimensions, or is empty.
         """
-        if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or mask.shape[0] == 0:
-            raise ValueError(f"mask: expected a square [nb, nb] matrix, got {list(mask.shape)}")
-        kept = mask != 0
+        if mask.ndim not in (2, 3) or mask.numel() == 0:
+            raise ValueError(
+                "mask: expected [nb, nb_keys] or [groups, nb, nb_keys], none of them 0, "
+                f"got {list(mask.shape)}"
+            )
+        groups, nb_keys = 1 if mask.ndim == 2 else mask.shape[0], mask.shape[-1]
+        kept = (mask != 0).reshape(-1, nb_keys)
         counts = kept.sum(dim=1, dtype=torch.int32)
-        crow = torch.zeros(mask.shape[0] + 1, dtype=torch.int32, device=mask.device)
+        crow = torch.zeros(kept.shape[0] + 1, dtype=torch.int32, device=mask.device)
         crow[1:] = counts.cumsum(0)
-        return cls(block_size, crow, kept.nonzero()[:, 1].to(torch.int32))
+        return cls(block_size, crow, kept.nonzero()[:, 1].to(torch.int32), groups, nb_keys)
 
     @classmethod
     def full(cls, length: int, block_size: int) -> BlockPattern:
@@ -102,23 +122,28 @@ class BlockPattern:
 
     @property
     def nb(self) -> int:
-        """Block rows (and block columns): ``length // block_size``."""
-        return self.crow_indices.shape[0] - 1
+        """Block rows of a group: ``length // block_size``."""
+        return (self.crow_indices.shape[0] - 1) // self.groups
 
     @property
     def nnzb(self) -> int:
-        """Number of kept blocks."""
+        """Number of kept blocks, of all groups together."""
         return self.col_indices.shape[0]
 
     @property
     def length(self) -> int:
-        """Sequence length in tokens."""
+        """Length of the queries' sequence in tokens."""
         return self.nb * self.block_size
+
+    @property
+    def key_length(self) -> int:
+        """Length of the keys' sequence in tokens."""
+        return self.nb_keys * self.block_size
 
     @property
     def density(self) -> float:
         """Kept blocks divided by all blocks."""
-        return self.nnzb / (self.nb * self.nb)
+        return self.nnzb / (self.groups * self.nb * self.nb_keys)
 
     @property
     def index_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -132,24 +157,28 @@ class BlockPattern:
         return self.col_indices.device
 
     def to_mask(self) -> Tensor:
-        """Return the pattern as bool ``[nb, nb]``."""
-        mask = torch.zeros(self.nb, self.nb, dtype=torch.bool, device=self.device)
-        mask[self.row_indices().long(), self.col_indices.long()] = True
-        return mask
+        """Return the pattern as bool ``[nb, nb_keys]``, ``[groups, ...]`` of several groups."""
+        mask = torch.zeros(self.groups * self.nb, self.nb_keys, device=self.device).bool()
+        mask[self._all_rows(), self.col_indices.long()] = True
+        return mask if self.groups == 1 else mask.view(self.groups, self.nb, self.nb_keys)
 
     def to_token_mask(self) -> Tensor:
-        """Return the pattern as bool ``[L, L]``: the nearest upsampling of ``to_mask()``."""
-        by_row = self.to_mask().repeat_interleave(self.block_size, dim=0)
-        return by_row.repeat_interleave(self.block_size, dim=1)
+        """Return ``to_mask()`` for tokens, bool ``[..., Lq, Lk]``: its nearest upsampling."""
+        by_row = self.to_mask().repeat_interleave(self.block_size, dim=-2)
+        return by_row.repeat_interleave(self.block_size, dim=-1)
 
     def row_indices(self) -> Tensor:
-        """Return the block row of every kept block, int32 ``[nnzb]``."""
-        rows = torch.arange(self.nb, dtype=torch.int32, device=self.device)
-        return rows.repeat_interleave(self.crow_indices.diff().long(), output_size=self.nnzb)
+        """Return the block row of every kept block within its group, int32 ``[nnzb]``."""
+        return (self._all_rows() % self.nb).to(torch.int32)
 
     def transpose(self) -> BlockPattern:
         """Return the pattern with rows and columns exchanged."""
-        return BlockPattern(self.block_size, self.t_crow_indices, self.t_row_indices)
+        by_column = self.t_crow_indices, self.t_row_indices
+        return BlockPattern(self.block_size, *by_column, self.groups, self.nb)
+
+    def lower_triangle(self) -> BlockPattern:
+        """Return the pattern without blocks above the diagonal, in which causal scores are not."""
+        return BlockPattern.from_mask(self.to_mask().tril(), self.block_size)
 
     def to(self, device: torch.device | str) -> BlockPattern:
         """Return the pattern on ``device``; the same object if it is already there."""
@@ -164,18 +193,24 @@ class BlockPattern:
         return moved
 
     def save(self, path: Path | str) -> None:
-        """Write the pattern as JSON (``block_size``, ``crow_indices``, ``col_indices``).
+        """Write the pattern as JSON: ``block_size``, ``crow_indices``, ``col_indices``.
+
+        ``groups`` and ``nb_keys`` are there only where they differ from one square pattern.
 
         The file is replaced atomically: it holds its old content or all of the new.
 
         Raises:
             OSError: If it cannot be written.
         """
-        stored = {
+        stored: dict[str, Any] = {
             "block_size": self.block_size,
             "crow_indices": self.crow_indices.tolist(),
             "col_indices": self.col_indices.tolist(),
         }
+        if self.groups > 1:
+            stored["groups"] = self.groups
+        if self.nb_keys != self.nb:
+            stored["nb_keys"] = self.nb_keys
         replace_file(Path(path), f"{json.dumps(stored)}\n".encode())
 
     @classmethod
@@ -189,7 +224,8 @@ class BlockPattern:
             stored: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
             crow = torch.tensor(stored["crow_indices"], dtype=torch.int32)
             col = torch.tensor(stored["col_indices"], dtype=torch.int32)
-            return cls(int(stored["block_size"]), crow, col)
+            shape = int(stored.get("groups", 1)), int(stored.get("nb_keys", 0))
+            return cls(int(stored["block_size"]), crow, col, *shape)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path}: not a saved BlockPattern ({error})") from error
 
@@ -197,7 +233,8 @@ class BlockPattern:
         if not isinstance(other, BlockPattern):
             return NotImplemented
         return (
-            self.block_size == other.block_size
+            (self.block_size, self.groups, self.nb_keys)
+            == (other.block_size, other.groups, other.nb_keys)
             and torch.equal(self.crow_indices.cpu(), other.crow_indices.cpu())
             and torch.equal(self.col_indices.cpu(), other.col_indices.cpu())
         )
@@ -206,10 +243,26 @@ class BlockPattern:
         return hash((self.block_size, tuple(self.crow_indices.tolist()), self.nnzb))
 
     def __repr__(self) -> str:
+        keys = "" if self.nb_keys == self.nb else f"key_length={self.key_length}, "
+        groups = "" if self.groups == 1 else f"groups={self.groups}, "
         return (
-            f"BlockPattern(length={self.length}, block_size={self.block_size}, "
+            f"BlockPattern(length={self.length}, {keys}{groups}block_size={self.block_size}, "
             f"nnzb={self.nnzb}, density={self.density:.4f})"
         )
+
+    def _all_rows(self) -> Tensor:
+        """Return where every kept block's row is in ``crow_indices``, int64 ``[nnzb]``."""
+        rows = torch.arange(self.crow_indices.shape[0] - 1, device=self.device)
+        return rows.repeat_interleave(self.crow_indices.diff().long(), output_size=self.nnzb)
+
+    def _transposed(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the three ``t_`` tensors; ``rows`` as ``_all_rows`` returns them."""
+        n_columns = self.groups * self.nb_keys
+        columns = rows // self.nb * self.nb_keys + self.col_indices
+        tiles = torch.argsort(columns, stable=True)  # entries come by row, so rows stay ascending
+        t_crow = torch.zeros(n_columns + 1, dtype=torch.int32, device=self.device)
+        t_crow[1:] = torch.bincount(columns, minlength=n_columns).cumsum(0)
+        return t_crow, (rows % self.nb)[tiles].to(torch.int32), tiles.to(torch.int32)
 
 
 def _block_rows(length: int, block_size: int) -> int:
@@ -220,44 +273,3 @@ def _block_rows(length: int, block_size: int) -> int:
             "pad the sequence or choose another block size"
         )
     return length // block_size
-
-
-def _check_indices(crow: Tensor, col: Tensor) -> None:
-    for name, tensor in (("crow_indices", crow), ("col_indices", col)):
-        if tensor.dtype != torch.int32 or tensor.ndim != 1:
-            raise ValueError(
-                f"{name}: expected a one-dimensional int32 tensor, "
-                f"got {tensor.dtype} with shape {list(tensor.shape)}"
-            )
-    if crow.device != col.device:
-        raise ValueError(
-            f"col_indices: expected device {crow.device} as crow_indices, got {col.device}"
-        )
-    nb = crow.shape[0] - 1
-    if nb < 1:
-        raise ValueError("crow_indices: expected at least one block row, got an empty pattern")
-    counts = crow.long().diff()  # in int32 a fall by more than 2^31 would wrap to a rise
-    if int(crow[0]) != 0 or int(crow[-1]) != col.shape[0] or bool((counts < 0).any()):
-        found = quote(crow.tolist(), 4)
-        raise ValueError(
-            f"crow_indices: expected to rise from 0 to nnzb={col.shape[0]}, got {found}"
-        )
-    if col.numel() and (int(col.min()) < 0 or int(col.max()) >= nb):
-        raise ValueError(
-            f"col_indices: expected values from 0 to {nb - 1}, "
-            f"got {int(col.min())} to {int(col.max())}"
-        )
-    rows = torch.arange(nb, device=crow.device).repeat_interleave(counts)
-    flat = rows * nb + col
-    if bool((flat.diff() <= 0).any()):
-        raise ValueError("col_indices: expected strictly ascending columns within each block row")
-
-
-def _transpose(crow: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    nb = crow.shape[0] - 1
-    rows = torch.arange(nb, dtype=torch.int32, device=crow.device)
-    rows = rows.repeat_interleave(crow.diff().long())
-    tiles = torch.argsort(col, stable=True)  # entries come row by row, so rows stay ascending
-    t_crow = torch.zeros_like(crow)
-    t_crow[1:] = torch.bincount(col.long(), minlength=nb).cumsum(0)
-    return t_crow, rows[tiles], tiles.to(torch.int32)

@@ -31,6 +31,60 @@ def test_property_mask_round_trip(mask, block_size):
     assert pattern.density == pytest.approx(mask.double().mean().item())
 
 
+@st.composite
+def group_masks(draw):
+    shape = [draw(st.integers(1, 5)) for _ in range(3)]
+    size = shape[0] * shape[1] * shape[2]
+    bits = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    return torch.tensor(bits).view(shape)
+
+
+@given(mask=group_masks())
+def test_property_groups_and_rectangles_are_kept(mask, tmp_path_factory):
+    pattern = BlockPattern.from_mask(mask, 8)
+    assert (pattern.groups, pattern.nb, pattern.nb_keys) == mask.shape
+    assert (pattern.length, pattern.key_length) == (8 * mask.shape[1], 8 * mask.shape[2])
+    expected = mask[0] if pattern.groups == 1 else mask
+    assert torch.equal(pattern.to_mask(), expected)
+    assert torch.equal(pattern.transpose().to_mask(), expected.mT)
+    assert torch.equal(pattern.lower_triangle().to_mask(), expected.tril())
+    assert pattern.transpose().transpose() == pattern
+    assert pattern.to("cpu") is pattern
+    assert pattern.density == pytest.approx(mask.double().mean().item())
+    path = tmp_path_factory.mktemp("pattern") / "pattern.json"
+    pattern.save(path)
+    assert BlockPattern.load(path) == pattern
+
+
+@given(mask=group_masks())
+def test_property_each_group_is_listed_as_it_is_alone(mask):
+    pattern = BlockPattern.from_mask(mask, 8)
+    by_row = (pattern.nb, "crow_indices", "col_indices")
+    by_column = (pattern.nb_keys, "t_crow_indices", "t_row_indices")
+    for group, own in enumerate(mask):
+        alone = BlockPattern.from_mask(own, 8)
+        for n, begins, entries in (by_row, by_column):
+            words = getattr(pattern, begins)[group * n : (group + 1) * n + 1]
+            assert torch.equal(words - words[0], getattr(alone, begins))
+            listed = getattr(pattern, entries)[words[0] : words[-1]]
+            assert torch.equal(listed, getattr(alone, entries))
+
+
+def test_one_square_pattern_is_saved_as_ever(tmp_path):
+    BlockPattern.band(16, 8, 0).save(tmp_path / "pattern.json")
+    assert json.loads((tmp_path / "pattern.json").read_text(encoding="utf-8")) == {
+        "block_size": 8,
+        "crow_indices": [0, 1, 2],
+        "col_indices": [0, 1],
+    }
+
+
+@pytest.mark.parametrize("groups", [0, 2, -1])
+def test_groups_have_equally_many_rows(groups):
+    with pytest.raises(ValueError, match="groups: expected a divisor of the 3 block rows, got"):
+        BlockPattern(8, *index_tensors([0, 1, 1, 1], [0]), groups)
+
+
 @given(mask=masks())
 def test_property_transpose_is_its_own_inverse(mask):
     pattern = BlockPattern.from_mask(mask, 8)
@@ -175,9 +229,11 @@ def test_words_must_be_int32():
         BlockPattern(8, crow, col[None])
 
 
-@pytest.mark.parametrize("mask", [torch.ones(2, 3), torch.ones(4), torch.ones(0, 0)])
-def test_masks_must_be_square(mask):
-    with pytest.raises(ValueError, match=r"mask: expected a square \[nb, nb\] matrix"):
+@pytest.mark.parametrize("mask", [torch.ones(4), torch.ones(0, 0), torch.ones(1, 2, 2, 2)])
+def test_masks_have_rows_and_columns(mask):
+    with pytest.raises(
+        ValueError, match=r"mask: expected \[nb, nb_keys\] or \[groups, nb, nb_keys"
+    ):
         BlockPattern.from_mask(mask, 8)
 
 

@@ -35,25 +35,38 @@ struct Row {
         h(head),
         block(row),
         q(a.q.at(batch, head)),
-        k(a.k.at(batch, head)),
-        v(a.v.at(batch, head)),
-        mask(a.key_padding_mask ? a.key_padding_mask + batch * a.length : nullptr) {}
+        k(a.k.at(batch, head / a.heads_per_kv)),
+        v(a.v.at(batch, head / a.heads_per_kv)),
+        mask(a.key_padding_mask ? a.key_padding_mask + batch * a.key_length : nullptr) {}
 
   int64_t bh() const { return b * args.heads + h; }
   int64_t first_tile() const { return args.crow[block]; }
   int64_t last_tile() const { return args.crow[block + 1]; }
-  // Columns of the dense row that the pattern pruned.
-  int64_t absent() const { return args.length - (last_tile() - first_tile()) * args.block_size; }
+  // Scores of a query that exist outside the kept blocks. Only the last block of the list can reach
+  // beyond the keys that the query sees.
+  int64_t absent(int64_t query) const {
+    const int64_t seen = args.causal ? query + 1 : args.n_keys;
+    int64_t stored = (last_tile() - first_tile()) * args.block_size;
+    if (stored == 0) return seen;
+    const int64_t end = (args.col[last_tile() - 1] + 1) * args.block_size;
+    if (end > seen) stored -= end - seen;
+    return seen - stored;
+  }
 };
 
-// S^T of one panel and one key block; scores of padded keys become -infinity.
+// S^T of one panel and one key block; scores of padded keys, and of keys that a query does not see,
+// become -infinity.
 template <typename T, int W, int NV>
-inline void scores_panel(const Row<T>& row, int64_t key, const T* q_panel, T* scores) {
+inline void scores_panel(const Row<T>& row, int64_t query, int64_t key, const T* q_panel,
+                         T* scores) {
   constexpr int P = W * NV;
   const AttentionArgs<T>& args = row.args;
   const int64_t stride = args.k.row_stride;
   product<T, W, false>(args.block_size, P, args.width, row.k + key * stride, stride, 1, q_panel, P,
                        scores, P);
+  if (args.causal && key + args.block_size > query)
+    for (int64_t j = 0; j < args.block_size; ++j)
+      for (int64_t i = 0; i < P && query + i < key + j; ++i) scores[j * P + i] = -kInfinity<T>;
   if (row.mask == nullptr) return;
   for (int64_t j = 0; j < args.block_size; ++j)
     if (!row.mask[key + j])
@@ -110,16 +123,16 @@ inline void forward_panel(const Row<T>& row, int64_t query, T* scratch) {
   transpose<T, W>(P, D, row.q + query * args.q.row_stride, args.q.row_stride, q_panel, P,
                   static_cast<T>(args.scale * kLog2E));
   // Pruned scores count as logits of 0: the softmax starts from their maximum and their count.
-  const bool sink = args.zero_logit && row.absent() > 0;
   for (int i = 0; i < P; ++i) {
-    maximum[i] = sink ? T{0} : -kInfinity<T>;
-    denominator[i] = sink ? static_cast<T>(row.absent()) : T{0};
+    const int64_t absent = args.zero_logit ? row.absent(query + i) : 0;
+    maximum[i] = absent > 0 ? T{0} : -kInfinity<T>;
+    denominator[i] = static_cast<T>(absent);
   }
   for (int64_t i = 0; i < D * P; ++i) out_panel[i] = T{0};
 
   for (int64_t tile = row.first_tile(); tile < row.last_tile(); ++tile) {
     const int64_t key = args.col[tile] * S;
-    scores_panel<T, W, NV>(row, key, q_panel, scores);
+    scores_panel<T, W, NV>(row, query, key, q_panel, scores);
     for (int n = 0; n < NV; ++n) {
       const Vec<T, W> rescale =
           softmax_step<T, W>(S, P, scores + n * W, maximum + n * W, denominator + n * W);
@@ -215,7 +228,7 @@ inline void backward_panel(const Row<T>& row, int64_t query, ColumnTiles<T> colu
     T* dk = slot >= 0 ? columns.dk_parts + slot * S * D : columns.dk + key * D;
     T* dv = slot >= 0 ? columns.dv_parts + slot * S * D : columns.dv + key * D;
     const int64_t k_row = args.k.row_stride, v_row = args.v.row_stride;
-    scores_panel<T, W, NV>(row, key, q_panel, scores);
+    scores_panel<T, W, NV>(row, query, key, q_panel, scores);
     product<T, W, false>(S, P, D, row.v + key * v_row, v_row, 1, dout_panel, P, dprobs, P);
     softmax_backward_panel<T, W, NV>(row, query, key, lse2, delta, scores, dprobs);
     // The first share of a column's tile overwrites it: nothing has to be zeroed beforehand.

@@ -17,21 +17,15 @@ struct AttentionInputs {
   BlockAttentionArgs args;
 
   AttentionInputs(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
-                  const at::Tensor& crow, const at::Tensor& col, int64_t block_size,
-                  bool zero_logit, const std::optional<at::Tensor>& key_padding_mask, double scale,
-                  double dropout_p, int64_t dropout_seed) {
-    for (const auto& [x, name] : {std::pair{&q_in, "q"}, {&k_in, "k"}, {&v_in, "v"}}) {
-      check_heads(*x, name, kWithHalf);
-      check_same(*x, name, q_in, "q");
-      check_shape(*x, name, q_in.sizes());
-    }
-    check_pattern(crow, col, block_size, q_in.size(2));
-    check_scale(scale);
+                  const at::Tensor& crow, const at::Tensor& col, const at::Tensor& t_crow,
+                  int64_t block_size, int64_t groups, bool causal, bool zero_logit,
+                  const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
+                  int64_t dropout_seed) {
+    const AttentionSizes sizes = check_attention(q_in, k_in, v_in, crow, col, t_crow, block_size,
+                                                 groups, causal, key_padding_mask, scale);
+    check_plain_attention(sizes, block_size, groups, causal);
     check_supported(q_in, "q", block_size);
-    if (key_padding_mask) {
-      check_key_padding_mask(*key_padding_mask, q_in.size(0), q_in.size(2));
-      mask = key_padding_mask->contiguous();
-    }
+    if (key_padding_mask) mask = key_padding_mask->contiguous();
     q = with_16_byte_rows(q_in);
     k = with_16_byte_rows(k_in);
     v = with_16_byte_rows(v_in);

@@ -14,8 +14,8 @@ struct Inputs {
 
   explicit Inputs(const Problem& p)
       : q(p.shape, p.layout, p.q),
-        k(p.shape, p.layout, p.k),
-        v(p.shape, p.layout, p.v),
+        k(p.key_shape, p.layout, p.k),
+        v(p.key_shape, p.layout, p.v),
         dout(p.shape, p.layout, p.dout),
         dlse(std::vector<T>(p.dlse.begin(), p.dlse.end())) {}
 
@@ -28,8 +28,8 @@ struct Results {
   explicit Results(const Problem& p)
       : out(p.shape, p.layout),
         dq(p.shape, p.layout),
-        dk(p.shape, Layout::contiguous),
-        dv(p.shape, Layout::contiguous),
+        dk(p.gradient_shape(), Layout::contiguous),
+        dv(p.gradient_shape(), Layout::contiguous),
         lse(p.shape.batch * p.shape.heads * p.shape.length) {}
 
   Tensor<E> out, dq, dk, dv;
@@ -37,16 +37,21 @@ struct Results {
 };
 
 template <typename E>
-cpu::AttentionProblem<E> describe(const Problem& p, const Inputs<E>& inputs, Results<E>& results) {
+cpu::AttentionProblem<E> describe(const Problem& p, const cpu::ExistingBlocks& blocks,
+                                  const Inputs<E>& inputs, Results<E>& results) {
   cpu::AttentionProblem<E> problem;
   auto& args = problem.args;
   args.batch = p.shape.batch;
   args.heads = p.shape.heads;
   args.length = p.shape.length;
+  args.key_length = p.key_shape.length;
+  args.n_keys = p.n_keys;
+  args.heads_per_kv = p.heads_per_kv;
   args.width = p.shape.width;
   args.block_size = p.pattern.block_size;
-  args.crow = p.pattern.crow.data();
-  args.col = p.pattern.col.data();
+  args.causal = p.causal;
+  args.crow = blocks.crow.data();
+  args.col = blocks.col.data();
   args.key_padding_mask = p.mask();
   args.scale = p.scale;
   args.zero_logit = p.zero_logit;
@@ -56,13 +61,14 @@ cpu::AttentionProblem<E> describe(const Problem& p, const Inputs<E>& inputs, Res
   problem.q = inputs.q.view();
   problem.k = inputs.k.view();
   problem.v = inputs.v.view();
+  problem.group_heads = args.heads;
   return problem;
 }
 
 template <typename E>
 void run_forward(cpu::AttentionProblem<E> problem, Results<E>& results, int threads) {
   problem.out = results.out.view();
-  const cpu::AttentionScheme scheme(problem.args);
+  const cpu::AttentionScheme scheme(problem);
   Scratch<cpu::Compute<E>> scratch(threads, cpu::scheme_scratch<E>(problem.args, false));
   run_units(threads, scheme.units(), [&](int64_t unit, int thread) {
     cpu::forward_unit(problem, scheme, unit, scratch.fresh(thread));
@@ -78,7 +84,7 @@ void run_backward(cpu::AttentionProblem<E> problem, const Inputs<E>& inputs, Res
   problem.dq = results.dq.view();
   problem.dk = results.dk.view();
   problem.dv = results.dv.view();
-  const cpu::AttentionScheme scheme(problem.args);
+  const cpu::AttentionScheme scheme(problem);
   Scratch<T> scratch(threads, cpu::scheme_scratch<E>(problem.args, true));
   const int64_t tile = problem.args.block_size * problem.args.width;
   Buffer<T> dk_parts(scheme.batch_heads * scheme.slots * tile);
@@ -97,7 +103,9 @@ void run_backward(cpu::AttentionProblem<E> problem, const Inputs<E>& inputs, Res
 template <typename E>
 Results<E> run(const Problem& p, const Inputs<E>& inputs, int threads) {
   Results<E> results(p);
-  const cpu::AttentionProblem<E> problem = describe(p, inputs, results);
+  const cpu::ExistingBlocks blocks(p.pattern.crow.data(), p.pattern.col.data(), p.pattern.nb,
+                                   p.pattern.columns, p.causal);
+  const cpu::AttentionProblem<E> problem = describe(p, blocks, inputs, results);
   run_forward(problem, results, threads);
   run_backward(problem, inputs, results, threads);
   return results;
@@ -116,7 +124,7 @@ void check(const Problem& p, const Attention& expected) {
                            const std::vector<double>& values) {
     const Tensor<E>&first = one.*member, &second = several.*member;
     expect_close(where + name, first.values(), values, Format<E>::tolerance);
-    expect_gaps_untouched(where + name, first, p.shape.numel());
+    expect_gaps_untouched(where + name, first, static_cast<int64_t>(values.size()));
     expect_same_bits(where + name, first.memory(), second.memory());
   };
   compare("out", &Results<E>::out, expected.out);

@@ -18,14 +18,13 @@ enum class Kept {
 };
 
 struct Pattern {
-  int64_t nb, block_size;
+  int64_t nb, columns, block_size;
   Buffer<int32_t> crow, col;              // [nb + 1], [nnzb]
   Buffer<int32_t> t_crow, t_row, t_tile;  // the transposed list, t_tile: position in `col`
 
-  int64_t length() const { return nb * block_size; }
   int64_t nnzb() const { return col.size(); }
 };
 
-Pattern make_pattern(Kept kept, int64_t nb, int64_t block_size);
+Pattern make_pattern(Kept kept, int64_t nb, int64_t columns, int64_t block_size);
 
 }  // namespace spion_bench::driver

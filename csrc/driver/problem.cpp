@@ -55,6 +55,28 @@ const std::vector<Case> cases = {
      .lse_gradient = true},
     {.name = "everything_padded", .padding = Padding::everything, .lse_gradient = true},
     {.name = "most_dropped", .width = 32, .layout = Layout::packed, .dropout = 0.9},
+    // Keys after their query do not exist: blocks on the diagonal and above it, and none of either.
+    {.name = "causal", .nb = 5, .lse_gradient = true, .causal = true},
+    {.name = "causal_with_holes",
+     .nb = 6,
+     .block_size = 8,
+     .kept = Kept::holes,
+     .padding = Padding::some_keys,
+     .dropout = 0.2,
+     .causal = true},
+    // More keys than queries and the other way round, the last ones missing, one head for three.
+    {.name = "many_keys", .nb = 2, .key_blocks = 9, .missing_keys = 5},
+    {.name = "few_keys",
+     .heads = 6,
+     .width = 48,
+     .nb = 7,
+     .block_size = 8,
+     .kept = Kept::everything,
+     .layout = Layout::heads_last,
+     .dropout = 0.1,
+     .heads_per_kv = 3,
+     .key_blocks = 3,
+     .missing_keys = 7},
 };
 
 namespace {
@@ -88,17 +110,25 @@ Problem::Problem(const Case& c, bool with_zero_logit)
       zero_logit(with_zero_logit),
       layout(c.layout),
       shape{c.batch, c.heads, c.nb * c.block_size, padded(c.width)},
-      pattern(make_pattern(c.kept, c.nb, c.block_size)),
+      key_shape{c.batch, c.heads / c.heads_per_kv,
+                (c.key_blocks > 0 ? c.key_blocks : c.nb) * c.block_size, padded(c.width)},
+      heads_per_kv(c.heads_per_kv),
+      n_keys(key_shape.length - c.missing_keys),
+      causal(c.causal),
+      pattern(make_pattern(c.kept, c.nb, key_shape.length / c.block_size, c.block_size)),
       scale(1 / std::sqrt(static_cast<double>(c.width))),
       dropout(make_dropout(c.dropout)),
       q(random_values(shape, c.width, 1)),
-      k(random_values(shape, c.width, 2)),
-      v(random_values(shape, c.width, 3)),
+      k(random_values(key_shape, c.width, 2)),
+      v(random_values(key_shape, c.width, 3)),
       dout(random_values(shape, c.width, 4)),
       dlse(c.lse_gradient ? random_values({c.batch, c.heads, shape.length, 1}, 1, 5)
                           : std::vector<double>{}),
-      key_padding_mask(c.padding == Padding::none ? 0 : c.batch * shape.length, [&](int64_t i) {
-        return is_real(c.padding, i / shape.length, i % shape.length, shape.length);
-      }) {}
+      key_padding_mask(
+          c.padding == Padding::none && c.missing_keys == 0 ? 0 : c.batch * key_shape.length,
+          [&](int64_t i) {
+            const int64_t key = i % key_shape.length;
+            return key < n_keys && is_real(c.padding, i / key_shape.length, key, n_keys);
+          }) {}
 
 }  // namespace spion_bench::driver

@@ -37,15 +37,21 @@ void add_scaled(double factor, const double* from, int64_t n, double* to) {
 struct Query {
   const Problem& problem;
   int64_t bh, i;
-  std::vector<int64_t> keys;  // inside the pattern
+  std::vector<int64_t> keys;  // inside the pattern, and seen
 
   int64_t length() const { return problem.shape.length; }
+  int64_t key_length() const { return problem.key_shape.length; }
+  int64_t seen() const { return problem.causal ? i + 1 : problem.n_keys; }
   int64_t width() const { return problem.shape.width; }
   const double* q() const { return problem.q.data() + (bh * length() + i) * width(); }
   const double* dout() const { return problem.dout.data() + (bh * length() + i) * width(); }
-  int64_t key_at(int64_t j) const { return (bh * length() + j) * width(); }
+  // Of k and v, whose heads serve several of q, and of dk and dv, which have one for each.
+  int64_t key_at(int64_t j) const {
+    return (bh / problem.heads_per_kv * key_length() + j) * width();
+  }
+  int64_t gradient_at(int64_t j) const { return (bh * key_length() + j) * width(); }
   bool is_real(int64_t j) const {
-    return problem.mask() == nullptr || problem.mask()[bh / problem.shape.heads * length() + j];
+    return problem.mask() == nullptr || problem.mask()[bh / problem.shape.heads * key_length() + j];
   }
 };
 
@@ -54,16 +60,17 @@ Query make_query(const Problem& problem, int64_t bh, int64_t i) {
   const Pattern& pattern = problem.pattern;
   const int64_t S = pattern.block_size, row = i / S;
   for (int64_t t = pattern.crow[row]; t < pattern.crow[row + 1]; ++t)
-    for (int64_t j = 0; j < S; ++j) query.keys.push_back(pattern.col[t] * S + j);
+    for (int64_t j = pattern.col[t] * S; j < std::min((pattern.col[t] + 1) * S, query.seen()); ++j)
+      query.keys.push_back(j);
   return query;
 }
 
 void forward(const Query& query, Attention& result) {
   const Problem& problem = query.problem;
   const int64_t D = query.width(), row = query.bh * query.length() + query.i;
-  double* scores = result.scores.data() + row * query.length();
-  double* probs = result.probs.data() + row * query.length();
-  const auto absent = static_cast<double>(query.length()) - static_cast<double>(query.keys.size());
+  double* scores = result.scores.data() + row * query.key_length();
+  double* probs = result.probs.data() + row * query.key_length();
+  const auto absent = static_cast<double>(query.seen()) - static_cast<double>(query.keys.size());
   const double zeros = problem.zero_logit ? absent : 0;  // pruned scores that count as 0
   double highest = zeros > 0 ? 0 : -kInfinity;
   for (const int64_t j : query.keys) {
@@ -77,7 +84,7 @@ void forward(const Query& query, Attention& result) {
   for (const int64_t j : query.keys) {
     if (total > 0) probs[j] /= total;
     const double p = probs[j] * dropout_factor(problem.dropout, query.i, j, query.bh);
-    result.dropped[row * query.length() + j] = p;
+    result.dropped[row * query.key_length() + j] = p;
     add_scaled(p, problem.v.data() + query.key_at(j), D, result.out.data() + row * D);
   }
 }
@@ -85,9 +92,9 @@ void forward(const Query& query, Attention& result) {
 void backward(const Query& query, Attention& result) {
   const Problem& problem = query.problem;
   const int64_t D = query.width(), row = query.bh * query.length() + query.i;
-  const double* probs = result.probs.data() + row * query.length();
-  double* dprobs = result.dprobs.data() + row * query.length();
-  double* dscores = result.dscores.data() + row * query.length();
+  const double* probs = result.probs.data() + row * query.key_length();
+  double* dprobs = result.dprobs.data() + row * query.key_length();
+  double* dscores = result.dscores.data() + row * query.key_length();
   double delta = problem.dlse.empty() ? 0 : -problem.dlse[row];
   for (const int64_t j : query.keys) {
     dprobs[j] = dropout_factor(problem.dropout, query.i, j, query.bh) *
@@ -98,9 +105,9 @@ void backward(const Query& query, Attention& result) {
     dscores[j] = probs[j] * (dprobs[j] - delta);
     const double ds = problem.scale * dscores[j];
     add_scaled(ds, problem.k.data() + query.key_at(j), D, result.dq.data() + row * D);
-    add_scaled(ds, query.q(), D, result.dk.data() + query.key_at(j));
-    add_scaled(result.dropped[row * query.length() + j], query.dout(), D,
-               result.dv.data() + query.key_at(j));
+    add_scaled(ds, query.q(), D, result.dk.data() + query.gradient_at(j));
+    add_scaled(result.dropped[row * query.key_length() + j], query.dout(), D,
+               result.dv.data() + query.gradient_at(j));
   }
 }
 
@@ -108,7 +115,8 @@ void backward(const Query& query, Attention& result) {
 
 Attention attention(const Problem& problem) {
   const int64_t rows = problem.shape.batch * problem.shape.heads * problem.shape.length;
-  const std::vector<double> matrix(rows * problem.shape.length), heads(problem.shape.numel());
+  const std::vector<double> matrix(rows * problem.key_shape.length), heads(problem.shape.numel());
+  const std::vector<double> by_key(problem.gradient_shape().numel());
   Attention result{.scores = matrix,
                    .probs = matrix,
                    .dropped = matrix,
@@ -117,8 +125,8 @@ Attention attention(const Problem& problem) {
                    .out = heads,
                    .lse = std::vector<double>(rows),
                    .dq = heads,
-                   .dk = heads,
-                   .dv = heads};
+                   .dk = by_key,
+                   .dv = by_key};
   for (int64_t row = 0; row < rows; ++row) {
     const Query query = make_query(problem, row / problem.shape.length, row % problem.shape.length);
     forward(query, result);

@@ -9,14 +9,14 @@
 
 namespace spion_bench::driver {
 
-// Attention on the kept blocks and its gradients. Matrices [B, H, L, L] are 0 outside the pattern.
+// Attention on the kept blocks and its gradients. Matrices [B, H, L, Lk] are 0 outside the pattern.
 struct Attention {
   std::vector<double> scores;           // scale * q k^T, of padded keys too
   std::vector<double> probs;            // softmax; a padded key's is 0
   std::vector<double> dropped;          // probs after dropout
   std::vector<double> dprobs, dscores;  // gradients of the loss sum(dout * out) + sum(dlse * lse)
   std::vector<double> out, lse;         // [B, H, L, D], [B, H, L]
-  std::vector<double> dq, dk, dv;       // [B, H, L, D]
+  std::vector<double> dq, dk, dv;       // [B, H, L, D], [B, H, Lk, D]
 };
 
 Attention attention(const Problem& problem);

@@ -28,12 +28,12 @@ using cuda::AttentionInputs;
 
 std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& crow,
-    const at::Tensor& col, const at::Tensor& /*t_crow*/, const at::Tensor& /*t_row*/,
-    const at::Tensor& /*t_tile*/, int64_t block_size, bool zero_logit,
+    const at::Tensor& col, const at::Tensor& t_crow, const at::Tensor& /*t_row*/,
+    const at::Tensor& /*t_tile*/, int64_t block_size, int64_t groups, bool causal, bool zero_logit,
     const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
     int64_t dropout_seed) {
-  AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, key_padding_mask, scale,
-                         dropout_p, dropout_seed);
+  AttentionInputs inputs(q, k, v, crow, col, t_crow, block_size, groups, causal, zero_logit,
+                         key_padding_mask, scale, dropout_p, dropout_seed);
   check_list_values(crow, col);
   return cuda::block_attention_forward(std::move(inputs), q.size(3), {});
 }
@@ -42,11 +42,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
     const at::Tensor& dout, const std::optional<at::Tensor>& dlse, const at::Tensor& q,
     const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
     const at::Tensor& crow, const at::Tensor& col, const at::Tensor& t_crow,
-    const at::Tensor& t_row, const at::Tensor& t_tile, int64_t block_size, bool zero_logit,
-    const std::optional<at::Tensor>& key_padding_mask, double scale, double dropout_p,
-    int64_t dropout_seed) {
-  AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, key_padding_mask, scale,
-                         dropout_p, dropout_seed);
+    const at::Tensor& t_row, const at::Tensor& t_tile, int64_t block_size, int64_t groups,
+    bool causal, bool zero_logit, const std::optional<at::Tensor>& key_padding_mask, double scale,
+    double dropout_p, int64_t dropout_seed) {
+  AttentionInputs inputs(q, k, v, crow, col, t_crow, block_size, groups, causal, zero_logit,
+                         key_padding_mask, scale, dropout_p, dropout_seed);
   const cuda::AttentionGradients given{dout, out, lse, dlse, t_crow, t_row, t_tile};
   cuda::check_gradients(given, inputs, q);
   check_list_values(crow, col);

@@ -118,14 +118,43 @@ def dense_attention(
     v: Tensor,
     key_padding_mask: Tensor | None = None,
     dropout_p: float = 0.0,
+    causal: bool = False,
 ) -> Tensor:
-    """Exact dense attention through ``scaled_dot_product_attention``; padded keys get weight 0."""
+    """Exact dense attention through ``scaled_dot_product_attention``; padded keys get weight 0.
+
+    Heads of ``k`` and ``v`` may be fewer, as in ``block_attention``.
+    """
     mask = None if key_padding_mask is None else key_padding_mask[:, None, None, :]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
+    if causal and mask is not None:
+        mask = mask & torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+    return F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        dropout_p=dropout_p,
+        is_causal=causal and mask is None,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+
+
+def _causal_map(q: Tensor, k: Tensor, key_padding_mask: Tensor | None) -> Tensor:
+    """Return what ``attention_map`` does where keys after their query do not exist, ``[L, L]``."""
+    batch, heads, length, _ = q.shape
+    total = q.new_zeros(length, length)
+    unit_values = torch.eye(length, dtype=q.dtype, device=q.device)[None, None]
+    for b in range(batch):  # one matrix at a time
+        mask = None if key_padding_mask is None else key_padding_mask[b : b + 1]
+        for h in range(heads):
+            one = q[b, h][None, None], k[b, h][None, None], unit_values
+            total += dense_attention(*one, mask, causal=True)[0, 0]
+    return total / (batch * heads)
 
 
 # The buffers in which a layer's pattern is moved, saved and loaded; None in the dense phase.
 PATTERN_STATE = ("block_size", "crow_indices", "col_indices")
+# More of them, None as well where the pattern is square or one for all heads.
+SHAPE_STATE = ("groups", "nb_keys")
 
 
 class SpionAttention(Attention):
@@ -136,15 +165,22 @@ class SpionAttention(Attention):
     loaded into a sparse layer, lacks these keys: ``load_state_dict`` raises, or returns them where
     it is not strict, and the layer keeps its pattern.
 
+    Keys and values may have fewer heads than queries, sequences be shorter than the pattern, and
+    patterns differ between groups of heads, as in ``ops.block_attention``.
+
     Attributes:
         pruned: What a pruned score counts as, ``"zero_logit"`` (the published code: a score of 0
             in the denominator) or ``"minus_inf"``.
         implementation: ``"fused"`` or ``"pipeline"``, see ``ops.block_attention``.
+        causal: Whether queries see no key after them, in either phase. Blocks above the diagonal
+            are left out of a pattern that the layer is given.
     """
 
     block_size: Tensor | None
     crow_indices: Tensor | None
     col_indices: Tensor | None
+    groups: Tensor | None
+    nb_keys: Tensor | None
     _place: Tensor
 
     def __init__(
@@ -152,11 +188,13 @@ class SpionAttention(Attention):
         pruned: Pruned,
         pattern: BlockPattern | None = None,
         implementation: Implementation = "fused",
+        causal: bool = False,
     ) -> None:
         super().__init__()
         self.pruned: Pruned = pruned
         self.implementation: Implementation = implementation
-        for name in PATTERN_STATE:
+        self.causal = causal
+        for name in PATTERN_STATE + SHAPE_STATE:
             self.register_buffer(name, None)
         # Nothing is stored in it; it knows where the module lies.
         self.register_buffer("_place", torch.empty(0), persistent=False)
@@ -171,12 +209,21 @@ class SpionAttention(Attention):
 
     @pattern.setter
     def pattern(self, pattern: BlockPattern | None) -> None:
+        if pattern is not None and self.causal:
+            pattern = pattern.lower_triangle()
         self._pattern = pattern
+        for name in PATTERN_STATE + SHAPE_STATE:
+            setattr(self, name, None)
         if pattern is None:
-            self.block_size = self.crow_indices = self.col_indices = None
             return
+
+        def number(value: int) -> Tensor:
+            return torch.tensor(value, device=pattern.device)
+
         self.crow_indices, self.col_indices = pattern.crow_indices, pattern.col_indices
-        self.block_size = torch.tensor(pattern.block_size, device=pattern.device)
+        self.block_size = number(pattern.block_size)
+        self.groups = number(pattern.groups) if pattern.groups > 1 else None
+        self.nb_keys = number(pattern.nb_keys) if pattern.nb_keys != pattern.nb else None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -190,8 +237,10 @@ class SpionAttention(Attention):
         found = [state_dict.get(f"{prefix}{name}") for name in PATTERN_STATE]
         if all(value is not None for value in found):
             size, crow, col = found
+            groups = int(state_dict.get(f"{prefix}groups", 1))
+            nb_keys = int(state_dict.get(f"{prefix}nb_keys", 0))
             try:
-                pattern = BlockPattern(int(size), crow, col)  # type: ignore[arg-type]
+                pattern = BlockPattern(int(size), crow, col, groups, nb_keys)  # type: ignore[arg-type]
                 self.pattern = pattern.to(self._place.device)
             except ValueError as error:
                 error_messages = arguments[-1]
@@ -217,6 +266,9 @@ class SpionAttention(Attention):
         (q, k, key_padding_mask), self._watched = self._watched, None
         if q.dtype in (torch.bfloat16, torch.float16):  # under autocast
             q, k = q.float(), k.float()
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        if self.causal:
+            return _causal_map(q, k, key_padding_mask)
         return attention_map(q, k, key_padding_mask=key_padding_mask)
 
     def forward(
@@ -229,13 +281,14 @@ class SpionAttention(Attention):
             # the published code.
             self._watched = (q.detach(), k.detach(), key_padding_mask)
         if self.pattern is None:
-            return dense_attention(q, k, v, key_padding_mask)
+            return dense_attention(q, k, v, key_padding_mask, causal=self.causal)
         return block_attention(
             q,
             k,
             v,
             self.pattern,
             pruned=self.pruned,
+            causal=self.causal,
             key_padding_mask=key_padding_mask,
             implementation=self.implementation,
         )

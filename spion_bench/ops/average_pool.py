@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from spion_bench.native import library
 from spion_bench.ops.checks_pattern import check_square
-from spion_bench.ops.registration import register_operator
+from spion_bench.ops.registration import operator, register_operator
 
 
 def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
@@ -35,7 +34,7 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
             f"block_size: expected a divisor of the map's length {length}, got {block_size}; "
             "pad the sequence or choose another block size"
         )
-    pooled: Tensor = library.operator("average_pool")(attention_map.detach(), block_size)
+    pooled: Tensor = operator("average_pool")(attention_map.detach(), block_size)
     return pooled
 
 

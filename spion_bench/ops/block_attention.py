@@ -16,7 +16,7 @@ from spion_bench.ops.block_dropout import block_dropout
 from spion_bench.ops.block_sddmm import block_sddmm
 from spion_bench.ops.block_softmax import block_softmax
 from spion_bench.ops.block_spmm import block_spmm
-from spion_bench.ops.registration import register_operator, with_contiguous_rows
+from spion_bench.ops.registration import operator, register_operator, with_contiguous_rows
 
 
 @overload
@@ -27,6 +27,7 @@ def block_attention(
     pattern: BlockPattern,
     *,
     pruned: Pruned,
+    causal: bool = False,
     key_padding_mask: Tensor | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
@@ -42,6 +43,7 @@ def block_attention(
     pattern: BlockPattern,
     *,
     pruned: Pruned,
+    causal: bool = False,
     key_padding_mask: Tensor | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
@@ -58,6 +60,7 @@ def block_attention(
     pattern: BlockPattern,
     *,
     pruned: Pruned,
+    causal: bool = False,
     key_padding_mask: Tensor | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
@@ -68,34 +71,49 @@ def block_attention(
     """Attend over the blocks that ``pattern`` keeps: ``softmax(scale * q k^T) v``.
 
     Exact, forward and backward, for both meanings of a pruned score; see ``block_softmax`` for
-    them and for rows without any key, ``block_dropout`` for dropout. Differentiable in ``q k v``,
-    through both outputs. Under ``torch.autocast`` it takes and returns autocast's dtype, the
-    pipeline on the CPU float32. Oracles:
+    rows without any key, ``block_dropout`` for dropout. Differentiable in ``q k v``, through both
+    outputs. Under ``torch.autocast`` it takes and returns autocast's dtype, the pipeline on the CPU
+    float32. Oracles:
     ``reference.block_attention`` and, for long sequences, ``reference.block_attention_by_rows``.
     Cost: ``4 * B * H * nnzb * S * S * D`` FLOPs forward, 2.5 times that backward.
 
+    Query i and key j have a score where j is in the sequence and, if ``causal``, ``j <= i``; the
+    score is *pruned* where the pattern does not keep its block. ``pruned`` says what that means:
+    ``"minus_inf"``: the score does not exist either. ``"zero_logit"`` (the SPION code): it is a
+    score of 0 in the row's denominator, so rows sum to less than 1. So with ``causal``, row i gets
+    ``i + 1 - n_i`` zeros for n_i stored keys at or before it; later keys count for nothing.
+
+    The fused operator on the CPU takes sequences of any length up to the pattern's, of which it
+    uses the first rows and columns. The pipeline, and either in CUDA, takes ``Hk == H``,
+    ``Lq == Lk == pattern.length``, one square pattern and no ``causal``, and refuses the rest.
+
     Args:
-        q: ``[B, H, L, D]``, float32 or float64, any strides with a contiguous last dimension
+        q: ``[B, H, Lq, D]``, float32 or float64, any strides with a contiguous last dimension
             (``x.view(B, L, H, D).transpose(1, 2)`` needs no copy); D from 1 to 256. The fused
             operator also takes bfloat16 and float16 and computes in float32; so does the pipeline
             in CUDA, but its scores and probabilities are stored in 16 bits.
-        k: Like ``q``.
-        v: Like ``q``.
-        pattern: Kept blocks; ``pattern.length == L``.
-        pruned: ``"minus_inf"`` or ``"zero_logit"`` (the SPION code).
-        key_padding_mask: bool ``[B, L]``, True = real token.
+        k: ``[B, Hk, Lk, D]``, otherwise like ``q``. Hk divides H: each head of k and v serves a run
+            of ``H / Hk`` query heads (grouped-query attention).
+        v: Like ``k``.
+        pattern: Kept blocks, with ``pattern.length >= Lq`` and ``pattern.key_length >= Lk``; its
+            groups divide H, and each is the pattern of a run of ``H / groups`` query heads.
+        pruned: ``"minus_inf"`` or ``"zero_logit"``, see above. Keys that are padding and lie
+            outside the kept blocks count as zeros too.
+        causal: Whether queries see no key after them; needs ``Lq == Lk``. Blocks above the diagonal
+            hold no score then, see ``BlockPattern.lower_triangle``.
+        key_padding_mask: bool ``[B, Lk]``, True = real token.
         scale: Factor of the scores; ``1 / sqrt(D)`` by default.
         dropout_p: Drop probability of the attention probabilities.
         dropout_seed: Seed of the dropout mask; required where ``dropout_p`` is positive. The caller
-            draws a new seed per step; ``torch.compile`` recompiles for each.
+            draws a new seed per step, outside of a compiled function.
         implementation: ``"fused"`` stores neither scores nor probabilities. ``"pipeline"`` runs
             SDDMM, softmax and SpMM one after the other and stores the kept blocks, as the paper
             does. Both give the same result and the same dropout mask.
-        return_lse: Also return the logarithm of each row's denominator, ``[B, H, L]``, of the
+        return_lse: Also return the logarithm of each row's denominator, ``[B, H, Lq]``, of the
             distribution before dropout; float32 for 16-bit inputs, else their dtype.
 
     Returns:
-        ``[B, H, L, D]``, or that and the log-sum-exp.
+        ``[B, H, Lq, D]``, or that and the log-sum-exp.
 
     Raises:
         ValueError: If an argument does not fit, naming it.
@@ -104,10 +122,12 @@ def block_attention(
     dtypes = library.dtypes(q.device, implementation)
     for name, x in (("q", q), ("k", k), ("v", v)):
         checks.check_heads(name, x, dtypes)
-        checks.check_like(name, x, "q", q)
-    checks.check_pattern("q", q, pattern)
+        checks.check_same_kind(name, x, "q", q)
+    checks.check_attention(q, k, v, pattern, causal)
+    if implementation == "pipeline" or library.limits(q.device).plain_only:
+        checks.check_plain(implementation, q, k, pattern, causal)
     checks.check_choice("pruned", pruned, checks.PRUNED)
-    checks.check_key_padding_mask(key_padding_mask, q.shape[0], q.shape[2], q)
+    checks.check_key_padding_mask(key_padding_mask, k.shape[0], k.shape[2], q)
     scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
     checks.check_scale(scale)
     checks.check_dropout(dropout_p, dropout_seed)
@@ -122,12 +142,14 @@ def block_attention(
             probs = block_dropout(probs, pattern, p=dropout_p, seed=seed)
         out = block_spmm(probs, v, pattern)
     else:
-        out, lse = library.operator("block_attention_forward")(
+        out, lse = operator("block_attention_forward")(
             q,
             k,
             v,
             *pattern.index_tensors,
             pattern.block_size,
+            pattern.groups,
+            causal,
             pruned == "zero_logit",
             key_padding_mask,
             scale,
@@ -145,7 +167,8 @@ def _fake_forward(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, *indices, ctx.block_size, ctx.zero_logit, mask, scale, p, seed = inputs
+    q, k, v, *rest = inputs
+    indices, (*ctx.shape, mask, scale, p, seed) = rest[:5], rest[5:]
     ctx.scale_and_dropout = scale, p, seed
     ctx.save_for_backward(q, k, v, *output, mask, *indices)
     ctx.set_materialize_grads(False)
@@ -165,12 +188,11 @@ def _backward(
         out,
         lse,
         *indices,
-        ctx.block_size,
-        ctx.zero_logit,
+        *ctx.shape,
         mask,
         *ctx.scale_and_dropout,
     )
-    return dq, dk, dv, *[None] * 11
+    return dq, dk, dv, *[None] * 13
 
 
 def _fake_backward(

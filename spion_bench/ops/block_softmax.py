@@ -11,7 +11,7 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.literals import Pruned
 from spion_bench.native import library
 from spion_bench.ops import checks
-from spion_bench.ops.registration import register_operator
+from spion_bench.ops.registration import operator, register_operator
 
 
 def block_softmax(
@@ -47,7 +47,7 @@ def block_softmax(
     checks.check_tiles("scores", scores, pattern, library.dtypes(scores.device, "pipeline"))
     checks.check_choice("pruned", pruned, checks.PRUNED)
     checks.check_key_padding_mask(key_padding_mask, scores.shape[0], pattern.length, scores)
-    probs, lse = library.operator("block_softmax")(
+    probs, lse = operator("block_softmax")(
         scores,
         pattern.crow_indices,
         pattern.col_indices,

@@ -92,8 +92,54 @@ def check_same_kind(name: str, x: Tensor, like_name: str, like: Tensor) -> None:
         )
 
 
+def check_attention(q: Tensor, k: Tensor, v: Tensor, pattern: BlockPattern, causal: bool) -> None:
+    """Raise unless q, k, v of the right dimensions fit each other and ``pattern``."""
+    batch, heads, length, width = q.shape
+    if k.shape[0] != batch or k.shape[3] != width:
+        raise ValueError(
+            f"k: expected [B={batch}, Hk, Lk, D={width}] as q {list(q.shape)}, got {list(k.shape)}"
+        )
+    if v.shape != k.shape:
+        raise ValueError(f"v: expected shape {list(k.shape)} as k, got {list(v.shape)}")
+    if heads != k.shape[1] and (k.shape[1] == 0 or heads % k.shape[1]):
+        raise ValueError(
+            f"k: expected a number of heads that divides the {heads} of q, got {k.shape[1]}"
+        )
+    if heads % pattern.groups:
+        raise ValueError(
+            f"pattern: expected a number of groups that divides the {heads} heads of q, "
+            f"got {pattern.groups}"
+        )
+    for name, x, longest in (("q", q, pattern.length), ("k", k, pattern.key_length)):
+        if x.shape[2] > longest:
+            raise ValueError(
+                f"{name}: expected a length up to the pattern's, {longest}, got {x.shape[2]}; "
+                "build the pattern for the longest sequence, shorter ones use a part of it"
+            )
+    if causal and length != k.shape[2]:
+        raise ValueError(
+            f"causal: expected as many keys as queries, got {k.shape[2]} keys and {length} queries"
+        )
+    _check_limits("q", q, block_size=pattern.block_size)
+    _check_pattern_device("q", q, pattern)
+
+
+def check_plain(
+    implementation: str, q: Tensor, k: Tensor, pattern: BlockPattern, causal: bool
+) -> None:
+    """Raise for what the pipeline and the CUDA kernels lack: all but plain self-attention."""
+    if causal or q.shape != k.shape or pattern.groups > 1 or pattern.nb_keys != pattern.nb:
+        device = library.limits(q.device).device
+        raise ValueError(
+            'implementation: expected "fused" on CPU for causal attention, for keys of other heads '
+            "or another length than the queries, and for patterns of head groups, "
+            f'got "{implementation}" on {device}'
+        )
+    check_pattern("q", q, pattern)
+
+
 def check_pattern(name: str, x: Tensor, pattern: BlockPattern) -> None:
-    """Raise unless ``pattern`` fits ``x: [B, H, L, D]`` in length and device."""
+    """Raise unless ``pattern`` is square, one for all heads, and fits ``x: [B, H, L, D]``."""
     length, block_size = x.shape[2], pattern.block_size
     if length % block_size:
         padded = -(-length // block_size) * block_size
@@ -108,6 +154,7 @@ def check_pattern(name: str, x: Tensor, pattern: BlockPattern) -> None:
             "pad the sequence or build the pattern for this length"
         )
     _check_limits(name, x, block_size=block_size)
+    _check_square(pattern)
     _check_pattern_device(name, x, pattern)
 
 
@@ -128,7 +175,16 @@ def check_tiles(
             f"call {name}.contiguous()"
         )
     _check_limits(name, x, block_size=pattern.block_size)
+    _check_square(pattern)
     _check_pattern_device(name, x, pattern)
+
+
+def _check_square(pattern: BlockPattern) -> None:
+    if pattern.groups > 1 or pattern.nb_keys != pattern.nb:
+        raise ValueError(
+            f"pattern: expected a square one for all heads, got {pattern}; "
+            "only the fused block_attention takes others"
+        )
 
 
 def _check_limits(
@@ -169,7 +225,7 @@ def check_key_padding_mask(mask: Tensor | None, batch: int, length: int, like: T
 
 def check_scale(scale: float) -> None:
     """Raise unless ``scale`` is finite."""
-    if not math.isfinite(scale):
+    if not -math.inf < scale < math.inf:  # torch.compile cannot trace math.isfinite
         raise ValueError(f"scale: expected a finite number, got {scale}; the default is 1/sqrt(D)")
 
 
@@ -182,5 +238,5 @@ def check_dropout(p: float, seed: int | None) -> None:
             f"dropout_seed: expected an integer because dropout_p is {p}, got None; "
             "draw a new one per step, e.g. from a torch.Generator"
         )
-    if seed is not None and not 0 <= seed < 2**63:
+    if seed is not None and not 0 <= seed <= 2**63 - 1:
         raise ValueError(f"dropout_seed: expected 0 <= dropout_seed < 2**63, got {seed}")

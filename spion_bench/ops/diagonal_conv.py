@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spion_bench.native import library
 from spion_bench.ops.checks_pattern import check_square
-from spion_bench.ops.registration import register_operator
+from spion_bench.ops.registration import operator, register_operator
 
 
 def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
@@ -37,7 +36,7 @@ def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
             f"filter_size: expected a positive odd number, got {filter_size}; "
             "the published value is 31"
         )
-    out: Tensor = library.operator("diagonal_conv")(attention_map.detach(), filter_size)
+    out: Tensor = operator("diagonal_conv")(attention_map.detach(), filter_size)
     return out
 
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from spion_bench.literals import Selection
-from spion_bench.native import library
 from spion_bench.ops.checks import check_choice
 from spion_bench.ops.checks_pattern import check_square
-from spion_bench.ops.registration import register_operator
+from spion_bench.ops.registration import operator, register_operator
 
 
 def flood_fill(pooled: Tensor, threshold: float, *, selection: Selection = "walk") -> Tensor:
@@ -47,7 +46,7 @@ def flood_fill(pooled: Tensor, threshold: float, *, selection: Selection = "walk
     if math.isnan(threshold):
         raise ValueError("threshold: expected a number, got NaN")
     check_choice("selection", selection, get_args(Selection))
-    kept: Tensor = library.operator("flood_fill")(pooled.detach(), threshold, selection)
+    kept: Tensor = operator("flood_fill")(pooled.detach(), threshold, selection)
     return kept
 
 

@@ -20,7 +20,12 @@ ROOT = PACKAGE.parent
 # Imports are followed into these only. What is named by a string, as methods and tasks are, is not
 # an import: a cell names its own.
 FOLLOWED = (
-    *("spion_bench.block_pattern", "spion_bench.kernel_limits", "spion_bench.literals"),
+    *(
+        "spion_bench.block_lists",
+        "spion_bench.block_pattern",
+        "spion_bench.kernel_limits",
+        "spion_bench.literals",
+    ),
     *(
         "spion_bench.native",
         "spion_bench.ops",

@@ -239,5 +239,5 @@ def test_opcheck():
     indices = (*case.pattern.index_tensors, case.pattern.block_size)
     torch.library.opcheck(
         torch.ops.spion_bench_emulated.block_attention_forward.default,
-        (q, k, v, *indices, True, case.key_padding_mask(), 0.2, 0.1, 3),
+        (q, k, v, *indices, 1, False, True, case.key_padding_mask(), 0.2, 0.1, 3),
     )

@@ -76,3 +76,22 @@ def test_only_the_first_forward_pass_after_watch_is_watched(qkv):
 def test_a_method_must_define_forward(qkv):
     with pytest.raises(NotImplementedError, match="Attention must define forward"):
         Attention()(*qkv)
+
+
+@pytest.mark.parametrize("pattern", [None, BlockPattern.full(48, 8)], ids=["dense", "sparse"])
+def test_causal_grouped_queries_in_either_phase(qkv, mask, pattern):
+    q, k, v = qkv
+    k, v = k[:, :1], v[:, :1]
+    layer = SpionAttention("minus_inf", pattern, causal=True)
+    layer.watch()
+    out = layer(q, k, v, mask)
+    scores = q.double() @ k.double().mT / 8**0.5
+    hidden = ~(mask[:, None, None, :] & torch.ones(32, 32, dtype=torch.bool).tril())
+    probs = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+    torch.testing.assert_close(out, (probs @ v.double()).float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(layer.take_map(), probs.mean((0, 1)).float(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_causal_layer_leaves_out_what_no_query_sees():
+    layer = SpionAttention("zero_logit", BlockPattern.full(32, 8), causal=True)
+    assert torch.equal(layer.pattern.to_mask(), torch.ones(4, 4, dtype=torch.bool).tril())

@@ -75,3 +75,14 @@ def test_a_copy_has_its_own_pattern():
     other = copy.deepcopy(layer)
     other.pattern = None
     assert layer.pattern == BAND
+
+
+def test_patterns_of_head_groups_and_rectangles_are_state_too():
+    pattern = BlockPattern.from_mask(torch.ones(2, 3, 5).tril(), 8)
+    layer = SpionAttention("zero_logit", pattern)
+    loaded = sparse()
+    loaded.load_state_dict(layer.state_dict())
+    assert loaded.pattern == pattern
+    loaded.load_state_dict(sparse().state_dict())
+    assert loaded.pattern == BAND
+    assert loaded.state_dict().keys() == sparse().state_dict().keys()

@@ -69,7 +69,7 @@ def wrong_answers() -> list[str]:
         indices = (*pattern.index_tensors, pattern.block_size)
         kernel = torch.ops.spion_bench.block_attention_forward.default
         cuda = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
-        kernel.redispatch(cuda, q, q, q, *indices, True, None, 1.0, 0.0, 0)
+        kernel.redispatch(cuda, q, q, q, *indices, 1, False, True, None, 1.0, 0.0, 0)
 
     problems = []
     for call, expected in (

@@ -57,26 +57,37 @@ def as_expanded(x: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Case:
-    """One shape: ``[batch, heads, pattern.length, width]`` and the layout of q, k and v."""
+    """One shape: ``[batch, heads, pattern.length, width]`` and the layout of q, k and v.
+
+    ``kv_heads`` and ``lengths`` (of queries and of keys) where they differ from that.
+    """
 
     pattern: BlockPattern
     batch: int = 2
     heads: int = 2
     width: int = 16
     layout: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.contiguous
+    kv_heads: int | None = None
+    lengths: tuple[int, int] | None = None
+
+    def _lengths(self) -> tuple[int, int]:
+        return self.lengths or (self.pattern.length, self.pattern.key_length)
 
     def inputs(self, dtype: torch.dtype, seed: int = 0) -> tuple[torch.Tensor, ...]:
         """Return q, k, v in float64 values rounded to ``dtype``."""
         generator = torch.Generator().manual_seed(seed)
-        shape = (self.batch, self.heads, self.pattern.length, self.width)
+        n_queries, n_keys = self._lengths()
+        queries = (self.batch, self.heads, n_queries, self.width)
+        keys = (self.batch, self.kv_heads or self.heads, n_keys, self.width)
         return tuple(
-            self.layout(torch.randn(shape, generator=generator).to(dtype)) for _ in range(3)
+            self.layout(torch.randn(shape, generator=generator).to(dtype))
+            for shape in (queries, keys, keys)
         )
 
     def key_padding_mask(self) -> torch.Tensor:
         """Return a mask with whole blocks, single tokens and one example of padding only."""
         generator = torch.Generator().manual_seed(1)
-        mask = torch.rand(self.batch, self.pattern.length, generator=generator) > 0.3
+        mask = torch.rand(self.batch, self._lengths()[1], generator=generator) > 0.3
         if self.batch > 0:
             mask[0, -self.pattern.block_size :] = False
             mask[-1] = False
@@ -104,3 +115,44 @@ CASES = {
     "expanded": Case(random_pattern(4, 16, 0.4), layout=as_expanded),
     "no_batch": Case(random_pattern(4, 16, 0.4), batch=0),  # the end of an uneven data set
 }
+
+
+def per_group(groups: int, nb: int, block_size: int) -> BlockPattern:
+    """Keep random blocks, others for each group, and in the last group next to nothing."""
+    masks = [random_pattern(nb, block_size, 0.4, seed).to_mask() for seed in range(groups)]
+    masks[-1] = torch.zeros_like(masks[-1])
+    masks[-1][0, -1] = True
+    return BlockPattern.from_mask(torch.stack(masks), block_size)
+
+
+def rectangle(nb: int, nb_keys: int, block_size: int) -> BlockPattern:
+    """Keep random blocks of a rectangle, and nothing in its second row."""
+    mask = torch.rand(nb, nb_keys, generator=torch.Generator().manual_seed(3)) < 0.5
+    mask[1] = False
+    return BlockPattern.from_mask(mask, block_size)
+
+
+# What only the fused operator takes; also with causal=True where a sequence attends to itself.
+REACH = {
+    "square": Case(random_pattern(5, 16, 0.4), width=32),
+    "no_diagonal": Case(holes(5, 16), width=5),  # zeros differ from row to row of a block
+    "two_tiles": Case(random_pattern(2, 128, 0.6), batch=1, width=16),  # two tiles by two steps
+    "ragged": Case(random_pattern(4, 16, 0.4), lengths=(61, 61), layout=as_strided_views),
+    "ragged_block_32": Case(BlockPattern.full(96, 32), lengths=(65, 65), width=32),
+    "shorter": Case(random_pattern(7, 16, 0.4), lengths=(48, 48), width=32),
+    "one_token": Case(random_pattern(3, 16, 0.4), lengths=(1, 1)),
+    "per_head": Case(per_group(4, 4, 16), heads=4, width=32),
+    "per_group": Case(per_group(2, 5, 16), heads=4, width=16, lengths=(70, 70)),
+    "grouped_queries": Case(random_pattern(4, 16, 0.4), heads=6, kv_heads=2, width=32),
+    "one_kv_head": Case(per_group(2, 3, 16), heads=4, kv_heads=1, layout=as_strided_views),
+    "groups_share_kv": Case(per_group(4, 4, 16), heads=4, kv_heads=2, lengths=(55, 55)),
+    "few_keys": Case(rectangle(6, 3, 16), width=32),
+    "many_keys": Case(rectangle(2, 7, 16), heads=4, kv_heads=2, lengths=(30, 100), width=32),
+    "many_keys_in_chunks": Case(rectangle(20, 40, 8), batch=1, heads=1, lengths=(153, 317)),
+}
+
+
+def is_square(case: Case) -> bool:
+    """Return whether the case's sequence may attend to itself causally."""
+    n_queries, n_keys = case.lengths or (case.pattern.length, case.pattern.key_length)
+    return n_queries == n_keys

@@ -16,7 +16,9 @@ LSE = torch.ones(1, 2, LENGTH)
 QKV = {"q": HEADS, "k": HEADS, "v": HEADS}
 BLOCK = {"block_size": SIZE}
 SOFTMAX = BLOCK | {"zero_logit": True, "key_padding_mask": None}
-ATTENTION = SOFTMAX | {"scale": 1.0, "dropout_p": 0.5, "dropout_seed": 0}
+ATTENTION = (
+    SOFTMAX | {"groups": 1, "causal": False} | {"scale": 1.0, "dropout_p": 0.5, "dropout_seed": 0}
+)
 GRADIENTS = {"dout": HEADS, "dlse": LSE, "out": HEADS, "lse": LSE}
 CALLS = {
     "block_attention_forward": QKV | BOTH | ATTENTION,

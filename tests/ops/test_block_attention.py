@@ -149,7 +149,7 @@ def test_opcheck(name, pruned):
     case = CASES[name]
     pattern, mask = case.pattern, case.key_padding_mask()
     q, k, v = case.inputs(torch.float32)
-    options = (pattern.block_size, pruned == "zero_logit", mask, 0.25, 0.1, 7)
+    options = (pattern.block_size, 1, False, pruned == "zero_logit", mask, 0.25, 0.1, 7)
     ops = torch.ops.spion_bench
     leaves = [x.clone().requires_grad_() for x in (q, k, v)]
     torch.library.opcheck(

@@ -24,7 +24,7 @@ GOOD = torch.zeros(2, 2, 128, 16)
         ),
         ({"k": GOOD.half()}, "k: expected torch.float32 as q, got torch.float16"),
         ({"k": GOOD.double()}, "k: expected torch.float32 as q, got torch.float64; cast it"),
-        ({"v": GOOD[:, :, :64]}, "v: expected shape [2, 2, 128, 16] as q, got [2, 2, 64, 16]"),
+        ({"v": GOOD[:, :, :64]}, "v: expected shape [2, 2, 128, 16] as k, got [2, 2, 64, 16]"),
         ({"q": GOOD[0]}, "q: expected [B, H, L, D], got 3 dimensions with shape [2, 128, 16]"),
         (
             {"q": torch.zeros(2, 2, 16, 128).mT},
@@ -35,12 +35,12 @@ GOOD = torch.zeros(2, 2, 128, 16)
             "q: expected a head width D from 1 to 256 on CPU, got 257",
         ),
         (
-            dict.fromkeys("qkv", torch.zeros(1, 1, 1000, 16)),
-            "q: length 1000 is not a multiple of the block size 64: pad to 1024",
+            dict.fromkeys("qkv", torch.zeros(1, 1, 100, 16)) | {"implementation": "pipeline"},
+            "q: length 100 is not a multiple of the block size 64: pad to 128",
         ),
         (
             dict.fromkeys("qkv", torch.zeros(1, 1, 256, 16)),
-            "q: expected length 128 as the pattern (2 blocks of 64), got 256",
+            "q: expected a length up to the pattern's, 128, got 256; build",
         ),
         (dict.fromkeys("qkv", GOOD.to("meta")), "q: expected a CPU or CUDA tensor, got one"),
         ({"pattern": BLOCKS.to("cpu"), "pruned": "none"}, 'pruned: expected "minus_inf" or "zero'),

@@ -4,7 +4,7 @@ import torch
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import block_attention, reference
 from tests.budgets import assert_within_budget
-from tests.ops.cases import CASES, PRUNED
+from tests.ops.cases import CASES, PRUNED, REACH, is_square
 from tests.ops.oracle import NAMES, forward_backward
 
 HALF = [torch.bfloat16, torch.float16]
@@ -12,11 +12,13 @@ HALF = [torch.bfloat16, torch.float16]
 
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("pruned", PRUNED)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_matches_the_oracle(case, pruned, dtype):
+@pytest.mark.parametrize("name", CASES | REACH)
+def test_matches_the_oracle(name, pruned, dtype):
+    case = (CASES | REACH)[name]
     options = {
         "pattern": case.pattern,
         "pruned": pruned,
+        "causal": name in REACH and is_square(case),
         "key_padding_mask": case.key_padding_mask(),
         "dropout_p": 0.25,
         "dropout_seed": 11,

@@ -54,10 +54,15 @@ struct Dropout {
 template <typename T>
 struct AttentionArgs {
   int64_t batch = 0, heads = 0, length = 0, width = 0;  // width: D, a multiple of 16
+  // Fused attention: k and v have keys of their own, lengths are multiples of the block size.
+  int64_t key_length = 0;
+  int64_t n_keys = 0;        // keys that exist; the rest of key_length fills the last block
+  int64_t heads_per_kv = 1;  // heads that share one head of k and v
+  bool causal = false;       // scores of keys after their query do not exist
   int64_t block_size = 0;
   const int32_t* crow = nullptr;
   const int32_t* col = nullptr;
-  const bool* key_padding_mask = nullptr;  // [B, L], true = real token; null = all real
+  const bool* key_padding_mask = nullptr;  // [B, Lk], true = real token; null = all real
   double scale = 1.0;
   bool zero_logit = false;
   Dropout dropout;
@@ -71,7 +76,7 @@ struct AttentionArgs {
 constexpr int32_t kUntouched = -1;  // the chunk has no block in this column
 constexpr int32_t kInPlace = -2;    // the column is this chunk's alone
 
-// Where one backward chunk sums its share of dk and dv: column c in dk and dv themselves, [L][D],
+// Where one backward chunk sums its share of dk and dv: column c in dk and dv themselves, [Lk][D],
 // or in tile slot[c] of the parts if other chunks share the column. The first share overwrites the
 // tile and marks the column in `touched`, later ones are added.
 template <typename T>
@@ -80,8 +85,8 @@ struct ColumnTiles {
   T* dv = nullptr;
   T* dk_parts = nullptr;
   T* dv_parts = nullptr;
-  const int32_t* slot = nullptr;  // [nb]
-  bool* touched = nullptr;        // [nb], false at the start
+  const int32_t* slot = nullptr;  // [block columns]
+  bool* touched = nullptr;        // [block columns], false at the start
 };
 
 // Scratch elements that one call of a kernel needs, whatever the instruction set: exactly those of

@@ -59,17 +59,17 @@ class Place {
 
 std::tuple<Tensor, Tensor> block_attention_forward(
     const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& crow, const Tensor& col,
-    const Tensor& /*t_crow*/, const Tensor& /*t_row*/, const Tensor& /*t_tile*/, int64_t block_size,
-    bool zero_logit, const MaybeTensor& mask, double scale, double dropout_p,
-    int64_t dropout_seed) {
+    const Tensor& t_crow, const Tensor& /*t_row*/, const Tensor& /*t_tile*/, int64_t block_size,
+    int64_t groups, bool causal, bool zero_logit, const MaybeTensor& mask, double scale,
+    double dropout_p, int64_t dropout_seed) {
   const Place place({{q, "q"},
                      {k, "k"},
                      {v, "v"},
                      {crow, "crow_indices"},
                      {col, "col_indices"},
                      {mask, "key_padding_mask"}});
-  cuda::AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, mask, scale, dropout_p,
-                               dropout_seed);
+  cuda::AttentionInputs inputs(q, k, v, crow, col, t_crow, block_size, groups, causal, zero_logit,
+                               mask, scale, dropout_p, dropout_seed);
   return cuda::block_attention_forward(std::move(inputs), q.size(3), place.stream());
 }
 
@@ -77,8 +77,8 @@ std::tuple<Tensor, Tensor, Tensor> block_attention_backward(
     const Tensor& dout, const MaybeTensor& dlse, const Tensor& q, const Tensor& k, const Tensor& v,
     const Tensor& out, const Tensor& lse, const Tensor& crow, const Tensor& col,
     const Tensor& t_crow, const Tensor& t_row, const Tensor& t_tile, int64_t block_size,
-    bool zero_logit, const MaybeTensor& mask, double scale, double dropout_p,
-    int64_t dropout_seed) {
+    int64_t groups, bool causal, bool zero_logit, const MaybeTensor& mask, double scale,
+    double dropout_p, int64_t dropout_seed) {
   const Place place({{q, "q"},
                      {k, "k"},
                      {v, "v"},
@@ -92,8 +92,8 @@ std::tuple<Tensor, Tensor, Tensor> block_attention_backward(
                      {t_row, "t_row_indices"},
                      {t_tile, "t_tile_indices"},
                      {mask, "key_padding_mask"}});
-  cuda::AttentionInputs inputs(q, k, v, crow, col, block_size, zero_logit, mask, scale, dropout_p,
-                               dropout_seed);
+  cuda::AttentionInputs inputs(q, k, v, crow, col, t_crow, block_size, groups, causal, zero_logit,
+                               mask, scale, dropout_p, dropout_seed);
   const cuda::AttentionGradients given{dout, out, lse, dlse, t_crow, t_row, t_tile};
   cuda::check_gradients(given, inputs, q);
   return cuda::block_attention_backward(std::move(inputs), given, q.size(3), place.stream());

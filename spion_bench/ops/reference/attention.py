@@ -109,18 +109,36 @@ def block_attention(
     pattern: BlockPattern,
     *,
     pruned: Pruned,
+    causal: bool = False,
     key_padding_mask: Tensor | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     dropout_seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Return the attention output ``[B, H, L, D]`` and the log-sum-exp ``[B, H, L]``."""
+    """Return the attention output ``[B, H, Lq, D]`` and the log-sum-exp ``[B, H, Lq]``.
+
+    ``zero_logit`` adds one score of 0 for every key that the query sees (all keys, or with
+    ``causal`` those at or before it) outside the kept blocks.
+    """
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    scores = block_sddmm(q, k, pattern, scale=scale)
-    probs, lse = block_softmax(scores, pattern, pruned=pruned, key_padding_mask=key_padding_mask)
+    batch, heads, n_queries, _ = q.shape
+    k, v = (x.repeat_interleave(heads // max(x.shape[1], 1), dim=1) for x in (k, v))
+    queries, keys = (torch.arange(x.shape[2], device=q.device) for x in (q, k))
+    seen = torch.ones(n_queries, keys.shape[0], dtype=torch.bool, device=q.device)
+    if causal:
+        seen = keys <= queries[:, None]
+    kept = pattern.to_token_mask().view(pattern.groups, pattern.length, pattern.key_length)
+    kept = kept[:, :n_queries, : keys.shape[0]].repeat_interleave(heads // pattern.groups, dim=0)
+    real = (seen & kept).expand(batch, -1, -1, -1)
+    if key_padding_mask is not None:
+        real = real & key_padding_mask[:, None, None, :]
+    scores = (scale * (q @ k.mT)).masked_fill(~real, -math.inf)
+    probs, lse = softmax_rows(scores, (seen & ~kept).sum(-1) if pruned == "zero_logit" else 0)
     if dropout_p > 0.0:
-        probs = block_dropout(probs, pattern, p=dropout_p, seed=dropout_seed)
-    return block_spmm(probs, v, pattern), lse
+        keep = dropout_keep_mask(batch * heads, queries, keys, p=dropout_p, seed=dropout_seed)
+        probs = probs * dropout_keep_scale(dropout_p)
+        probs = probs.masked_fill(~keep.view(probs.shape), 0.0)
+    return probs @ v, lse
 
 
 def block_attention_by_rows(
@@ -136,6 +154,8 @@ def block_attention_by_rows(
     dropout_seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Return the same as ``block_attention`` in float64, one block row after the other.
+
+    Of self-attention without ``causal``, by one pattern of the sequence's length for all heads.
 
     Memory follows the kept blocks, ``B * H * nnzb * S * S`` scores, so long sequences with
     sparse patterns fit. The upcast is part of the graph: gradients arrive in the inputs' dtype.
