@@ -76,10 +76,10 @@ def test_opcheck():
 
 def test_zeros_that_a_causal_row_counts():
     # Scores of 0 and values of 1: a row's output is its stored keys over all keys that it sees.
-    pattern = BlockPattern.from_mask(torch.tensor([[1, 1], [1, 0]]), 8)
-    q = torch.zeros(1, 1, 16, 4, dtype=torch.float64)
+    pattern = BlockPattern.from_mask(torch.tensor([[1, 1, 1], [1, 0, 1], [1, 0, 0]]), 8)
+    q = torch.zeros(1, 1, 24, 4, dtype=torch.float64)
     out = block_attention(q, q, q + 1, pattern, pruned="zero_logit", causal=True)
-    expected = [1.0] * 8 + [8 / (i + 1) for i in range(8, 16)]
+    expected = [1.0] * 8 + [8 / (i + 1) for i in range(8, 24)]
     assert out[0, 0, :, 0].tolist() == pytest.approx(expected)
 
 
