@@ -11,6 +11,7 @@ import spion_bench.measure.machine  # noqa: F401  # notes the CPUs before torch 
 
 if TYPE_CHECKING:
     from spion_bench.block_pattern import BlockPattern
+    from spion_bench.conversion.sparsify import sparsify
     from spion_bench.model.attention import SpionAttention
     from spion_bench.ops.block_attention import block_attention
     from spion_bench.pattern.generate import generate_pattern
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["BlockPattern", "SpionAttention", "block_attention", "generate_pattern", "records_frame"]
+__all__ = [
+    "BlockPattern",
+    "SpionAttention",
+    "block_attention",
+    "generate_pattern",
+    "records_frame",
+    "sparsify",
+]
 
 _HOME = {
     "BlockPattern": "spion_bench.block_pattern",
@@ -26,6 +34,7 @@ _HOME = {
     "block_attention": "spion_bench.ops",
     "generate_pattern": "spion_bench.pattern.generate",
     "records_frame": "spion_bench.records.frame",
+    "sparsify": "spion_bench.conversion.sparsify",
 }
 
 

@@ -119,6 +119,7 @@ def dense_attention(
     key_padding_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     causal: bool = False,
+    scale: float | None = None,
 ) -> Tensor:
     """Exact dense attention through ``scaled_dot_product_attention``; padded keys get weight 0.
 
@@ -134,6 +135,7 @@ def dense_attention(
         attn_mask=mask,
         dropout_p=dropout_p,
         is_causal=causal and mask is None,
+        scale=scale,
         enable_gqa=q.shape[1] != k.shape[1],
     )
 

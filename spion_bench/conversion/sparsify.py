@@ -1,0 +1,152 @@
+"""``spion_bench.sparsify``: SPION in a model of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from spion_bench.block_pattern import check_block_size
+from spion_bench.conversion import hugging_face, sdpa
+from spion_bench.conversion.controller import SpionController, Switch, When
+from spion_bench.conversion.layer import SUBMODULE, ConvertedAttention
+from spion_bench.literals import Pruned, Selection, TransitionMode, Variant
+from spion_bench.pattern.generate import PUBLISHED_FILTER_SIZE
+from spion_bench.records.settings import SpionConfig
+
+PUBLISHED_THRESHOLD_PERCENT = 15
+
+
+def sparsify(
+    model: nn.Module,
+    *,
+    modules: Sequence[str] | None = None,
+    switch: Switch = "joint",
+    observe_every: int | None = None,
+    latest_step: int | None = None,
+    variant: Variant = "CF",
+    block_size: int = 32,
+    quantile: float = 0.96,
+    density: float = 0.1,
+    filter_size: int = PUBLISHED_FILTER_SIZE,
+    selection: Selection = "walk",
+    pruned: Pruned = "zero_logit",
+    threshold_percent: int = PUBLISHED_THRESHOLD_PERCENT,
+) -> SpionController:
+    """Convert a model's self-attention in place, and return what takes it through SPION's phases.
+
+    The model trains densely, exactly as before, until its layers turn sparse; then they attend to
+    the blocks that their own attention maps singled out. Parameters, their names and the optimiser
+    stay as they are. Patterns are in the model's state dict (``<module>.spion.*``): convert a new
+    model before you load it, and it is sparse.
+
+    ::
+
+        controller = sparsify(model, observe_every=100, latest_step=2000)
+        for batch in loader:
+            loss(model(batch)).backward()
+            optimizer.step(); optimizer.zero_grad()
+            controller.step()
+
+    Args:
+        model: A Hugging Face model (encoders through transformers' attention interface), or any
+            module that contains ``nn.MultiheadAttention`` (``nn.TransformerEncoder`` does). All
+            their self-attention is converted where ``modules`` is None.
+        modules: Qualified names, as in ``model.named_modules()``, of the modules to convert: each
+            calls ``scaled_dot_product_attention`` once in a forward pass.
+        switch: ``"joint"``: all layers turn sparse when every layer's map has settled (the
+            published code). ``"per_layer"``: each by itself (the paper's text). A number: all,
+            after so many steps. ``"by_hand"``: when ``switch_after_next_step()`` is called.
+        observe_every: Steps between two looks at the maps; needed by ``"joint"`` and
+            ``"per_layer"``. The third look is the earliest at which a layer may turn sparse.
+        latest_step: After this many steps, layers that have not settled turn sparse all the same.
+        variant: SPION's ``"C"``, ``"F"`` or ``"CF"``.
+        block_size: Rows and columns of a block, in tokens: a power of two from 8 to 128.
+        quantile: F and CF: blocks must exceed this quantile of the pooled map.
+        density: C: share of the blocks to keep.
+        filter_size: C and CF: length of the diagonal filter, odd.
+        selection: F and CF: ``"walk"`` or ``"connected"``, see ``generate_pattern``.
+        pruned: What a pruned score counts as; ``"zero_logit"`` is the published code,
+            ``"minus_inf"`` leaves pruned scores out of the softmax.
+        threshold_percent: How much a map may still change for its layer to have settled.
+
+    Raises:
+        ValueError: If nothing to convert is found, a name is unknown, the model is converted
+            already, or the arguments do not fit together.
+        pydantic.ValidationError: If a setting is out of range, naming it.
+    """
+    _check(switch, observe_every, latest_step, block_size)
+    mode: TransitionMode = "per_layer" if switch == "per_layer" else "joint"
+    settings = SpionConfig(
+        block_size=block_size,
+        quantile=quantile,
+        density=density,
+        filter_size=filter_size,
+        transition_threshold_percent=threshold_percent,
+        pruned=pruned,
+        selection=selection,
+        transition_mode=mode,
+    )
+    found = _modules(model, modules)
+    through_interface = modules is None and hugging_face.is_model(model)
+    layers = {name: ConvertedAttention(name, pruned) for name in found}
+    for name, module in found.items():
+        layers[name].to(_device(module))
+        layers[name].train(module.training)
+        if through_interface:
+            module.add_module(SUBMODULE, layers[name])
+        else:
+            sdpa.convert(module, layers[name])
+    if through_interface:
+        hugging_face.use_interface(model)
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # else it hands padded batches to its fused path
+    return SpionController(layers, variant, settings, When(switch, observe_every, latest_step))
+
+
+def _check(
+    switch: Switch, observe_every: int | None, latest_step: int | None, block_size: int
+) -> None:
+    check_block_size(block_size)
+    if switch in ("joint", "per_layer"):
+        if observe_every is None:
+            raise ValueError(
+                f"observe_every: expected a number of steps with switch={switch!r}, got None; "
+                "for example the steps between two of your evaluations"
+            )
+    elif switch != "by_hand" and not (isinstance(switch, int) and switch >= 1):
+        raise ValueError(
+            "switch: expected 'joint', 'per_layer', 'by_hand' or a number of steps from 1, got "
+            f"{switch!r}"
+        )
+    for name, value in (("observe_every", observe_every), ("latest_step", latest_step)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: expected a positive number of steps, got {value}")
+
+
+def _modules(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Module]:
+    every = dict(model.named_modules())
+    if names is not None:
+        unknown = [name for name in names if name not in every]
+        if unknown:
+            raise ValueError(f"modules: expected names from named_modules(), got {unknown}")
+        found = {name: every[name] for name in names}
+    elif hugging_face.is_model(model):
+        found = hugging_face.attention_modules(model)
+    else:
+        found = {name: m for name, m in every.items() if isinstance(m, nn.MultiheadAttention)}
+    if not found:
+        raise ValueError(
+            f"model: {type(model).__name__} contains no nn.MultiheadAttention and is no Hugging "
+            "Face model; name the modules that call scaled_dot_product_attention in `modules`"
+        )
+    converted = [name for name, module in found.items() if hasattr(module, SUBMODULE)]
+    if converted:
+        raise ValueError(f"model: {converted} are converted already; sparsify a model once")
+    return found
+
+
+def _device(module: nn.Module) -> str:
+    parameter = next(module.parameters(), None)
+    return "cpu" if parameter is None else str(parameter.device)
