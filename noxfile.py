@@ -30,6 +30,7 @@ SANITIZED_TESTS = "block_16 or holes or long_column or golden"
 NIGHTLY_SESSIONS = (
     *("sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link", "cuda_fake"),
     *("tests_lowest", "audit", "fuzz", "regressions", "compare_selfcheck"),
+    "own_model",
 )
 CPP_SOURCES = sorted(
     str(path)
@@ -89,6 +90,13 @@ for version in OTHER_PYTHONS:
         """Run the whole test suite with another Python, where there is an interpreter."""
         install(session, ".[dev]")
         session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def own_model(session: nox.Session) -> None:
+    """Test `sparsify` on Hugging Face models, in Trainer and Lightning, and run the examples."""
+    install(session, ".[dev,hf,lightning]")
+    session.run("pytest", "tests/conversion", "tests/examples", *session.posargs)
 
 
 @nox.session(default=False)
