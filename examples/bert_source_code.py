@@ -18,7 +18,11 @@ CONFIG = BertConfig(
 def tokens(split, rows):
     ids = torch.from_numpy(split.inputs[rows]).long()
     mask = (ids != 0).long()
-    return {"input_ids": ids, "attention_mask": mask, "labels": torch.from_numpy(split.labels[rows])}
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "labels": torch.from_numpy(split.labels[rows]),
+    }
 
 
 def train(name, data, steps):

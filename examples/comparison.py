@@ -43,8 +43,10 @@ def show(score: str, dense: Run, sparse: Run, controller: SpionController, out: 
     for run in (dense, sparse):
         print(f"{run.name:8}{run.score:12.3f}  {1e3 * statistics.median(run.step_s):8.1f} ms")
     for name, pattern in controller.patterns.items():
-        print(f"{name}: {pattern.density:.1%} of the blocks, sparse from step "
-              f"{controller.layer_steps[name]}")
+        print(
+            f"{name}: {pattern.density:.1%} of the blocks, sparse from step "
+            f"{controller.layer_steps[name]}"
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of the process, both runs: {peak:.0f} MiB")
     figure, axes = plt.subplots(1, len(controller.patterns), squeeze=False, figsize=(8, 4))
@@ -59,7 +61,7 @@ def show(score: str, dense: Run, sparse: Run, controller: SpionController, out: 
 def arguments(description: str, steps: int) -> argparse.Namespace:
     """Read ``--steps``, ``--data`` and ``--out`` from the command line."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--steps", type=int, default=steps, help="steps of a run (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=steps, help="of each run; %(default)s")
     parser.add_argument("--data", type=Path, help="folder of downloaded data, if any")
     parser.add_argument("--out", type=Path, default=Path("patterns.png"), help="picture to write")
     return parser.parse_args()

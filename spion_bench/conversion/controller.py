@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
@@ -194,6 +195,9 @@ class SpionController:
 
     def _turn_sparse(self, name: str, attention_map: Tensor) -> None:
         spion = self.settings
+        # Blocks that are partly beyond the sequence's end average zeros there.
+        missing = -attention_map.shape[0] % spion.block_size
+        attention_map = F.pad(attention_map, (0, missing, 0, missing))
         self.stages[name] = pattern_stages(
             attention_map,
             variant=self.variant,

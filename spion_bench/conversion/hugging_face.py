@@ -53,12 +53,20 @@ def _attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    is_causal: bool | None = None,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
+    if sliding_window is not None:
+        raise ValueError(
+            f"sliding_window: expected None, got {sliding_window}; SPION learns its own pattern: "
+            "configure the model without a window"
+        )
     mask = None if attention_mask is None else attention_mask.bool()
+    causal = is_causal if is_causal is not None else getattr(module, "is_causal", False)
 
     def dense() -> tuple[Tensor, None]:
-        return join(dense_attention(query, key, value, mask, dropout, scaling))
+        return join(dense_attention(query, key, value, mask, dropout, causal, scaling))
 
     def join(out: Tensor) -> tuple[Tensor, None]:
         return out.transpose(1, 2), None
@@ -76,4 +84,5 @@ def _attention(
         key_padding_mask=mask,
         scale=scaling,
         dropout_p=dropout,
+        causal=causal,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from spion_bench.literals import Pruned
 from spion_bench.model.attention import SpionAttention
-from spion_bench.ops import attention_map, block_attention
+from spion_bench.ops import block_attention
 
 SUBMODULE = "spion"
 T = TypeVar("T")
@@ -29,7 +30,6 @@ class ConvertedAttention(SpionAttention):
     def __init__(self, name: str, pruned: Pruned) -> None:
         super().__init__(pruned)
         self.name = name
-        self._scale: float | None = None
 
     @property
     def needs_heads(self) -> bool:
@@ -51,32 +51,34 @@ class ConvertedAttention(SpionAttention):
         key_padding_mask: Tensor | None,
         scale: float | None,
         dropout_p: float,
+        causal: bool,
     ) -> T:
         """Attend as the layer's phase demands.
 
         Args:
             q: ``[B, H, L, D]``.
-            k: Like ``q``.
-            v: Like ``q``.
+            k: ``[B, Hk, L, D]``; Hk divides H (grouped-query attention).
+            v: Like ``k``.
             dense: Does the model's own attention of this call.
             join: Makes of the sparse output, ``[B, H, L, D]``, what ``dense`` would return.
             key_padding_mask: bool ``[B, L]``, True = real token.
             scale: Factor of the scores; ``1 / sqrt(D)`` where None.
             dropout_p: Drop probability of the attention probabilities; 0 in evaluation.
+            causal: Whether queries see no key after them.
 
         Raises:
-            ValueError: If queries and keys differ in shape.
+            ValueError: If queries and keys are not of one sequence, or longer than the pattern.
         """
-        if q.shape != k.shape:
+        if q.shape[2] != k.shape[2]:
             raise ValueError(
-                f"{self.name}: expected keys shaped like the queries, {list(q.shape)}, got "
-                f"{list(k.shape)}; SPION sparsifies self-attention: leave this module out of "
-                "`modules`"
+                f"{self.name}: expected as many keys as queries, {q.shape[2]}, got {k.shape[2]}; "
+                "SPION sparsifies self-attention over whole sequences: leave cross-attention out "
+                "of `modules`, and generate without a cache"
             )
+        self.causal = causal
         if self._is_watched:
             self._watching = False
-            self._watched = (q.detach(), k.detach(), key_padding_mask)
-            self._scale = scale
+            self._watched = (_scaled(q, scale), _widened(k), key_padding_mask)
         if self.pattern is None:
             return dense()
         # Drawn on the host from torch's own generator: reproducible by torch.manual_seed.
@@ -87,6 +89,7 @@ class ConvertedAttention(SpionAttention):
             v,
             self.pattern,
             pruned=self.pruned,
+            causal=causal,
             key_padding_mask=key_padding_mask,
             scale=scale,
             dropout_p=dropout_p,
@@ -105,7 +108,16 @@ class ConvertedAttention(SpionAttention):
                 f"{self.name}: no forward pass in training mode since the last step(); call step() "
                 "after every optimiser step of the converted model"
             )
-        (q, k, mask), self._watched = self._watched, None
-        if q.dtype in (torch.float16, torch.bfloat16):
-            q, k = q.float(), k.float()
-        return attention_map(q, k, key_padding_mask=mask, scale=self._scale)
+        return super().take_map()
+
+
+def _widened(x: Tensor) -> Tensor:
+    """Return ``x`` without its history, in float32 where it has 16 bits: maps are averages."""
+    x = x.detach()
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _scaled(q: Tensor, scale: float | None) -> Tensor:
+    """Return queries whose scores under the usual scale are those of ``q`` under ``scale``."""
+    q = _widened(q)
+    return q if scale is None else q * (scale * math.sqrt(q.shape[3]))

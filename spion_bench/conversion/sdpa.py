@@ -100,6 +100,7 @@ def _attend(
         key_padding_mask=_key_padding(layer.name, attn_mask, query),
         scale=scale,
         dropout_p=dropout_p,
+        causal=is_causal,
     )
 
 
@@ -137,6 +138,7 @@ def _attend_with_projections(
         key_padding_mask=mask,
         scale=None,
         dropout_p=call["dropout_p"] if call["training"] else 0.0,
+        causal=False,
     )
 
 

@@ -13,18 +13,21 @@ NAMES = ["layers.0.self_attn", "layers.1.self_attn"]
 
 
 class OwnAttention(nn.Module):
-    """A user's module that calls ``scaled_dot_product_attention`` itself."""
+    """A user's module that calls ``scaled_dot_product_attention`` itself, with ``options``."""
 
-    def __init__(self, mask=None, calls=1):
+    def __init__(self, calls=1, key_heads=HEADS, **options):
         super().__init__()
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.mask, self.calls = mask, calls
+        self.qkv = nn.Linear(WIDTH, WIDTH + 2 * key_heads * WIDTH // HEADS)
+        self.calls, self.key_heads, self.options = calls, key_heads, options
 
-    def forward(self, x, scale=None):
-        heads = self.qkv(x).unflatten(-1, (3, HEADS, -1))
-        q, k, v = (part.transpose(1, 2) for part in heads.unbind(2))
+    def heads(self, x):
+        parts = self.qkv(x).unflatten(-1, (-1, WIDTH // HEADS)).transpose(1, 2)
+        return parts.split([HEADS, self.key_heads, self.key_heads], dim=1)
+
+    def forward(self, x):
+        q, k, v = self.heads(x)
         for _ in range(self.calls):
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, scale=scale)
+            out = F.scaled_dot_product_attention(q, k, v, **self.options)
         return out.transpose(1, 2).flatten(2)
 
 
@@ -34,8 +37,8 @@ class Wrapped(nn.Module):
         torch.manual_seed(0)
         self.attention = OwnAttention(**options)
 
-    def forward(self, x, **options):
-        return self.attention(x, **options)
+    def forward(self, x):
+        return self.attention(x)
 
 
 def test_a_dense_layer_computes_what_it_computed_before():
@@ -79,19 +82,56 @@ def test_sparse_multihead_attention_equals_the_reference(batch_first, bias):
     assert not torch.allclose(sparse, dense, atol=1e-3)
 
 
-def test_a_named_module_is_converted_with_its_own_scale():
-    model = Wrapped().double()
+def own_attention_map(attention, x):
+    """The map that ``attention`` has of ``x``, in plain PyTorch."""
+    q, k, _ = attention.heads(x)
+    k = k.repeat_interleave(HEADS // attention.key_heads, dim=1)
+    scores = attention.options.get("scale", (WIDTH // HEADS) ** -0.5) * q @ k.mT
+    if attention.options.get("is_causal"):
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    return torch.softmax(scores, dim=-1).mean((0, 1)).detach()
+
+
+@pytest.mark.parametrize("length", [LENGTH, LENGTH - 5])
+@pytest.mark.parametrize(
+    "options",
+    [{"scale": 0.7}, {"is_causal": True}, {"key_heads": 2, "enable_gqa": True}],
+    ids=["scale", "causal", "grouped"],
+)
+def test_a_named_module_keeps_its_own_way_to_attend(options, length):
+    model = Wrapped(**options).double()
     controller = sparsify(model, modules=["attention"], switch=1, **SETTINGS)
-    x = batch()[0].double()
-    dense = model(x, scale=0.7)
-    assert torch.equal(dense, Wrapped().double()(x, scale=0.7))
+    x = batch()[0][:, :length].double()
+    assert torch.equal(model(x), Wrapped(**options).double()(x))
     controller.step()
-    q, k, v = model.attention.qkv(x).unflatten(-1, (3, HEADS, -1)).transpose(1, 3).unbind(2)
-    attention_map = torch.softmax(0.7 * q @ k.mT, dim=-1).mean((0, 1)).detach()
-    pattern = generate_pattern(attention_map, variant="CF", **SETTINGS)
+
+    attention_map = own_attention_map(model.attention, x)
+    padded = F.pad(attention_map, (0, LENGTH - length, 0, LENGTH - length))
+    pattern = generate_pattern(padded, variant="CF", **SETTINGS)
+    causal = options.get("is_causal", False)
+    pattern = pattern.lower_triangle() if causal else pattern
     assert controller.patterns == {"attention": pattern}
-    expected, _ = reference.block_attention(q, k, v, pattern, pruned="zero_logit", scale=0.7)
-    assert torch.allclose(model(x, scale=0.7), expected.transpose(1, 2).flatten(2), atol=1e-12)
+
+    expected, _ = reference.block_attention(
+        *model.attention.heads(x),
+        pattern,
+        pruned="zero_logit",
+        causal=causal,
+        scale=options.get("scale"),
+    )
+    assert torch.allclose(model(x), expected.transpose(1, 2).flatten(2), atol=1e-12)
+    shorter = x[:, : length - 9]
+    expected, _ = reference.block_attention(
+        *model.attention.heads(shorter),
+        pattern,
+        pruned="zero_logit",
+        causal=causal,
+        scale=options.get("scale"),
+    )
+    assert torch.allclose(model(shorter), expected.transpose(1, 2).flatten(2), atol=1e-12)
+    with pytest.raises(ValueError, match="pattern"):
+        model(torch.ones(1, LENGTH + 1, WIDTH).double())
 
 
 def test_a_mask_of_keys_is_key_padding_and_any_other_is_refused():
@@ -101,7 +141,7 @@ def test_a_mask_of_keys_is_key_padding_and_any_other_is_refused():
     outputs = []
     for mask in (keys, as_float, keys.expand(LENGTH, -1)):
         mask = mask.reshape(1, 1, -1, LENGTH)
-        model = Wrapped(mask=mask)
+        model = Wrapped(attn_mask=mask)
         controller = sparsify(model, modules=["attention"], switch=1, **SETTINGS)
         model(batch()[0])
         controller.step()
@@ -110,7 +150,7 @@ def test_a_mask_of_keys_is_key_padding_and_any_other_is_refused():
     assert torch.equal(outputs[0], outputs[2])
 
     for mask in (torch.eye(LENGTH, dtype=torch.bool)[None, None], as_float[None, None, None] - 1.5):
-        model = Wrapped(mask=mask)
+        model = Wrapped(attn_mask=mask)
         sparsify(model, modules=["attention"], switch=1, **SETTINGS)
         with pytest.raises(ValueError, match=r"attention: attn_mask .* key padding"):
             model(batch()[0])
