@@ -28,6 +28,7 @@ SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 SANITIZED_TESTS = "block_16 or holes or long_column or golden"
 # What follows the tests of `nightly`; `cuda_build` compiles for three architectures.
 NIGHTLY_SESSIONS = (
+    "coverage",
     *("sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link", "cuda_fake"),
     *("tests_lowest", "audit", "fuzz", "regressions", "compare_selfcheck"),
     "own_model",
@@ -68,13 +69,15 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole test suite with coverage."""
+    """Run the whole test suite."""
     install(session, ".[dev]")
-    run_tests(session)
+    session.run("pytest", *session.posargs)
 
 
-def run_tests(session: nox.Session) -> None:
-    """Run the whole test suite with coverage in an environment that has ``.[dev]``."""
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run the whole test suite, in child processes too, and report which lines it reaches."""
+    install(session, ".[dev]")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -142,12 +145,11 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def ci(session: nox.Session) -> None:
-    """Do what lint, types, tests and survival do, in one environment that is installed once."""
+def checks(session: nox.Session) -> None:
+    """Do what lint, types and survival do, in one environment that is installed once."""
     install(session, ".[dev]")
     check_style(session)
     session.run("mypy")
-    run_tests(session)
     session.run("python", "-m", "tests.survival")
 
 
