@@ -122,7 +122,7 @@ def test_opcheck(dtype):
     pattern = case.pattern
     torch.library.opcheck(
         torch.ops.spion_bench.block_attention_forward.default,
-        (q, k, v, *pattern.index_tensors, pattern.block_size, True, None, 0.2, 0.1, 3),
+        (q, k, v, *pattern.index_tensors, pattern.block_size, 1, False, True, None, 0.2, 0.1, 3),
     )
 
 

@@ -158,11 +158,11 @@ def test_blocks_tile_the_sequence_and_the_dense_phase_ends_in_time(name: str) ->
         ("layers = { value = 4,", "layers = { value = 4.0,", "model.layers: .*integer, got 4.0"),
         ("layers = { value = 4,", "layers = { value = true,", "model.layers: .*integer, got True"),
         ("layers = { value = 4,", "layers = { value = 0,", "model.layers: .*greater than 0, got 0"),
-        ("layers = {", "lairs = {", "model.layers: Field required; model.lairs: Extra inputs"),
+        ("layers = {", "lairs = {", "model.layers: is missing; model.lairs: is unknown"),
         ('"zero_logit"', '"zero"', "spion.pruned: .*'minus_inf' or 'zero_logit', got 'zero'"),
         ("value = 0.1,", "value = 1.0,", "model.dropout: .*less than 1, got 1.0"),
         ('version = "1"', "version = 1", "version: .*string, got 1"),
-        ('name = "listops"', 'title = "listops"', "name: Field required; title: Extra inputs"),
+        ('name = "listops"', 'title = "listops"', "name: is missing; title: is unknown"),
         ("[spion]", "[spoin]", r"spion: expected a table \[spion\], got None"),
         (
             'layers = { value = 4, origin = "published" }',
