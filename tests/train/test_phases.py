@@ -190,7 +190,8 @@ def test_with_every_block_kept_sparse_training_is_dense_training(tmp_path, monke
 def test_sparse_training_follows_the_definition(tmp_path, monkeypatch, pruned):
     """The same run with the kernels replaced by the formula, differentiated by autograd."""
 
-    def by_formula(q, k, v, pattern, *, pruned, key_padding_mask, implementation):
+    def by_formula(q, k, v, pattern, *, pruned, causal, key_padding_mask, implementation):
+        assert not causal
         kept = pattern.to_token_mask()
         scores = q.double() @ k.double().transpose(-1, -2) / math.sqrt(q.shape[-1])
         scores = scores.masked_fill(~key_padding_mask[:, None, None] & kept, -torch.inf)
