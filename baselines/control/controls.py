@@ -45,12 +45,18 @@ class MeanAttention(Attention):
         if key_padding_mask is None:
             return v.mean(dim=2, keepdim=True).expand_as(v)
         real = key_padding_mask[:, None, :, None]
-        total = v.masked_fill(~real, 0).sum(dim=2, keepdim=True)
-        return (total / real.sum(dim=2, keepdim=True).clamp(min=1)).expand_as(v)
+        total = v.masked_fill(~real, 0).sum(dim=2, keepdim=True, dtype=_summed_in(v.dtype))
+        mean = total / real.sum(dim=2, keepdim=True).clamp(min=1)
+        return mean.to(v.dtype).expand_as(v)
 
     def n_scores(self, length: int, heads: int) -> int:
         """Return 0: there are no scores."""
         return 0
+
+
+def _summed_in(dtype: torch.dtype) -> torch.dtype:
+    """Return a dtype that holds the sum of a long sequence."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 class _Zeros(torch.autograd.Function):

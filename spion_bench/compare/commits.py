@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spion_bench.records.names import UsageError
@@ -51,7 +51,9 @@ def worktrees(root: Path, commits: tuple[str, ...]) -> Iterator[list[Path]]:
             yield paths
         finally:
             for path in paths:
-                _git(root, "worktree", "remove", "--force", str(path))
+                with suppress(UsageError):  # the next is removed all the same
+                    _git(root, "worktree", "remove", "--force", str(path))
+            _git(root, "worktree", "prune")
 
 
 def _git(folder: Path, *arguments: str) -> str:

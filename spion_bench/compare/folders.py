@@ -65,6 +65,10 @@ def _times(record: Record) -> Iterator[tuple[str, Metric]]:
 
 def _differences(base: Record, head: Record) -> Iterator[str]:
     """Yield what two records of one case were not measured alike in."""
+    for record in (base, head):
+        turn = record.measurement.turn
+        if turn is not None and turn.marks:
+            yield f"marked: {', '.join(turn.marks)}"
     ours, theirs = _settings(base), _settings(head)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):

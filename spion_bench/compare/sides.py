@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -60,9 +61,19 @@ class Side:
             SideError: If they do not compile.
         """
         command = [sys.executable, "-P", str(BENCHMARKS / "first_use.py")]
-        done = subprocess.run(
-            command, env=self.environment(threads), timeout=BUILD_S, check=False, stdout=sys.stderr
-        )
+        try:
+            done = subprocess.run(
+                command,
+                env=self.environment(threads),
+                timeout=BUILD_S,
+                check=False,
+                stdout=sys.stderr,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SideError(
+                f"{self.name}: its kernels took more than {BUILD_S:g} s to build; try again when "
+                "the machine is idle, what is built is kept"
+            ) from error
         if done.returncode != 0:
             raise SideError(f"{self.name}: its kernels could not be built and used, see above")
 
@@ -99,8 +110,9 @@ class Worker:
     def turn(self, request: dict[str, Any]) -> dict[str, Any]:
         """Let it time one case; return its samples, or its problem."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended; reading says so, and of which side
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
         return self._read(TURN_S)
 
     def end(self) -> None:

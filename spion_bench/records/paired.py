@@ -186,13 +186,16 @@ def ratio_in_turn(numerator: Metric, denominator: Metric) -> Estimate:
 def ratio_of_medians(numerator: Metric, denominator: Metric, *, level: float = 0.95) -> Estimate:
     """Return the ratio of two medians of one machine that did not take turns.
 
-    Both sample lists are resampled independently; without samples on both sides there is no
-    interval. Over 0 the ratio is infinite, or NaN.
+    The numbers of their rounds, or samples where rounds are unknown, are resampled independently
+    (samples of one round are alike); without samples on both sides there is no interval. Over 0
+    the ratio is infinite, or NaN.
     """
     value = _quotient(numerator.value, denominator.value)
     if len(numerator.samples) < 2 or len(denominator.samples) < 2:
         return Estimate(value, basis="ratio of single values, no interval")
-    upper, lower = (np.asarray(m.samples, dtype=np.float64) for m in (numerator, denominator))
+    upper, lower = (
+        np.asarray(round_values(m) or m.samples, dtype=np.float64) for m in (numerator, denominator)
+    )
     if not np.isfinite(upper).all() or not np.isfinite(lower).all() or (lower <= 0).any():
         return Estimate(value, basis="no interval: a sample is NaN, infinite or not positive")
     n = min(upper.size, lower.size)
@@ -205,7 +208,7 @@ def ratio_of_medians(numerator: Metric, denominator: Metric, *, level: float = 0
             / bootstrap_medians(lower, RESAMPLING_SEED, stream=1),
             level,
         )
-    basis = f"ratio of medians of {n} samples each, not paired{described(kind, level)}"
+    basis = f"ratio of medians of {n} numbers each, not paired{described(kind, level)}"
     return Estimate(value, *ends, n, basis, kind)
 
 

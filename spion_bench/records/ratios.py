@@ -87,6 +87,10 @@ def four_ratios(turn: Sequence[Record], trained: Iterable[Record] = ()) -> list[
         if record.is_ok
         and (record.cell.pass_name, record.cell.label) == ("accuracy", champion.cell.label)
         and record.cell.method.name == CHAMPION
+        and (record.environment.machine, record.cell.device)
+        == (champion.environment.machine, champion.cell.device)
+        and record.measurement.transition is not None
+        and record.measurement.transition.is_spion
     ]
     found = []
     for measure in MEASURES:
@@ -97,6 +101,7 @@ def four_ratios(turn: Sequence[Record], trained: Iterable[Record] = ()) -> list[
                 for name, record in by_name.items()
                 if own is not None
                 and belongs(record.cell.method)
+                and took_turns(champion, record)
                 and (metric := _metric(record, measure, by_name, own_runs)) is not None
             ]
             known = [lead for lead in leads if lead.ratio.value > 0]
@@ -119,6 +124,18 @@ _BELONGS: Final[dict[Kind, Callable[[MethodInfo], bool]]] = {
     ),
     "blocks": lambda method: method.base == CHAMPION and method.blocks == "window",
 }
+
+
+def took_turns(first: Record, second: Record) -> bool:
+    """Return whether two records are of one run of a turn; unknown counts as yes.
+
+    Methods that are added to a turn later are measured without those that were measured before.
+    """
+    turns = first.measurement.turn, second.measurement.turn
+    if turns[0] is None or turns[1] is None:
+        return True
+    names = first.cell.method.name, second.cell.method.name
+    return names[1] in turns[0].methods and names[0] in turns[1].methods
 
 
 def _marks(record: Record) -> tuple[str, ...]:
@@ -150,8 +167,10 @@ def _training(
     trained = own_runs[0].cell if own_runs else None
     if step is None or not shares or not costs or not isinstance(trained, TaskCell):
         return None
-    if trained.settings is None:
+    if trained.settings is None or not isinstance(cell, TaskCell):
         return None
+    if cell.batch_size != trained.batch_size:
+        return None  # times of steps of another size say nothing about this training
     steps = trained.settings.train.steps
     times = round_values(step)
     if cell.method.variant is not None:

@@ -51,7 +51,8 @@ class Measure:
             return Entry.missing(no_number(BASELINE))
         ratio = ratio_in_turn(base, own)
         entry = Entry.estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
-        return marked(entry, cells.marks(self.pass_name))
+        baseline_marks = group.baseline.marks(self.pass_name) if group.baseline else []
+        return marked(entry, [*cells.marks(self.pass_name), *baseline_marks])
 
 
 STEP: Final = Measure("train_step_ms", "Training step", "speed", "ms")

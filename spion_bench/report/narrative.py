@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from spion_bench.records import PassName
 from spion_bench.records.ratios import CHAMPION, MEASURES
 from spion_bench.records.statistics import Estimate, geometric_mean, mean_over_seeds
 from spion_bench.report.entries import (
@@ -123,19 +124,23 @@ def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) 
 def _cost_sentence(group: Group, cells: MethodCells) -> list[str]:
     speedup, saving = STEP.ratio(group, cells), PEAK.ratio(group, cells, verdict=False)
     parts = []
-    if speedup.value is not None:
+    if speedup.value is not None and not _is_marked(group, cells, "speed"):
         parts.append(
             f"a training step with {cells.method} ran {_shown(speedup)} as fast as with "
             f"{BASELINE} ({speedup.note})"
         )
-    if saving.value is not None:
+    if saving.value is not None and not _is_marked(group, cells, "memory"):
         parts.append(f"the peak memory of {BASELINE} was {_shown(saving)} as high")
     return [f"On {group.label}, {join_words(parts)}."] if parts else []
 
 
+def _is_marked(group: Group, cells: MethodCells, pass_name: PassName) -> bool:
+    return any(each is not None and each.marks(pass_name) for each in (cells, group.baseline))
+
+
 def _kernel_sentence(case: KernelCase) -> list[str]:
     method = main_kernel(case)
-    if method is None:
+    if method is None or case.methods[method].marks("kernel"):
         return []
     return [
         f"In kernel case {case.name}, {method} ran forward and backward "

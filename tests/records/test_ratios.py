@@ -28,11 +28,14 @@ def timed(value):
     )
 
 
-def turn_of(names=tuple(COSTS), marks=()):
+BATCH_SIZE = tiny_cell("accuracy").batch_size
+
+
+def turn_of(names=tuple(COSTS), marks=(), batch_size=BATCH_SIZE):
     turn = Turn(methods=list(names), rounds=8, baseline="dense_sdpa", marks=list(marks))
     return [
         record_of(
-            tiny_cell("speed", name),
+            tiny_cell("speed", name, batch_size=batch_size),
             metrics={"train_step_ms": timed(COSTS[name][0]), "attention_ms": timed(COSTS[name][1])},
             turn=turn,
         )
@@ -40,9 +43,9 @@ def turn_of(names=tuple(COSTS), marks=()):
     ]
 
 
-def trained(share=0.5):
+def trained(share=0.5, is_spion=True):
     found = TransitionInfo(
-        step=5, reason="forced", layer_steps=[5], sparse_step_share=share, is_spion=True
+        step=5, reason="forced", layer_steps=[5], sparse_step_share=share, is_spion=is_spion
     )
     cost = Metric(value=0.1, unit="s", lower_is_better=True)
     return record_of(tiny_cell("accuracy"), transition=found, metrics={"pattern_wall_s": cost})
@@ -81,6 +84,18 @@ def test_whole_training_counts_dense_steps_patterns_and_sparse_steps():
     assert found["blocks"][0] == "spion_cf@window"
     never = shown(four_ratios(turn_of(), [trained(share=0.0)]), "training")
     assert never["fastest"][1] == 700 * 1.35 / (10 * 100 * 1.35 + 100)
+
+
+def test_whole_training_needs_steps_of_its_batch_size_and_runs_that_are_spion():
+    assert shown(four_ratios(turn_of(batch_size=BATCH_SIZE + 1), [trained()]), "training") == {}
+    assert shown(four_ratios(turn_of(), [trained(is_spion=False)]), "training") == {}
+
+
+def test_a_rival_that_was_timed_later_is_not_compared():
+    first = turn_of(("dense_sdpa", "spion_cf", "sliding_window"))
+    later = turn_of(("dense_sdpa", "sliding_window@matched"))
+    found = shown(four_ratios([*first, later[1]]), "train_step_ms")
+    assert found["fastest"] == ("sliding_window", 1.8)
 
 
 def test_what_attention_costs_is_over_the_same_model_without():

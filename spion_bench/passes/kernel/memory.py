@@ -53,9 +53,8 @@ def output_bytes(case: KernelCase) -> int:
 
 
 def memory_metrics(case: KernelCase, peaks: Metric) -> dict[str, Metric]:
-    """Return the peak of all framed passes, and the workspace in it."""
-    peak = max(peaks.samples)
+    """Return the median peak of the framed passes, and the workspace in it."""
     return {
-        PEAK: peaks.model_copy(update={"value": peak}),
-        "workspace_bytes": single("workspace_bytes", max(0, peak - output_bytes(case))),
+        PEAK: peaks,
+        "workspace_bytes": single("workspace_bytes", max(0, peaks.value - output_bytes(case))),
     }

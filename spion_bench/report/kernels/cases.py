@@ -7,7 +7,7 @@ from typing import Final
 
 from spion_bench.records import KernelCell, PatternInfo
 from spion_bench.records.paired import ratio_in_turn
-from spion_bench.report.entries import metric_entry, no_number
+from spion_bench.report.entries import marked, metric_entry, no_number
 from spion_bench.report.groups import MethodCells, cells_by_method, groups
 from spion_bench.report.kernels.points import BOTH, RATE, is_sweep, shape_text
 from spion_bench.report.load import Outcome, RecordSet, provenance
@@ -47,7 +47,8 @@ class KernelCase:
         base = self.methods[baseline].metric("kernel", metric) if baseline in self.methods else None
         if base is None:
             return Entry.missing(no_number(baseline))
-        return Entry.estimate(ratio_in_turn(base, own), "times", note="")
+        entry = Entry.estimate(ratio_in_turn(base, own), "times", note="")
+        return marked(entry, [*cells.marks("kernel"), *self.methods[baseline].marks("kernel")])
 
 
 def kernel_cases(run: RecordSet) -> list[KernelCase]:
@@ -122,7 +123,9 @@ def _density(cells: MethodCells) -> Entry:
 def time_entry(cells: MethodCells, name: str, unit: str = "ms") -> Entry:
     """Return a metric of a kernel cell, or why it is missing."""
     metric = cells.metric("kernel", name)
-    return cells.missing("kernel", name) if metric is None else metric_entry(metric, unit)
+    if metric is None:
+        return cells.missing("kernel", name)
+    return marked(metric_entry(metric, unit), cells.marks("kernel"))
 
 
 def _limit(cells: MethodCells) -> Entry:

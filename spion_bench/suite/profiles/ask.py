@@ -15,7 +15,7 @@ from spion_bench.suite.passes import PASSES, find_pass
 from spion_bench.suite.profile import CellGroup, Profile, load_profile, profile_names
 from spion_bench.tasks import task_names
 
-ADDABLE_PASSES = ("gate", "steps", "accuracy", "speed", "memory")
+ADDABLE_PASSES = ("gate", "steps", "accuracy", "speed", "breakdown", "memory")
 """Passes that any method on any task may be asked for."""
 
 

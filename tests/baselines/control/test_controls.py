@@ -36,3 +36,10 @@ def test_the_gate_is_open_to_both():
     for attention in (NoAttention(), MeanAttention()):
         assert check_properties(attention, GateSetup(2, 96, 16, masked=True)).reason is None
         assert attention.n_scores(96, 2) == 0
+
+
+def test_the_mean_of_a_long_sequence_does_not_overflow_in_16_bits():
+    v = torch.full((1, 1, 4096, 8), 20.0, dtype=torch.float16)
+    mask = torch.ones(1, 4096, dtype=torch.bool)
+    for given in (None, mask):
+        assert torch.equal(MeanAttention()(v, v, v, given), v)
