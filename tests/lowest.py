@@ -19,7 +19,13 @@ from pathlib import Path
 from tests import ROOT
 
 # Modules of extras, and the programs that run when they are imported.
-SKIPPED = ("spion_bench.__main__", "spion_bench.csrc")
+SKIPPED = (
+    "spion_bench.__main__",
+    "spion_bench.csrc",
+    # Modules that need an extra.
+    "spion_bench.conversion.for_lightning",
+    "spion_bench.conversion.for_trainer",
+)
 
 
 def modules() -> Iterator[str]:
