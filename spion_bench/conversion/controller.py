@@ -115,6 +115,7 @@ class SpionController:
         maps, values = self.monitor.state_dict()
         return {
             "steps": self.steps,
+            "requested": self._requested,
             "layer_steps": dict(self.layer_steps),
             "maps": maps,
             "monitor": values,
@@ -135,6 +136,7 @@ class SpionController:
             )
         self.monitor.load_state_dict(state["maps"], state["monitor"])
         self.steps = int(state["steps"])
+        self._requested = bool(state["requested"])
         self.layer_steps = dict(state["layer_steps"])
         self._watch_if_due()
 
@@ -156,8 +158,9 @@ class SpionController:
         state = self._store(folder).load()
         if state is None:
             raise CheckpointError(
-                f"{folder}: expected a state written by SpionController.save, found none; the "
-                "checkpoint is of a training without SPION"
+                f"{folder}: expected a state written by SpionController.save, found none; is the "
+                "checkpoint of a training without SPION, or in a different folder (the callback's "
+                "resume_from)?"
             )
         self.load_state_dict(state)
 
@@ -178,7 +181,8 @@ class SpionController:
         return every is not None and step % every == 0
 
     def _is_forced(self, step: int) -> bool:
-        return step in (self.when.switch, self.when.latest_step)
+        limits = (self.when.switch, self.when.latest_step)
+        return any(isinstance(limit, int) and step >= limit for limit in limits)
 
     def _watch_if_due(self) -> None:
         if self._is_due(self.steps + 1):

@@ -11,6 +11,8 @@ from spion_bench.conversion.layer import SUBMODULE, ConvertedAttention
 from spion_bench.model.attention import dense_attention
 
 INTERFACE = "spion"
+CHANGE_SCORES = ("softcap", "s_aux", "position_bias")
+CROSS = ("encoder_attn", "crossattention", "EncDecAttention")
 
 
 def is_model(model: nn.Module) -> bool:
@@ -20,7 +22,11 @@ def is_model(model: nn.Module) -> bool:
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return the self-attention modules that call the attention interface, by name."""
-    return {name: module for name, module in model.named_modules() if _is_self_attention(module)}
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if _is_self_attention(module) and name.rpartition(".")[2] not in CROSS
+    }
 
 
 def use_interface(model: nn.Module) -> None:
@@ -29,12 +35,21 @@ def use_interface(model: nn.Module) -> None:
     Raises:
         ValueError: If the model does not support the attention interface.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import flash_attention_mask
+    from transformers import AttentionInterface, AttentionMaskInterface, masking_utils
+
+    plain = (masking_utils.causal_mask_function, masking_utils.bidirectional_mask_function)
+
+    def mask(*args: Any, mask_function: Any = plain[0], **kwargs: Any) -> Any:
+        """Return flash attention's mask: bool [B, L] of real tokens, or None where all are."""
+        if mask_function not in plain:
+            raise ValueError(
+                "attention_mask: expected key padding, got a mask that differs between queries "
+                "(packed sequences, windows or chunks); SPION learns its own pattern"
+            )
+        return masking_utils.flash_attention_mask(*args, mask_function=mask_function, **kwargs)
 
     AttentionInterface.register(INTERFACE, _attention)
-    # The mask of flash attention: bool [B, L] of real tokens, or None where all are.
-    AttentionMaskInterface.register(INTERFACE, flash_attention_mask)
+    AttentionMaskInterface.register(INTERFACE, mask)
     model.set_attn_implementation(INTERFACE)  # type: ignore[operator]
 
 
@@ -55,12 +70,23 @@ def _attention(
     dropout: float = 0.0,
     is_causal: bool | None = None,
     sliding_window: int | None = None,
-    **_: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     if sliding_window is not None:
         raise ValueError(
             f"sliding_window: expected None, got {sliding_window}; SPION learns its own pattern: "
             "configure the model without a window"
+        )
+    changing = [name for name in CHANGE_SCORES if others.get(name) is not None]
+    if changing:
+        raise ValueError(
+            f"{', '.join(changing)}: expected None; a converted layer computes plain softmax "
+            "attention"
+        )
+    if attention_mask is not None and attention_mask.ndim != 2:
+        raise ValueError(
+            f"attention_mask: expected [B, L], True or 1 for real tokens, got "
+            f"{list(attention_mask.shape)}"
         )
     mask = None if attention_mask is None else attention_mask.bool()
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", False)

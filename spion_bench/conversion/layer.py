@@ -38,7 +38,7 @@ class ConvertedAttention(SpionAttention):
 
     @property
     def _is_watched(self) -> bool:
-        return self._watching and self.training
+        return self._watching and self.training and self.pattern is None
 
     def attend(
         self,

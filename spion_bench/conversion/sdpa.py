@@ -112,18 +112,24 @@ def _attend_with_projections(
     bound.apply_defaults()
     call = bound.arguments
     _check_multi_head(layer.name, call)
+    mask = call["key_padding_mask"]
+    if mask is not None:
+        mask = ~mask if mask.dtype == torch.bool else _kept(layer.name, mask)
     if not layer.needs_heads:
         return dense()
     weights = call["in_proj_weight"].chunk(3)
     biases = [None] * 3 if call["in_proj_bias"] is None else call["in_proj_bias"].chunk(3)
     inputs = (call[name] for name in ("query", "key", "value"))
+    if layer.pattern is None:
+        # A map needs no gradient; and a forward pass that is computed again, for checkpointed
+        # activations, is not watched again and has to save the same tensors.
+        inputs = (x.detach() for x in inputs)
+        weights = [weight.detach() for weight in weights]
+        biases = [None if bias is None else bias.detach() for bias in biases]
     q, k, v = (
         _split_heads(F.linear(x, weight, bias), call["num_heads"])
         for x, weight, bias in zip(inputs, weights, biases, strict=True)
     )
-    mask = call["key_padding_mask"]
-    if mask is not None:
-        mask = ~mask if mask.dtype == torch.bool else mask == 0
 
     def join(out: Tensor) -> tuple[Tensor, None]:
         joined = out.permute(2, 0, 1, 3).flatten(2)
@@ -161,6 +167,23 @@ def _check_multi_head(name: str, call: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}: a converted nn.MultiheadAttention {reason}")
 
 
+def _kept(name: str, mask: Tensor) -> Tensor:
+    """Return which keys a mask of 0 and "minus infinity" keeps.
+
+    Raises:
+        ValueError: If it has other values, which would add to scores.
+    """
+    kept = mask == 0
+    # Values are read in eager mode only: in a compiled function that would break the graph.
+    is_read = not torch.compiler.is_compiling()
+    if is_read and bool((kept ^ (mask > torch.finfo(mask.dtype).min)).any()):
+        raise ValueError(
+            f"{name}: attn_mask, key_padding_mask: expected bool, or 0 and minus infinity; got "
+            "values that add to scores"
+        )
+    return kept
+
+
 def _key_padding(name: str, mask: Tensor | None, q: Tensor) -> Tensor | None:
     """Return the mask as bool ``[B, L]``.
 
@@ -172,12 +195,10 @@ def _key_padding(name: str, mask: Tensor | None, q: Tensor) -> Tensor | None:
     length = mask.shape[-1]
     by_row = mask.broadcast_to((*q.shape[:2], mask.shape[-2], length))
     keys = by_row[:, 0, 0, :]
-    kept = keys if mask.dtype == torch.bool else keys == 0
-    # A float mask may also be a bias; only 0 and "minus infinity" mean keep and drop.
-    is_bias = mask.dtype != torch.bool and bool((kept ^ (keys > torch.finfo(mask.dtype).min)).any())
-    if is_bias or not bool((by_row == keys[:, None, None, :]).all()):
+    if not bool((by_row == keys[:, None, None, :]).all()):
         raise ValueError(
-            f"{name}: attn_mask {list(mask.shape)} differs between queries or heads, or adds to "
-            "scores; a converted layer takes key padding, and causal attention as is_causal=True"
+            f"{name}: attn_mask {list(mask.shape)} differs between queries or heads; a converted "
+            "layer takes key padding, and causal attention as is_causal=True"
         )
+    kept = keys if mask.dtype == torch.bool else _kept(name, keys)
     return kept.expand(q.shape[0], length)

@@ -115,6 +115,11 @@ def _check(
                 f"observe_every: expected a number of steps with switch={switch!r}, got None; "
                 "for example the steps between two of your evaluations"
             )
+    elif observe_every is not None:
+        raise ValueError(
+            f"observe_every: expected None with switch={switch!r}, got {observe_every}; maps are "
+            "observed for the criterion of 'joint' and 'per_layer' alone"
+        )
     elif switch != "by_hand" and not (isinstance(switch, int) and switch >= 1):
         raise ValueError(
             "switch: expected 'joint', 'per_layer', 'by_hand' or a number of steps from 1, got "
@@ -135,11 +140,18 @@ def _modules(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Modu
     elif hugging_face.is_model(model):
         found = hugging_face.attention_modules(model)
     else:
-        found = {name: m for name, m in every.items() if isinstance(m, nn.MultiheadAttention)}
+        decoders = [m for m in every.values() if isinstance(m, nn.TransformerDecoderLayer)]
+        cross = [id(decoder.multihead_attn) for decoder in decoders]
+        found = {
+            name: module
+            for name, module in every.items()
+            if isinstance(module, nn.MultiheadAttention) and id(module) not in cross
+        }
     if not found:
         raise ValueError(
-            f"model: {type(model).__name__} contains no nn.MultiheadAttention and is no Hugging "
-            "Face model; name the modules that call scaled_dot_product_attention in `modules`"
+            f"model: found no self-attention in {type(model).__name__} that can be converted by "
+            "itself (nn.MultiheadAttention, or a Hugging Face model that is passed itself); name "
+            "the modules that call scaled_dot_product_attention in `modules`"
         )
     converted = [name for name, module in found.items() if hasattr(module, SUBMODULE)]
     if converted:

@@ -126,8 +126,10 @@ def dense_attention(
     Heads of ``k`` and ``v`` may be fewer, as in ``block_attention``.
     """
     mask = None if key_padding_mask is None else key_padding_mask[:, None, None, :]
-    if causal and mask is not None:
-        mask = mask & torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+    n_before = k.shape[2] - q.shape[2]  # keys of a cache: the last query sees the last key
+    if causal and (mask is not None or n_before):
+        seen = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(n_before)
+        mask = seen if mask is None else mask & seen
     return F.scaled_dot_product_attention(
         q,
         k,

@@ -105,9 +105,18 @@ def test_a_checkpoint_says_what_is_missing():
 
 def test_a_folder_without_state_or_of_other_layers_is_refused(tmp_path):
     _, controller = converted()
-    with pytest.raises(CheckpointError, match="training without SPION"):
+    with pytest.raises(CheckpointError, match="of a training without SPION"):
         controller.load(tmp_path)
     _, one = converted(modules=NAMES[:1])
     one.save(tmp_path)
     with pytest.raises(CheckpointError, match=r"different: layers"):
         controller.load(tmp_path)
+
+
+def test_a_request_survives_a_resume():
+    model, controller = converted(switch="by_hand")
+    train(model, controller, 1)
+    controller.switch_after_next_step()
+    resumed, again = converted(switch="by_hand")
+    again.load_state_dict(controller.state_dict())
+    assert train(resumed, again, 1) == [NAMES]

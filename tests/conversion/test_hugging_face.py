@@ -99,3 +99,23 @@ def test_cross_attention_is_left_alone():
     )
     names = hugging_face.attention_modules(transformers.BertModel(config))
     assert list(names) == [f"encoder.layer.{index}.attention.self" for index in range(2)]
+
+
+def test_what_changes_scores_is_refused():
+    q = torch.zeros(1, 2, 8, 4)
+    with pytest.raises(ValueError, match="softcap"):
+        hugging_face._attention(torch.nn.Module(), q, q, q, None, softcap=0.5)
+
+
+def test_packed_sequences_and_masks_per_query_are_refused():
+    config = transformers.LlamaConfig(vocab_size=100, **WIDTHS)
+    model = transformers.LlamaModel(config)
+    sparsify(model, switch=1, block_size=8)
+    ids = token_batch()["input_ids"]
+    packed = torch.arange(LENGTH).remainder(LENGTH // 2).expand(3, -1)
+    with pytest.raises(ValueError, match="differs between queries"):
+        model(ids, position_ids=packed, use_cache=False)
+    encoder, _ = bert()
+    sparsify(encoder, switch=1, block_size=8)
+    with pytest.raises(ValueError, match="attention_mask"):
+        encoder(ids, attention_mask=torch.ones(3, 1, LENGTH, LENGTH))

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from spion_bench import generate_pattern, sparsify
 from spion_bench.ops.reference import attention as reference
@@ -152,7 +153,7 @@ def test_a_mask_of_keys_is_key_padding_and_any_other_is_refused():
     for mask in (torch.eye(LENGTH, dtype=torch.bool)[None, None], as_float[None, None, None] - 1.5):
         model = Wrapped(attn_mask=mask)
         sparsify(model, modules=["attention"], switch=1, **SETTINGS)
-        with pytest.raises(ValueError, match=r"attention: attn_mask .* key padding"):
+        with pytest.raises(ValueError, match=r"attention: attn_mask.* (key padding|add to scores)"):
             model(batch()[0])
 
 
@@ -247,6 +248,7 @@ def test_what_multihead_attention_cannot_do_sparsely_is_refused_at_once():
         ({"switch": "never"}, "switch: expected 'joint'"),
         ({"switch": 0}, "switch: expected 'joint'"),
         ({"switch": 1, "latest_step": 0}, "latest_step: expected a positive"),
+        ({"switch": "by_hand", "observe_every": 2}, "observe_every: expected None"),
         ({"switch": 1, "block_size": 12}, "block_size"),
         ({"switch": 1, "quantile": 1.5}, "quantile"),
         ({"switch": 1, "modules": ["layers.7"]}, r"modules: .* \['layers.7'\]"),
@@ -260,8 +262,35 @@ def test_arguments_are_checked_before_the_model_is_touched(arguments, message):
 
 
 def test_a_model_without_attention_and_a_converted_one_are_refused():
-    with pytest.raises(ValueError, match="name the modules that call"):
+    with pytest.raises(ValueError, match="the modules that call"):
         sparsify(nn.Linear(2, 2), switch=1)
     model, _ = converted()
     with pytest.raises(ValueError, match="converted already"):
         sparsify(model, switch=1)
+
+
+def test_a_float_mask_that_adds_to_scores_is_refused_in_the_dense_phase_too():
+    model, _ = converted()
+    with pytest.raises(ValueError, match="values that add to scores"):
+        model(batch()[0], src_key_padding_mask=torch.full((3, LENGTH), -0.5))
+
+
+def test_checkpointed_activations_are_computed_again_while_watched():
+    model, controller = converted(switch=1)
+    x, padding = batch()
+    x.requires_grad_()
+    for _ in range(2):  # watched, then sparse
+        out = x
+        for layer in model.layers:
+            out = checkpoint(layer, out, None, padding, use_reentrant=False)
+        out.square().mean().backward()
+        controller.step()
+    assert controller.phase == "sparse"
+
+
+def test_cross_attention_of_a_decoder_is_left_alone():
+    model = nn.Transformer(WIDTH, HEADS, 1, 1, WIDTH, batch_first=True)
+    controller = sparsify(model, switch=1, **SETTINGS)
+    assert list(controller.layers) == [
+        f"{part}.layers.0.self_attn" for part in ("encoder", "decoder")
+    ]
