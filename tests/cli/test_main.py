@@ -227,19 +227,7 @@ def test_list_names_everything():
         assert name in result.output
 
 
-def test_doctor_answers(tmp_path):
-    result = invoke("doctor", "--data-dir", tmp_path)
-    assert result.exit_code == 0
-    assert "C++ compiler" in result.output
-    assert "spion-bench data fetch cifar10" in result.output
-
-
-def test_doctor_ends_with_code_1_if_run_could_not_work(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert invoke("doctor").exit_code == 1
-
-
-COMMANDS = ("", "list", "plan", "run", "report", "doctor", "export", "migrate")
+COMMANDS = ("", *main.commands)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
