@@ -84,9 +84,9 @@ def _result_sections(run: RecordSet) -> list[Section]:
             (
                 "Brackets are 95 % intervals: Student's t over seeds for accuracy, bootstrap of "
                 f"the median for times. A speed-up is the time of {BASELINE} over the method's, "
-                "the median over the rounds of one run where both took turns, else the ratio of two "
-                "medians of one machine; it counts as faster or slower only beyond 5 % and beyond "
-                "its interval. A memory saving is the same of peaks.",
+                "the median over the rounds of one run where both took turns, else the ratio of "
+                "two medians of one machine; it counts as faster or slower only beyond 5 % and "
+                "beyond its interval. A memory saving is the same of peaks.",
                 energy_note(run),
             ),
             (*summaries, *comparison_figures(run), *detail_tables(run)),
