@@ -6,18 +6,16 @@ A value that cannot be read is None, never a guess. Host and user names are not 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
 from spion_bench.measure.checkout import read_checkout
+from spion_bench.measure.gpu_watch import torch_uuid
 from spion_bench.measure.machine import available_cores, cpu_model, load_average, machine_name
-from spion_bench.measure.nvml import nvml_handle
+from spion_bench.measure.nvml import NvmlError, NvmlGpu
 from spion_bench.native import library
 from spion_bench.records import Environment
 
@@ -84,41 +82,13 @@ def capture(*, threads: int, device: str = "cpu") -> Environment:
 
 def probe_gpu(index: int = 0) -> Gpu | None:
     """Describe one NVIDIA GPU through NVML, or through torch where NVML is not available."""
+    has_torch = torch.cuda.is_available()
     try:
-        import pynvml
-    except ImportError:
-        return _gpu_of_torch(index)
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return _gpu_of_torch(index)
-    try:
-        return _gpu_of_nvml(pynvml, index) or _gpu_of_torch(index)
-    finally:
-        with suppress(pynvml.NVMLError):  # what was read stays
-            pynvml.nvmlShutdown()
-
-
-def _gpu_of_nvml(nvml: Any, index: int) -> Gpu | None:
-    """Describe a GPU by one query per field; one that NVML refuses costs that field alone."""
-
-    def answer(query: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            found = query(*arguments)
-        except nvml.NVMLError:
-            return None
-        return found.decode(errors="replace") if isinstance(found, bytes) else found
-
-    handle = answer(nvml_handle, nvml, index)
-    name = None if handle is None else answer(nvml.nvmlDeviceGetName, handle)
-    if name is None:
-        return None
-    driver = answer(nvml.nvmlSystemGetDriverVersion)
-    clock = answer(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM)
-    return Gpu(name, driver, clock)
-
-
-def _gpu_of_torch(index: int) -> Gpu | None:
-    if not torch.cuda.is_available():
-        return None
-    return Gpu(torch.cuda.get_device_name(index), None, None)
+        # NVML may number GPUs differently from torch.
+        with NvmlGpu(torch_uuid(index) if has_torch else None) as gpu:
+            name = gpu.name()
+            if name is not None:
+                return Gpu(name, gpu.driver(), gpu.sm_clock_mhz())
+    except NvmlError:
+        pass
+    return Gpu(torch.cuda.get_device_name(index), None, None) if has_torch else None

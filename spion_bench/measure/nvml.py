@@ -1,20 +1,18 @@
-"""A GPU's clocks, and why they are low, as NVML reports them while something is measured.
+"""What NVML says about one NVIDIA GPU, reading by reading; no torch.
 
-A GPU lowers its clocks when it takes too much power or gets too hot. A time taken meanwhile is not
-comparable, so the record states the reasons next to it.
+Each reading is one query and one try: what a driver, a container or a GPU refuses costs that
+reading alone, and the reason is kept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import torch
-
-from spion_bench.records import Clocks
-
-# Bits of nvmlDeviceGetCurrentClocksEventReasons (NVML's header nvml.h) that slow a GPU down. Left
-# out: idle, the clocks that the user set, the display's clocks.
+# Bits of nvmlDeviceGetCurrentClocksEventReasons (NVML's header nvml.h). Those that slow a GPU down;
+# left out are the clocks that the user set and the display's clocks.
+IDLE_BIT = 0x01
 THROTTLE_REASONS = {
     0x04: "sw_power_cap",
     0x08: "hw_slowdown",
@@ -24,87 +22,176 @@ THROTTLE_REASONS = {
     0x80: "hw_power_brake_slowdown",
 }
 MISSING = "nvidia-ml-py is not installed; pip install 'spion_bench[gpu]'"
+FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux
 
 
-@dataclass(frozen=True)
-class GpuState:
-    """One reading.
-
-    Attributes:
-        sm_clock_mhz: Clock of the SMs.
-        memory_clock_mhz: Clock of the memory.
-        throttle_reasons: What slows the GPU down at this moment.
-    """
-
-    sm_clock_mhz: int
-    memory_clock_mhz: int
-    throttle_reasons: frozenset[str]
+class NvmlError(RuntimeError):
+    """NVML or its GPU is not there; the message says why."""
 
 
-class ClockLog:
-    """Readings over a measurement.
+class NvmlGpu:
+    """One GPU, or one MIG instance of it; use it in a ``with`` statement.
 
     Attributes:
-        states: All readings in order.
-        problem: Why there are none, or None.
+        is_mig: Whether only a part of the GPU may be ours. Clocks, power, temperature and energy
+            are then those of the whole board.
+        problems: Why a reading was refused, by its name. A refused one is not tried again.
+
+    Args:
+        uuid: The device's number as torch has it, without prefix; None: the first GPU.
+
+    Raises:
+        NvmlError: If there is no binding, library, driver or such a GPU.
     """
 
-    def __init__(self) -> None:
-        self.states: list[GpuState] = []
-        self.problem: str | None = None
-        self._nvml: Any = None
+    def __init__(self, uuid: str | None = None) -> None:
         try:
             import pynvml
-        except ImportError:
-            self.problem = MISSING
-            return
-        try:
-            pynvml.nvmlInit()
-            self._handle = nvml_handle(pynvml)
-        except pynvml.NVMLError as error:
-            self.problem = f"NVML: {error}"
-        else:
-            self._nvml = pynvml
+        except ImportError as error:
+            raise NvmlError(MISSING) from error
+        self._nvml: Any = pynvml
+        self.problems: dict[str, str] = {}
+        if self._ask("init", lambda nvml: nvml.nvmlInit() or True) is None:
+            raise NvmlError(self.problems["init"])
+        self._handle = self._find(uuid)
+        if self._handle is None:
+            self.close()
+            raise NvmlError(self.problems["device"])
+        self._board, self.is_mig = self._find_board()
+        self.problems.clear()
 
-    def read(self) -> None:
-        """Add a reading; once NVML refuses one, there are no more."""
-        if self.problem is not None:
-            return
-        try:
-            self.states.append(_read(self._nvml, self._handle))
-        except self._nvml.NVMLError as error:
-            self.problem = f"NVML: {error}"
+    def __enter__(self) -> NvmlGpu:
+        return self
 
-    def clocks(self) -> Clocks:
-        """Return what a record says: clocks before and after, the lowest, reasons at any time.
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-        ``throttle_reasons`` is empty if nothing slowed the GPU down. Where the clocks could not be
-        read, ``problem`` says why and nothing else is known.
-        """
-        if self.problem is not None or not self.states:
-            return Clocks(problem=self.problem or "nothing was measured")
-        first, last = self.states[0], self.states[-1]
-        reasons = {reason for state in self.states for reason in state.throttle_reasons}
-        return Clocks(
-            sm_before_mhz=first.sm_clock_mhz,
-            sm_after_mhz=last.sm_clock_mhz,
-            sm_lowest_mhz=min(state.sm_clock_mhz for state in self.states),
-            memory_after_mhz=last.memory_clock_mhz,
-            throttle_reasons=sorted(reasons),
+    def close(self) -> None:
+        """Let NVML go; if it fails to, what was read stays."""
+        self._ask("shutdown", lambda nvml: nvml.nvmlShutdown())
+
+    def name(self) -> str | None:
+        """Return the product's name, as the driver has it."""
+        return self._text("name", lambda nvml: nvml.nvmlDeviceGetName(self._board))
+
+    def driver(self) -> str | None:
+        """Return the driver's version."""
+        return self._text("driver", lambda nvml: nvml.nvmlSystemGetDriverVersion())
+
+    def sm_clock_mhz(self) -> int | None:
+        """Return the clock of the SMs."""
+        return self._number(
+            "sm_clock_mhz", lambda n: n.nvmlDeviceGetClockInfo(self._board, n.NVML_CLOCK_SM)
         )
 
+    def memory_clock_mhz(self) -> int | None:
+        """Return the clock of the memory."""
+        return self._number(
+            "memory_clock_mhz", lambda n: n.nvmlDeviceGetClockInfo(self._board, n.NVML_CLOCK_MEM)
+        )
 
-def nvml_handle(nvml: Any, index: int = 0) -> Any:
-    """Return NVML's handle of torch's device ``index``; the two may number GPUs differently."""
-    if not torch.cuda.is_available():
-        return nvml.nvmlDeviceGetHandleByIndex(index)
-    return nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
+    def temperature_c(self) -> int | None:
+        """Return the temperature of the GPU in degrees Celsius."""
+        return self._number(
+            "temperature_c",
+            lambda n: n.nvmlDeviceGetTemperature(self._board, n.NVML_TEMPERATURE_GPU),
+        )
+
+    def power_mw(self) -> int | None:
+        """Return the power of the board; most GPUs report the mean of the last second."""
+        return self._number("power_w", lambda nvml: nvml.nvmlDeviceGetPowerUsage(self._board))
+
+    def utilisation_percent(self) -> int | None:
+        """Return the share of NVML's last period in which a kernel ran; it has none of MIG."""
+        return self._number(
+            "utilisation_percent",
+            lambda nvml: nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu,
+        )
+
+    def clock_bits(self) -> int | None:
+        """Return the bits that say why the clocks are as they are."""
+        return self._number(
+            "throttle_reasons",
+            lambda nvml: nvml.nvmlDeviceGetCurrentClocksEventReasons(self._board),
+        )
+
+    def energy_mj(self) -> int | None:
+        """Return the energy that the board has used since its driver was loaded."""
+        return self._number("energy", lambda n: n.nvmlDeviceGetTotalEnergyConsumption(self._board))
+
+    def process_bytes(self) -> dict[int, int | None] | None:
+        """Return what each process uses of this GPU's or instance's memory, by its number.
+
+        A process whose memory NVML does not know has None.
+        """
+        found = self._ask(
+            "process_peak_bytes",
+            lambda nvml: nvml.nvmlDeviceGetComputeRunningProcesses(self._handle),
+        )
+        return None if found is None else {int(each.pid): each.usedGpuMemory for each in found}
+
+    def _find(self, uuid: str | None) -> Any:
+        """Return the device's handle; torch gives a GPU's number, or that of a MIG instance."""
+        if uuid is None:
+            return self._ask("device", lambda nvml: nvml.nvmlDeviceGetHandleByIndex(0))
+        for kind in ("MIG", "GPU"):
+            name = f"{kind}-{uuid}"
+            handle = self._ask(kind, lambda nvml, n=name: nvml.nvmlDeviceGetHandleByUUID(n))  # type: ignore[misc]
+            if handle is not None:
+                return handle
+        self.problems["device"] = f"{self.problems['GPU']} (GPU-{uuid})"
+        return None
+
+    def _find_board(self) -> tuple[Any, bool]:
+        """Return the handle of the whole GPU, and whether only a part of it may be ours."""
+        ask, handle = self._ask, self._handle
+        if ask("is_mig", lambda nvml: nvml.nvmlDeviceIsMigDeviceHandle(handle)):
+            board = ask(
+                "board", lambda nvml: nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
+            )
+            return (handle if board is None else board), True
+        mode = ask("mig_mode", lambda nvml: nvml.nvmlDeviceGetMigMode(handle)[0])
+        return handle, bool(mode)
+
+    def _text(self, what: str, query: Callable[[Any], Any]) -> str | None:
+        found = self._ask(what, query)
+        return None if found is None else str(found)
+
+    def _number(self, what: str, query: Callable[[Any], Any]) -> int | None:
+        found = self._ask(what, query)
+        return None if found is None else int(found)
+
+    def _ask(self, what: str, query: Callable[[Any], Any]) -> Any:
+        """Return what a query answers, text as text; None if it is refused now or was before.
+
+        The reason is then in ``problems``.
+        """
+        if what in self.problems:
+            return None
+        try:
+            found = query(self._nvml)
+        # NVMLError, or what a binding raises that does not fit its library: AttributeError,
+        # OSError, a mismatch with a class of its own, text that cannot be decoded.
+        except Exception as error:
+            self.problems[what] = f"NVML: {error}"
+            return None
+        return found.decode(errors="replace") if isinstance(found, bytes) else found
 
 
-def _read(nvml: Any, handle: Any) -> GpuState:
-    bits = int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    return GpuState(
-        sm_clock_mhz=int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
-        memory_clock_mhz=int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
-        throttle_reasons=frozenset(name for bit, name in THROTTLE_REASONS.items() if bits & bit),
+def throttle_reasons(bits: int) -> list[str]:
+    """Return what slows a GPU down, from the bits of ``clock_bits``."""
+    return [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
+
+
+def pid_problem(namespace: Path = Path("/proc/self/ns/pid")) -> str | None:
+    """Return why NVML, which numbers processes as the host does, cannot know ours; else None."""
+    try:
+        is_first = namespace.stat().st_ino == FIRST_PID_NAMESPACE
+    except OSError:
+        return None
+    if is_first:
+        return None
+    return (
+        "processes have other numbers in this container than NVML knows them by; start it in the "
+        "host's PID namespace (`--pid=host`)"
     )

@@ -9,7 +9,16 @@ from spion_bench.records.cell import (
     TaskCell,
     TaskSettings,
 )
-from spion_bench.records.metric import Clocks, CudaTiming, Load, Metric, Parallelism, Turn
+from spion_bench.records.metric import (
+    CudaTiming,
+    GpuReadings,
+    GpuRound,
+    Load,
+    Metric,
+    Parallelism,
+    Spread,
+    Turn,
+)
 from spion_bench.records.schema import (
     FAILED_STATUSES,
     AttentionInfo,
@@ -31,10 +40,11 @@ __all__ = [
     "AttentionInfo",
     "CellBase",
     "ChosenWeights",
-    "Clocks",
     "CudaTiming",
     "Environment",
     "GateError",
+    "GpuReadings",
+    "GpuRound",
     "KernelCell",
     "KernelShape",
     "Load",
@@ -45,6 +55,7 @@ __all__ = [
     "PassName",
     "PatternInfo",
     "Record",
+    "Spread",
     "Status",
     "TaskCell",
     "TaskInfo",

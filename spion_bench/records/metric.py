@@ -1,4 +1,4 @@
-"""One measured number, and how it was taken: its turn, the load meanwhile, a GPU's clocks."""
+"""One measured number, and how it was taken: its turn, the load meanwhile, a GPU's state."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class Turn(Stored):
         baseline: The method that ran twice in every round.
         aa: By metric, the second of its workers over the first, paired: 1 but for noise.
         load: What other processes used meanwhile; None where that was not sampled.
+        gpu_repeats: How many rounds were taken again because the GPU was slowed down.
         marks: Why the turn's numbers take no part in a headline; empty if they may.
     """
 
@@ -69,6 +70,7 @@ class Turn(Stored):
     baseline: str | None = None
     aa: dict[str, Metric] = Field(default_factory=dict)
     load: Load | None = None
+    gpu_repeats: int = 0
     marks: list[str] = Field(default_factory=list)
 
 
@@ -90,17 +92,59 @@ class Parallelism(Stored):
     running: int | None
 
 
-class Clocks(Stored):
-    """A GPU's clocks in MHz while a cell was measured, and what slowed it down at any time.
+class Spread(Stored):
+    """The values of many readings; ``median`` is None in records that did not keep it."""
 
-    ``problem`` says why they could not be read; the other fields are then None.
+    lowest: float
+    median: float | None
+    highest: float
+
+
+class GpuRound(Stored):
+    """How fast a GPU was in one round of a subject.
+
+    Attributes:
+        sm_clock_mhz: Median clock of the SMs; None if it was not read.
+        throttle_reasons: What slowed it down at any time; None if that was not read.
     """
 
-    sm_before_mhz: int | None = None
-    sm_after_mhz: int | None = None
-    sm_lowest_mhz: int | None = None
-    memory_after_mhz: int | None = None
+    sm_clock_mhz: float | None = None
     throttle_reasons: list[str] | None = None
+
+
+class GpuReadings(Stored):
+    """A GPU's state while a cell was measured, sampled by NVML from a second process.
+
+    Readings that found the GPU idle are left out. With MIG, all but utilisation are the board's.
+
+    Attributes:
+        readings: How many there are.
+        idle: How many were left out.
+        interval_s: Seconds between them.
+        sm_clock_mhz: Clock of the SMs.
+        memory_clock_mhz: Clock of the memory.
+        temperature_c: Temperature of the GPU in degrees Celsius.
+        power_w: Power of the board, as a mean over NVML's own period.
+        utilisation_percent: Share of NVML's last period in which a kernel ran.
+        throttle_reasons: What slowed the GPU down at any time; empty if nothing did.
+        throttled: In how many readings anything did.
+        is_mig: Whether the device may be a part of a GPU.
+        problems: Why a field is None, by its name.
+        problem: Why there are no readings.
+    """
+
+    readings: int = 0
+    idle: int = 0
+    interval_s: float | None = None
+    sm_clock_mhz: Spread | None = None
+    memory_clock_mhz: Spread | None = None
+    temperature_c: Spread | None = None
+    power_w: Spread | None = None
+    utilisation_percent: Spread | None = None
+    throttle_reasons: list[str] | None = None
+    throttled: int | None = None
+    is_mig: bool = False
+    problems: dict[str, str] = Field(default_factory=dict)
     problem: str | None = None
 
 

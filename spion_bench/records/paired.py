@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from spion_bench.records.metric import Load, Metric
+from spion_bench.records.metric import GpuRound, Load, Metric
 from spion_bench.records.statistics import (
     RESAMPLING_SEED,
     Estimate,
@@ -36,6 +36,10 @@ DISTURBING_SHARE: Final = 0.05
 of two."""
 
 
+CLOCK_LIMIT: Final = 0.05
+"""A GPU is slowed down in a round if its clock is this share below a subject's highest."""
+
+
 @dataclass(frozen=True)
 class StoppingRule:
     """When a measurement in rounds is enough: the one place that decides it.
@@ -45,7 +49,7 @@ class StoppingRule:
         most_rounds: The bound: no more rounds, however wide the intervals are.
         half_width: Go on until the interval of each paired ratio is within this share of it.
         level: Level of that interval.
-        most_repeats: How many disturbed rounds are taken again at most.
+        most_repeats: How many rounds, disturbed or slowed down, are taken again at most.
     """
 
     least_rounds: int = LEAST_ROUNDS
@@ -140,13 +144,51 @@ def is_disturbed(others: float | None, cpus: int) -> bool:
     return others is not None and others > DISTURBING_SHARE * cpus
 
 
-def marks_of(rounds: int, aa: Mapping[str, Metric], load: Load | None) -> list[str]:
+def slowed_rounds(rounds: Sequence[GpuRound]) -> list[bool]:
+    """Return for each round of a subject whether its GPU was throttled, or slower than it can be.
+
+    Subjects differ in the power that they take, so a clock is compared with the subject's own.
+    """
+    clocks = [each.sm_clock_mhz for each in rounds if each.sm_clock_mhz is not None]
+    least = (1 - CLOCK_LIMIT) * max(clocks, default=0.0)
+    return [
+        bool(each.throttle_reasons) or (each.sm_clock_mhz is not None and each.sm_clock_mhz < least)
+        for each in rounds
+    ]
+
+
+def gpu_marks(rounds: Mapping[str, Sequence[GpuRound]]) -> list[str]:
+    """Return what a GPU's state says against the numbers of a turn.
+
+    Args:
+        rounds: The GPU in each round, by subject; empty for a turn on the CPU.
+    """
+    every = [each for taken in rounds.values() for each in taken]
+    total, found = len(every), []
+    unread = sum(each.sm_clock_mhz is None or each.throttle_reasons is None for each in every)
+    if unread:
+        found.append(f"the GPU's clocks could not be read in {unread} of {total} measurements")
+    slowed = sum(sum(slowed_rounds(taken)) for taken in rounds.values())
+    if slowed:
+        reasons = sorted({name for each in every for name in each.throttle_reasons or ()})
+        why = f": {', '.join(reasons)}" if reasons else ", its clock was lower than in others"
+        found.append(f"the GPU was slowed down in {slowed} of {total} measurements{why}")
+    return found
+
+
+def marks_of(
+    rounds: int,
+    aa: Mapping[str, Metric],
+    load: Load | None,
+    gpu: Mapping[str, Sequence[GpuRound]] | None = None,
+) -> list[str]:
     """Return why the numbers of a turn take no part in a headline; none if they may.
 
     Args:
         rounds: In how many rounds they were taken.
         aa: The A/A ratio by metric; empty if the baseline did not give two numbers.
         load: What other processes used; None if the system does not say.
+        gpu: The GPU in each round, by subject, where its state changes the numbers.
     """
     found = []
     if rounds < LEAST_ROUNDS:
@@ -162,7 +204,7 @@ def marks_of(rounds: int, aa: Mapping[str, Metric], load: Load | None) -> list[s
             f"other processes used up to {max(busy):.2f} of {load.cpus} cores in {len(busy)} of "
             f"{rounds} rounds"
         )
-    return found
+    return found + gpu_marks(gpu or {})
 
 
 def round_values(metric: Metric) -> list[float]:

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from spion_bench.records.cell import Cell, Scalar, Stored
-from spion_bench.records.metric import Clocks, CudaTiming, Metric, Parallelism, Turn
+from spion_bench.records.metric import CudaTiming, GpuReadings, Metric, Parallelism, Turn
 
 SCHEMA_VERSION: Final = 2
 
@@ -142,7 +142,7 @@ class Measurement(Stored):
         tested: Which weights were tested.
         turn: The methods that took turns.
         parallelism: What the worker had to compute with; None where no time was taken.
-        clocks: The GPU's clocks during the measurement.
+        gpu: The GPU's state during the measurement; None on the CPU.
         cuda_timing: How times on a GPU were taken.
         memory_method: How peak memory was measured.
         isolation: ``warm`` if the worker had served other cells before, else ``own``.
@@ -165,7 +165,7 @@ class Measurement(Stored):
     tested: ChosenWeights | None = None
     turn: Turn | None = None
     parallelism: Parallelism | None = None
-    clocks: Clocks | None = None
+    gpu: GpuReadings | None = None
     cuda_timing: CudaTiming | None = None
     memory_method: str | None = None
     isolation: Literal["own", "warm"] = "own"

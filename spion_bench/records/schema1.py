@@ -209,7 +209,7 @@ def _measurement(old: dict[str, Any]) -> dict[str, Any]:
         "gate_length": settings.get("gate_length"),
         "tested": tested if tested["phase"] else None,
         "turn": _turn(settings),
-        "clocks": _clocks(settings),
+        "gpu": _gpu(settings),
         "cuda_timing": _cuda_timing(settings),
         "memory_method": settings.get("memory_method"),
         "isolation": settings.get("isolation", "own"),
@@ -256,16 +256,20 @@ def _turn(settings: dict[str, Any]) -> dict[str, Any] | None:
     return {"methods": methods, "rounds": settings["rounds"]}
 
 
-def _clocks(settings: dict[str, Any]) -> dict[str, Any] | None:
+def _gpu(settings: dict[str, Any]) -> dict[str, Any] | None:
     if "clocks_not_read" in settings:
         return {"problem": settings["clocks_not_read"]}
     if "sm_clock_mhz_before" not in settings:
         return None
+    after = settings["sm_clock_mhz_after"]
+    memory = settings["memory_clock_mhz_after"]
     return {
-        "sm_before_mhz": settings["sm_clock_mhz_before"],
-        "sm_after_mhz": settings["sm_clock_mhz_after"],
-        "sm_lowest_mhz": settings["sm_clock_mhz_lowest"],
-        "memory_after_mhz": settings["memory_clock_mhz_after"],
+        "sm_clock_mhz": {
+            "lowest": settings["sm_clock_mhz_lowest"],
+            "median": None,
+            "highest": max(settings["sm_clock_mhz_before"], after),
+        },
+        "memory_clock_mhz": {"lowest": memory, "median": None, "highest": memory},
         "throttle_reasons": str(settings["throttle_reasons"]).split(),
     }
 
@@ -286,4 +290,4 @@ def _environment(old: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "omp_wait_policy": old["settings"].get("omp_wait_policy")}
 
 
-_THROTTLE = "gpu_throttle_reasons"  # of the cell, not of the machine: in the clocks now
+_THROTTLE = "gpu_throttle_reasons"  # of the cell, not of the machine: in the GPU's readings now

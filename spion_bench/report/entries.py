@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from spion_bench.records import Metric, PassName
+from spion_bench.records import GpuReadings, Metric, PassName, Spread
 from spion_bench.records.paired import ratio_in_turn
 from spion_bench.records.statistics import (
     Estimate,
@@ -154,3 +154,24 @@ def sparse_share_entry(cells: MethodCells) -> Entry:
     spread = f"{format_percent(min(shares))} to {format_percent(max(shares))}"
     note = spread if len(shares) > 1 else ""
     return Entry.number(math.fsum(shares) / len(shares), "ratio", note=note)
+
+
+def clock_entry(gpu: GpuReadings | None) -> Entry:
+    """Return the clock of the SMs during a measurement; a throttled GPU is a warning."""
+    if gpu is None or gpu.sm_clock_mhz is None:
+        reason = None if gpu is None else gpu.problem or gpu.problems.get("sm_clock_mhz")
+        return Entry.missing(reason or "not recorded")
+    shown, reasons = spread_text(gpu.sm_clock_mhz), " ".join(gpu.throttle_reasons or ())
+    if not reasons:
+        unknown = gpu.throttle_reasons is None
+        return Entry.of_text(shown, note="throttling unknown" if unknown else "")
+    share = f" in {gpu.throttled} of {gpu.readings} readings" if gpu.throttled else ""
+    return Entry.of_text(shown, note=f"throttled{share}: {reasons}", flag="warning")
+
+
+def spread_text(spread: Spread) -> str:
+    """Return the values of many readings as a median and a range."""
+    low, high = f"{spread.lowest:.0f}", f"{spread.highest:.0f}"
+    if low == high:
+        return low
+    return f"{low} to {high}" if spread.median is None else f"{spread.median:.0f} ({low} to {high})"

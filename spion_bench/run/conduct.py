@@ -185,14 +185,13 @@ def _take_rounds(
     baseline = cells[second.removesuffix(SECOND)]
     rule = rule_of(baseline)
 
-    def ask(key: str, number: int, repeats: bool) -> dict[str, float] | None:
+    def ask(key: str, number: int, repeats: bool) -> Measured | None:
         if key in found:
             return None
         total = rule.least_rounds if number <= rule.least_rounds else rule.most_rounds
         on_event(cells[key], RoundStarted(number=number, rounds=total))
         children[key].send(RoundRequest(repeats=repeats))
-        event = _await(cells[key], children, found, Measured, on_event)
-        return None if event is None else event.values
+        return _await(cells[key], children, found, Measured, on_event)
 
     sampler = None if measures_memory(baseline) else make_sampler()
     rounds = Rounds(subjects, baseline.key, second, rule, sampler)
@@ -205,6 +204,7 @@ def _take_rounds(
         baseline=baseline.method.name,
         aa=rounds.aa(),
         load=rounds.load(),
+        gpu_repeats=rounds.gpu_repeats,
         marks=rounds.marks(),
     )
 

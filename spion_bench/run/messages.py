@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from spion_bench.passes.session import Job
-from spion_bench.records import Measurement
+from spion_bench.records import GpuRound, Measurement
 from spion_bench.records.cell import Stored
 
 
@@ -62,10 +62,11 @@ class Ready(Stored):
 
 
 class Measured(Stored):
-    """A round is over; its number of each metric."""
+    """A round is over; its number of each metric, and the GPU meanwhile if one was measured."""
 
     kind: Literal["measured"] = "measured"
     values: dict[str, float] = Field(default_factory=dict)
+    gpu: GpuRound | None = None
 
 
 class Progress(Stored):

@@ -1,22 +1,30 @@
 """Rounds: the subjects of a turn measure one after another, in fresh order, until it is enough.
 
 The baseline has two workers, which both run in every round: their ratio, A/A, shows what noise
-does. A round in which other processes used the CPUs is taken again, up to a bound.
+does. A round in which other processes used the CPUs, or in which the GPU was slowed down, is taken
+again, up to a bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from spion_bench.measure.clock import round_orders
-from spion_bench.records import Load, Metric
-from spion_bench.records.paired import StoppingRule, aa_metric, is_disturbed, marks_of
+from spion_bench.records import GpuRound, Load, Metric
+from spion_bench.records.paired import (
+    StoppingRule,
+    aa_metric,
+    is_disturbed,
+    marks_of,
+    slowed_rounds,
+)
+from spion_bench.run.messages import Measured
 
-Ask = Callable[[str, int, bool], dict[str, float] | None]
-"""Called with a subject, the number of the round and whether it repeats one; returns the subject's
-number of each metric, or None once it is gone."""
+Ask = Callable[[str, int, bool], Measured | None]
+"""Called with a subject, the number of the round and whether it repeats one; returns what the
+subject measured, or None once it is gone."""
 
 
 class Sampler(Protocol):
@@ -40,8 +48,10 @@ class Rounds:
         baseline: The subject that the others are compared with.
         second: The baseline's second worker.
         rule: Says when it is enough.
-        sampler: Samples the load of other processes; None where load changes no number.
+        sampler: Samples the load of other processes; None where neither load nor a slower GPU
+            changes a number.
         count: How many rounds count so far.
+        gpu_repeats: How many were taken again because the GPU was slowed down.
     """
 
     subjects: Sequence[str]
@@ -50,9 +60,11 @@ class Rounds:
     rule: StoppingRule
     sampler: Sampler | None = None
     count: int = 0
+    gpu_repeats: int = 0
     _values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     _others: list[float | None] = field(default_factory=list)
     _repeated: list[float] = field(default_factory=list)
+    _gpu: dict[str, list[GpuRound]] = field(default_factory=dict)
 
     def take(self, ask: Ask, seed: int) -> None:
         """Take rounds until the rule says that it is enough, or no subject is left."""
@@ -62,33 +74,47 @@ class Rounds:
             taken, others = self._take_one(ask, orders, gone)
             self.count += 1
             self._others.append(others)
-            for subject, numbers in taken.items():
-                for metric, value in numbers.items():
+            for subject, measured in taken.items():
+                if measured.gpu is not None:
+                    self._gpu.setdefault(subject, []).append(measured.gpu)
+                for metric, value in measured.values.items():
                     self._values.setdefault(metric, {}).setdefault(subject, []).append(value)
 
     def _take_one(
         self, ask: Ask, orders: Iterator[list[str]], gone: set[str]
-    ) -> tuple[dict[str, dict[str, float]], float | None]:
+    ) -> tuple[dict[str, Measured], float | None]:
         repeats = False
         while True:
             taken = {}
             if self.sampler is not None:
                 self.sampler.start()
             for subject in next(orders):
-                numbers = None if subject in gone else ask(subject, self.count + 1, repeats)
-                if numbers is None:
+                measured = None if subject in gone else ask(subject, self.count + 1, repeats)
+                if measured is None:
                     gone.add(subject)
                 else:
-                    taken[subject] = numbers
-            others = None if self.sampler is None else self.sampler.stop()
-            may_repeat = len(self._repeated) < self.rule.most_repeats and bool(taken)
-            if others is None or not (self._is_disturbed(others) and may_repeat):
+                    taken[subject] = measured
+            if self.sampler is None:
+                return taken, None
+            others = self.sampler.stop()
+            repeated = len(self._repeated) + self.gpu_repeats
+            if not taken or repeated >= self.rule.most_repeats:
                 return taken, others
-            self._repeated.append(others)
+            if others is not None and is_disturbed(others, self.sampler.cpus):
+                self._repeated.append(others)
+            elif self._is_slowed(taken):
+                self.gpu_repeats += 1
+            else:
+                return taken, others
             repeats = True
 
-    def _is_disturbed(self, others: float) -> bool:
-        return self.sampler is not None and is_disturbed(others, self.sampler.cpus)
+    def _is_slowed(self, taken: Mapping[str, Measured]) -> bool:
+        """Return whether the GPU was slowed down for any subject in the round just taken."""
+        return any(
+            measured.gpu is not None
+            and slowed_rounds([*self._gpu.get(subject, []), measured.gpu])[-1]
+            for subject, measured in taken.items()
+        )
 
     def _is_enough(self) -> bool:
         if self.count == 0:
@@ -121,5 +147,6 @@ class Rounds:
 
     def marks(self) -> list[str]:
         """Return why the turn's numbers take no part in a headline."""
-        idle = Load(cpus=1, others=[])  # of memory, which load does not change
-        return marks_of(self.count, self.aa(), self.load() if self.sampler else idle)
+        if self.sampler is None:  # memory, which neither load nor clocks change
+            return marks_of(self.count, self.aa(), Load(cpus=1))
+        return marks_of(self.count, self.aa(), self.load(), self._gpu)

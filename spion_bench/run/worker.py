@@ -15,13 +15,20 @@ from typing import cast
 
 import torch
 
+from spion_bench.measure.gpu_watch import (
+    INTERVAL_S,
+    LONG_INTERVAL_S,
+    GpuWatch,
+    NoGpu,
+    torch_uuid,
+)
 from spion_bench.measure.parallelism import prove, shortage
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
 from spion_bench.passes.session import Job, RoundSession, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
-from spion_bench.records import Measurement, Parallelism, Status
+from spion_bench.records import KernelCell, Measurement, Parallelism, Status, TaskCell
 from spion_bench.run.channel import Channel
 from spion_bench.run.messages import (
     JobRequest,
@@ -35,6 +42,7 @@ from spion_bench.run.messages import (
 from spion_bench.suite.influence import PACKAGE
 from spion_bench.suite.keys import code_of
 from spion_bench.suite.method import load_object
+from spion_bench.suite.metrics import single
 from spion_bench.suite.passes import PASSES, Pass, measures_memory
 from spion_bench.train import NonFiniteLossError, ProgressEvent
 
@@ -105,18 +113,38 @@ def _run(session: Session, entry: Pass, job: Job, channel: Channel) -> Measureme
     if gate is not None and gate.reason is not None:
         red = {"status": "gate_failed", "reason": gate.reason, "gate": gate.errors}
         return session.describe().model_copy(update=red)
-    if entry.interleaved:
-        rounds = cast(RoundSession, session).rounds
-        channel.send(Ready())
-        while isinstance(request := channel.receive(), RoundRequest):
-            if request.repeats:
-                rounds.forget_last()
-            session.measure()
-            channel.send(Measured(values=rounds.last()))
-    else:
-        session.measure()
-    found = session.result()
+    with _watch(job.cell) as watch:
+        if entry.interleaved:
+            _measure_rounds(cast(RoundSession, session), watch, channel)
+        else:
+            with watch.window():
+                session.measure()
+        found = session.result().model_copy(update={"gpu": watch.readings()})
+        peak = watch.process_peak_bytes()
+    if peak is not None:
+        metrics = {**found.metrics, "process_peak_bytes": single("process_peak_bytes", peak)}
+        found = found.model_copy(update={"metrics": metrics})
     return found if gate is None else found.model_copy(update={"gate": gate.errors})
+
+
+def _watch(cell: TaskCell | KernelCell) -> GpuWatch | NoGpu:
+    """Return what samples the GPU's state while a cell is measured."""
+    entry = PASSES[cell.pass_name]
+    if cell.device == "cpu" or not entry.samples_gpu:
+        return NoGpu()
+    interval = INTERVAL_S if entry.interleaved else LONG_INTERVAL_S
+    return GpuWatch(torch_uuid(), interval, with_memory=measures_memory(cell))
+
+
+def _measure_rounds(session: RoundSession, watch: GpuWatch | NoGpu, channel: Channel) -> None:
+    channel.send(Ready())
+    while isinstance(request := channel.receive(), RoundRequest):
+        if request.repeats:
+            session.rounds.forget_last()
+            watch.forget_last()
+        with watch.window():
+            session.measure()
+        channel.send(Measured(values=session.rounds.last(), gpu=watch.last_round()))
 
 
 def main() -> None:

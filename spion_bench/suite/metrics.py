@@ -54,6 +54,7 @@ KINDS: dict[str, Kind] = {
     "attention_ms": _TIME_MS,
     "attention_flops_per_step": Kind("FLOP", modelled=True),
     "train_step_peak_bytes": _BYTES,
+    "process_peak_bytes": _BYTES,
     "parameters": Kind("count"),
     "model_bytes": _BYTES,
     "forward_backward_ms": _TIME_MS,

@@ -24,6 +24,7 @@ class Pass:
         interleaved: Whether the cells of a turn are prepared together and measured in rounds.
         checks_itself: Whether a cell runs the gate itself, whatever other cells there are.
         isolation: ``own``: a worker per cell; ``warm``: one worker per method.
+        samples_gpu: Whether a GPU's state is sampled meanwhile.
         uses_pattern: Whether SPION's cells measure with the pattern of an accuracy cell.
     """
 
@@ -34,6 +35,7 @@ class Pass:
     interleaved: bool = False
     checks_itself: bool = False
     isolation: str = "own"
+    samples_gpu: bool = False
     uses_pattern: bool = False
 
 
@@ -58,12 +60,14 @@ PASSES: dict[str, Pass] = {
             "the dense phase that SPION's variants and dense attention share, trained once",
             "spion_bench.passes.prefix:PrefixSession",
             headline=("final_train_loss",),
+            samples_gpu=True,
         ),
         Pass(
             "accuracy",
             "train, generate the pattern, train on, test; one cell per seed",
             "spion_bench.passes.accuracy:AccuracySession",
             headline=("test_accuracy",),
+            samples_gpu=True,
         ),
         Pass(
             "speed",
@@ -71,6 +75,7 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.speed:SpeedSession",
             headline=("train_step_ms",),
             interleaved=True,
+            samples_gpu=True,
             uses_pattern=True,
         ),
         Pass(
@@ -86,6 +91,7 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.memory:MemorySession",
             headline=("train_step_peak_bytes",),
             interleaved=True,
+            samples_gpu=True,
             uses_pattern=True,
         ),
         Pass(
@@ -98,6 +104,7 @@ PASSES: dict[str, Pass] = {
             ),
             interleaved=True,
             checks_itself=True,
+            samples_gpu=True,
         ),
     )
 }

@@ -9,6 +9,7 @@ from spion_bench.measure import environment
 from spion_bench.measure.environment import capture, probe_gpu
 from spion_bench.measure.machine import cpu_model
 from spion_bench.native import build, library
+from tests.measure.conftest import UUID
 
 
 def test_capture_names_machine_and_software_but_no_host():
@@ -57,64 +58,34 @@ def test_without_cuda_kernels_no_compiler_is_told(monkeypatch):
     assert (captured.compiler, captured.compiler_flags) == (None, [])
 
 
-def fake_nvml(*, has_driver=True, has_device=True):
-    module = types.ModuleType("pynvml")
-    module.NVMLError = type("NVMLError", (Exception,), {})
-    module.NVML_CLOCK_SM = 1
-
-    def init():
-        if not has_driver:
-            raise module.NVMLError
-
-    def handle(index):
-        if not has_device:
-            raise module.NVMLError
-        return index
-
-    module.nvmlInit = init
-    module.nvmlShutdown = lambda: None
-    module.nvmlDeviceGetHandleByIndex = handle
-    module.nvmlDeviceGetName = lambda handle: "Some GPU"
-    module.nvmlSystemGetDriverVersion = lambda: "600.1"
-    module.nvmlDeviceGetClockInfo = lambda handle, clock: 1500
-    return module
-
-
-def test_nvml_describes_the_gpu(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
-    assert probe_gpu() == environment.Gpu("Some GPU", "600.1", 1500)
-
-
-def refuse(*arguments):
-    raise sys.modules["pynvml"].NVMLError
+def test_nvml_describes_the_gpu(stub):
+    assert probe_gpu() == environment.Gpu("Some GPU", "600.1", 1410)
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("nvmlSystemGetDriverVersion", ("Some GPU", None, 1500)),
-        ("nvmlDeviceGetClockInfo", ("Some GPU", "600.1", None)),
-        ("nvmlShutdown", ("Some GPU", "600.1", 1500)),
+        ("nvmlSystemGetDriverVersion", ("Some GPU", None, 1410)),
+        ("sm_clock", ("Some GPU", "600.1", None)),
+        ("nvmlShutdown", ("Some GPU", "600.1", 1410)),
     ],
 )
-def test_a_query_that_nvml_refuses_costs_its_own_field_alone(monkeypatch, query, expected):
-    nvml = fake_nvml()
-    setattr(nvml, query, refuse)
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+def test_a_query_that_nvml_refuses_costs_its_own_field_alone(stub, query, expected):
+    stub.refuse(query, "no permission")
     assert probe_gpu() == environment.Gpu(*expected)
 
 
-def test_names_are_text_where_the_binding_returns_bytes(monkeypatch):
-    nvml = fake_nvml()
-    nvml.nvmlDeviceGetName = lambda handle: b"Some GPU"
-    nvml.nvmlSystemGetDriverVersion = lambda: b"600.1"
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert probe_gpu() == environment.Gpu("Some GPU", "600.1", 1500)
+def test_nvml_is_asked_for_the_gpu_that_torch_uses(stub, monkeypatch):
+    device = types.SimpleNamespace(uuid=UUID)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
+    stub.refuse("nvmlDeviceGetHandleByIndex_v2", "not supported")
+    assert probe_gpu() == environment.Gpu("Some GPU", "600.1", 1410)
 
 
-@pytest.mark.parametrize("lacking", ["has_driver", "has_device"])
-def test_nvml_without_driver_or_device_finds_none(monkeypatch, lacking):
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**{lacking: False}))
+@pytest.mark.parametrize("query", ["nvmlInit", "nvmlDeviceGetHandleByIndex_v2"])
+def test_nvml_without_driver_or_device_finds_none(stub, query):
+    stub.refuse(query, "not loaded")
     assert probe_gpu() is None
 
 
@@ -122,6 +93,8 @@ def test_without_nvml_torch_names_the_gpu(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Some GPU")
+    device = types.SimpleNamespace(uuid=UUID)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
     assert probe_gpu() == environment.Gpu("Some GPU", None, None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert probe_gpu() is None

@@ -198,10 +198,8 @@ def test_observations_leave_the_bag():
     measured = record.measurement
     assert (measured.turn.methods, measured.turn.rounds) == (["dense_sdpa", "spion_cf"], 5)
     assert (measured.memory_method, measured.isolation, measured.busy_s) == ("peak", "warm", 2.5)
-    assert (measured.clocks.sm_lowest_mhz, measured.clocks.throttle_reasons) == (
-        1380,
-        ["sw_power_cap"],
-    )
+    assert measured.gpu.sm_clock_mhz.lowest == 1380
+    assert (measured.gpu.throttle_reasons, measured.gpu.throttled) == (["sw_power_cap"], None)
     assert measured.cuda_timing.host_bound == ["forward_ms", "backward_ms"]
     assert measured.attention.chosen == {"sdpa_backend": "flash"}
     assert measured.extra == {"warmup_s": 0.3}
@@ -209,7 +207,7 @@ def test_observations_leave_the_bag():
 
 def test_clocks_that_could_not_be_read_say_why():
     [record] = read(old(settings={"label": "image1024", "clocks_not_read": "no NVML"}))
-    assert record.measurement.clocks.problem == "no NVML"
+    assert record.measurement.gpu.problem == "no NVML"
 
 
 def test_lines_of_other_schemas_are_not_read_here():

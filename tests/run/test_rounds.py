@@ -2,7 +2,9 @@ from itertools import count
 
 import pytest
 
+from spion_bench.records import GpuRound
 from spion_bench.records.paired import StoppingRule
+from spion_bench.run.messages import Measured
 from spion_bench.run.rounds import Rounds
 
 TIMES = {"dense": 100.0, "again": 100.0, "spion": 40.0, "rival": 50.0}
@@ -29,14 +31,19 @@ def rounds_of(sampler=None, **rule):
     return Rounds(subjects, "dense", "again", rule, sampler or Machine(0.0))
 
 
-def ask_of(change=lambda subject, number, time: time):
+FAST = GpuRound(sm_clock_mhz=1410, throttle_reasons=[])
+
+
+def ask_of(change=lambda subject, number, time: time, gpu=lambda subject, number, repeats: None):
     """Return a double of the workers, and the list of what they were asked."""
     asked = []
 
     def ask(subject, number, repeats):
         asked.append((subject, number, repeats))
         time = change(subject, number, TIMES[subject] * (1 + 0.1 * number))
-        return None if time is None else {"step": time}
+        if time is None:
+            return None
+        return Measured(values={"step": time}, gpu=gpu(subject, number, repeats))
 
     return ask, asked
 
@@ -121,3 +128,65 @@ def test_memory_does_not_depend_on_the_load():
     rounds.sampler = None
     rounds.take(ask_of()[0], seed=0)
     assert (rounds.load(), rounds.marks()) == (None, [])
+
+
+def test_a_round_in_which_the_gpu_was_slowed_down_is_taken_again():
+    power = GpuRound(sm_clock_mhz=1410, throttle_reasons=["sw_power_cap"])
+    slower = GpuRound(sm_clock_mhz=1300, throttle_reasons=[])
+
+    def gpu(subject, number, repeats):
+        first = not repeats and subject == "spion"
+        return {2: power, 3: slower}.get(number, FAST) if first else FAST
+
+    rounds = rounds_of()
+    ask, asked = ask_of(gpu=gpu)
+    rounds.take(ask, seed=0)
+    assert {number for _, number, repeats in asked if repeats} == {2, 3}
+    assert (rounds.count, rounds.gpu_repeats, rounds.marks()) == (8, 2, [])
+    assert rounds.load().repeated == []
+
+
+def test_a_gpu_that_stays_slowed_down_marks_the_turn():
+    rounds = rounds_of()
+    power = GpuRound(sm_clock_mhz=1200, throttle_reasons=["sw_power_cap"])
+    ask, asked = ask_of(gpu=lambda who, number, repeats: power if who == "rival" else FAST)
+    rounds.take(ask, seed=0)
+    assert len(asked) == 4 * (8 + 4)
+    assert rounds.gpu_repeats == 4
+    assert rounds.marks() == [
+        "the GPU was slowed down in 8 of 32 measurements: sw_power_cap",
+    ]
+
+
+def test_subjects_with_clocks_of_their_own_are_not_slowed_down():
+    rounds = rounds_of()
+    clocks = {"dense": 1200, "again": 1200, "spion": 1980, "rival": 1600}
+    rounds.take(
+        ask_of(gpu=lambda who, n, r: GpuRound(sm_clock_mhz=clocks[who], throttle_reasons=[]))[0],
+        seed=0,
+    )
+    assert (rounds.gpu_repeats, rounds.marks()) == (0, [])
+
+
+def test_a_first_round_that_was_slower_than_the_others_is_seen_in_the_end():
+    rounds = rounds_of()
+    slow = GpuRound(sm_clock_mhz=1000, throttle_reasons=[])
+    rounds.take(ask_of(gpu=lambda who, number, r: slow if number == 1 else FAST)[0], seed=0)
+    assert rounds.marks() == [
+        "the GPU was slowed down in 4 of 32 measurements, its clock was lower than in others"
+    ]
+
+
+def test_a_gpu_whose_clocks_are_unknown_is_a_mark_and_no_reason_to_repeat():
+    rounds = rounds_of()
+    rounds.take(ask_of(gpu=lambda who, number, repeats: GpuRound())[0], seed=0)
+    assert rounds.gpu_repeats == 0
+    assert rounds.marks() == ["the GPU's clocks could not be read in 32 of 32 measurements"]
+
+
+def test_memory_does_not_depend_on_the_gpus_clocks():
+    rounds = rounds_of()
+    rounds.sampler = None
+    power = GpuRound(sm_clock_mhz=1200, throttle_reasons=["sw_power_cap"])
+    rounds.take(ask_of(gpu=lambda who, number, repeats: power)[0], seed=0)
+    assert (rounds.gpu_repeats, rounds.marks()) == (0, [])

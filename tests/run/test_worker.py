@@ -2,25 +2,28 @@ import errno
 import io
 import os
 import queue
+from contextlib import contextmanager
 
 import pytest
 import torch
 
+from spion_bench.measure.gpu_watch import INTERVAL_S, LONG_INTERVAL_S, NoGpu
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
 from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.rounds import RoundSamples
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
-from spion_bench.records import Parallelism
+from spion_bench.records import GpuReadings, GpuRound, Parallelism
 from spion_bench.run import worker
 from spion_bench.run.channel import Channel
 from spion_bench.run.messages import FinishRequest, Measured, Progress, Ready, RoundRequest, Started
 from spion_bench.run.worker import is_out_of_memory, run_job
 from spion_bench.suite.influence import PACKAGE
+from spion_bench.suite.keys import with_code
 from spion_bench.suite.passes import PASSES
 from spion_bench.train import NonFiniteLossError, ProgressEvent
-from tests.cells import gate_errors, measurement, task_info, tiny_job
+from tests.cells import gate_errors, measurement, task_info, tiny_cell, tiny_job
 
 
 class FakeChannel:
@@ -99,6 +102,71 @@ def test_the_second_worker_of_a_baseline_leaves_the_gate_to_the_first(run):
     asked = {"pass_name": "kernel", "method": "pipeline", "is_second": True}
     found, _ = run(session, RoundRequest(), FinishRequest(), check_first=True, **asked)
     assert (found.status, session.checks) == ("ok", 0)
+
+
+MADE = []
+
+
+class FakeWatch(NoGpu):
+    """Notes what was sampled; every window finds the same."""
+
+    def __init__(self, uuid, interval_s, *, with_memory):
+        self.asked = (uuid, interval_s, with_memory)
+        self.windows = 0
+        MADE.append(self)
+
+    @contextmanager
+    def window(self):
+        yield
+        self.windows += 1
+
+    def forget_last(self):
+        self.windows -= 1
+
+    def last_round(self):
+        return GpuRound(sm_clock_mhz=1410)
+
+    def readings(self):
+        return GpuReadings(readings=self.windows)
+
+    def process_peak_bytes(self):
+        return 7 if self.asked[2] else None
+
+
+@pytest.fixture
+def watches(monkeypatch):
+    MADE.clear()
+    monkeypatch.setattr(worker, "GpuWatch", FakeWatch)
+    monkeypatch.setattr(worker, "torch_uuid", lambda: "ab-cd")
+    return MADE
+
+
+def on_gpu(pass_name):
+    return with_code(tiny_cell(pass_name).model_copy(update={"device": "cuda"}))
+
+
+def test_each_round_on_a_gpu_is_sampled_and_a_repeated_one_replaced(run, watches):
+    requests = [RoundRequest(), RoundRequest(repeats=True), RoundRequest(), FinishRequest()]
+    found, events = run(FakeSession(), *requests, cell=on_gpu("speed"))
+    assert events[1].gpu == GpuRound(sm_clock_mhz=1410)
+    assert found.gpu == GpuReadings(readings=2)
+    assert "process_peak_bytes" not in found.metrics
+    assert [watch.asked for watch in watches] == [("ab-cd", INTERVAL_S, False)]
+
+
+def test_the_process_peak_stands_next_to_the_allocators(run, watches):
+    found, _ = run(FakeSession(), RoundRequest(), FinishRequest(), cell=on_gpu("memory"))
+    assert found.metrics["process_peak_bytes"].value == 7
+    assert found.metrics["process_peak_bytes"].unit == "bytes"
+    assert "train_step_ms" in found.metrics
+
+
+def test_training_is_sampled_as_a_whole_and_a_gate_not_at_all(run, watches):
+    found, _ = run(FakeSession(), cell=on_gpu("accuracy"))
+    assert found.gpu == GpuReadings(readings=1)
+    assert [watch.asked for watch in watches] == [("ab-cd", LONG_INTERVAL_S, False)]
+    found, _ = run(FakeSession(), cell=on_gpu("gate"))
+    assert (found.gpu, len(watches)) == (None, 1)
 
 
 def test_a_worker_with_less_than_was_asked_refuses_to_time_anything(run, monkeypatch):

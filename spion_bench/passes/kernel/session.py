@@ -82,7 +82,6 @@ class KernelSession:
             metrics=metrics,
             gate_length=checked_length(case) if is_attention else None,
             pattern=_pattern_info(case, prepared),
-            clocks=self._stopwatch.clocks(),
             cuda_timing=self._stopwatch.timing(),
             memory_method=METHOD if self._measures_memory else None,
             extra=extra,

@@ -1,4 +1,4 @@
-"""How a kernel cell takes its samples: by the CPU's clock, or on a GPU by events and its clocks.
+"""How a kernel cell takes its samples: by the CPU's clock, or on a GPU by events.
 
 On a GPU each call is timed with L2 cleared before it. Where the passes of a training step are
 measured, it is timed with L2 warm as well, under a name of its own (``forward_warm_ms``).
@@ -12,10 +12,9 @@ import torch
 
 from spion_bench.measure.clock import sample_ms, warm_up
 from spion_bench.measure.cuda_clock import L2, CudaTimer
-from spion_bench.measure.nvml import ClockLog
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.passes.kernel.prepared import Prepared
-from spion_bench.records import Clocks, CudaTiming
+from spion_bench.records import CudaTiming
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases.case import KernelCase
 
@@ -30,9 +29,6 @@ class Stopwatch(Protocol):
 
     def timing(self) -> CudaTiming | None:
         """Return how they were taken, on a GPU."""
-
-    def clocks(self) -> Clocks | None:
-        """Return the GPU's clocks during the measurement."""
 
 
 class CpuStopwatch:
@@ -51,33 +47,22 @@ class CpuStopwatch:
     def timing(self) -> None:
         """Return None: the clock is the CPU's."""
 
-    def clocks(self) -> None:
-        """Return None: there is no GPU."""
-
 
 class GpuStopwatch:
-    """Times calls by CUDA events, and reads the GPU's clocks before the first and after each.
+    """Times calls by CUDA events.
 
     Args:
         l2: The states of L2 to time with.
         timer: Takes the samples; a new one of the current device by default.
-        clocks: Reads the clocks.
     """
 
-    def __init__(
-        self,
-        l2: tuple[L2, ...],
-        timer: CudaTimer | None = None,
-        clocks: ClockLog | None = None,
-    ) -> None:
+    def __init__(self, l2: tuple[L2, ...], timer: CudaTimer | None = None) -> None:
         self._l2 = l2
         self._timer = CudaTimer() if timer is None else timer
-        self._clocks = ClockLog() if clocks is None else clocks
 
     def turn(self, prepared: Prepared, settings: MeasureSettings) -> Samples:
         """Return new samples of every timed call, by metric name."""
         samples = {}
-        self._clocks.read()
         for name, call in prepared.calls.items():
             setup = prepared.setups.get(name)
             self._timer.warm_up(call, seconds=settings.warmup_s, setup=setup)
@@ -90,7 +75,6 @@ class GpuStopwatch:
                     min_samples=settings.min_samples,
                     setup=setup,
                 )
-                self._clocks.read()
         return samples
 
     def timing(self) -> CudaTiming:
@@ -101,10 +85,6 @@ class GpuStopwatch:
             flush_bytes=self._timer.flush_bytes,
             host_bound=sorted(self._timer.host_bound),
         )
-
-    def clocks(self) -> Clocks:
-        """Return the GPU's clocks during the measurement."""
-        return self._clocks.clocks()
 
 
 def metric_name(call: str, l2: L2) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from spion_bench.records import Clocks, Metric
+from spion_bench.records import Metric
+from spion_bench.report.entries import clock_entry
 from spion_bench.report.kernels.cases import time_entry
 from spion_bench.report.kernels.points import FUSED, Point, Sweeps, shape_text
 from spion_bench.report.kernels.sweeps import Row, rows_of
@@ -58,9 +59,9 @@ def gpu_lede(sweeps: Sweeps) -> str:
         f"{len(ok)} of {plural(len(outcomes), 'cell')} gave numbers; the tables give the "
         "reasons for the others."
     ]
-    clocks = [outcome.measured.clocks for outcome in ok if outcome.measured.clocks]
-    throttled = sum(bool(found.throttle_reasons) for found in clocks)
-    unread = sum(found.problem is not None for found in clocks)
+    states = [outcome.measured.gpu for outcome in ok if outcome.measured.gpu]
+    throttled = sum(bool(found.throttle_reasons) for found in states)
+    unread = sum(found.throttle_reasons is None for found in states)
     if throttled:
         sentences.append(
             f"The GPU was throttled while {plural(throttled, 'cell')} ran; their rows say why."
@@ -122,7 +123,7 @@ def _table(points: list[Point], precision: str, key: str) -> Table:
             Column("floor_ms", f"Floor ({MODELLED})", _floor),
             Column.text("verdict", "Cold against the model", _verdict),
             Column("speedup", f"Cold: speed-up over {BASELINE}", _speedup),
-            Column.text("clocks", "SM clock while measured", _clocks),
+            Column.text("clocks", "SM clock while measured (MHz)", _clocks),
         ],
         key=key,
         title=precision,
@@ -206,12 +207,4 @@ def _clocks(item: _PassRow) -> Entry:
     """Return the clocks during the measurement; a GPU that was throttled is a warning."""
     if not item.row.outcome.is_ok:
         return Entry.absent("not measured")
-    clocks = item.row.outcome.measured.clocks or Clocks()
-    if clocks.sm_before_mhz is None:
-        return Entry.missing(clocks.problem or "not recorded")
-    shown = f"{clocks.sm_before_mhz} to {clocks.sm_after_mhz} MHz"
-    note = f"lowest {clocks.sm_lowest_mhz} MHz"
-    if not clocks.throttle_reasons:
-        return Entry.of_text(shown, note=note)
-    reasons = " ".join(clocks.throttle_reasons)
-    return Entry.of_text(shown, note=f"{note}; throttled: {reasons}", flag="warning")
+    return clock_entry(item.row.outcome.measured.gpu)

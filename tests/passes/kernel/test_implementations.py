@@ -90,7 +90,7 @@ def test_attention_session(tmp_path, name):
     assert rate.samples == pytest.approx([flops / (ms * 1e6) for ms in time.samples])
     assert outcome.gate_length == 256
     assert outcome.attention.exact
-    assert (outcome.clocks, outcome.cuda_timing, outcome.memory_method) == (None, None, None)
+    assert (outcome.gpu, outcome.cuda_timing, outcome.memory_method) == (None, None, None)
     expected = "every block" if name == "dense_sdpa" else "synthetic band+stripes"
     assert outcome.pattern.source == expected
 

@@ -6,7 +6,7 @@ from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.passes.kernel.prepared import Prepared
 from spion_bench.passes.kernel.session import KernelSession
 from spion_bench.passes.kernel.timing import CpuStopwatch, GpuStopwatch, stopwatch
-from spion_bench.records import Clocks, CudaTiming
+from spion_bench.records import CudaTiming
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.metrics import sampled
@@ -16,25 +16,9 @@ from tests.passes.kernel.jobs import kernel_job, on_progress
 SETTINGS = MeasureSettings(rounds=1, warmup_s=0.0, round_s=0.0, min_samples=2)
 
 
-CLOCKS = Clocks(sm_before_mhz=1410, throttle_reasons=["sw_power_cap"])
-
-
-class FakeClocks:
-    """Counts its readings."""
-
-    def __init__(self):
-        self.reads = 0
-
-    def read(self):
-        self.reads += 1
-
-    def clocks(self):
-        return CLOCKS
-
-
-def test_a_turn_on_a_gpu_times_each_pass_with_cold_and_warm_cache_and_reads_the_clocks():
-    gpu, clocks = FakeGpu(), FakeClocks()
-    watch = GpuStopwatch(("cold", "warm"), CudaTimer("cpu", gpu, gpu.clock), clocks)
+def test_a_turn_on_a_gpu_times_each_pass_with_cold_and_warm_cache():
+    gpu = FakeGpu()
+    watch = GpuStopwatch(("cold", "warm"), CudaTimer("cpu", gpu, gpu.clock))
     prepared = Prepared(
         {
             "forward_ms": lambda: gpu.enqueue("forward", 20e-6),
@@ -50,18 +34,16 @@ def test_a_turn_on_a_gpu_times_each_pass_with_cold_and_warm_cache_and_reads_the_
         "backward_warm_ms": pytest.approx([0.07] * 2),
     }
     assert gpu.log.count("setup") == gpu.log.count("backward")
-    assert clocks.reads == 5
     assert [sampled(name, found).unit for name, found in samples.items()] == ["ms"] * 4
     assert watch.timing() == CudaTiming(
         l2=["cold", "warm"], l2_bytes=L2_BYTES, flush_bytes=4 * L2_BYTES, host_bound=[]
     )
-    assert watch.clocks() == CLOCKS
 
 
 def test_on_the_cpu_the_clock_is_that_of_the_cpu():
     watch = stopwatch(find_case("sweep_base"), "cpu")
     assert isinstance(watch, CpuStopwatch)
-    assert (watch.timing(), watch.clocks()) == (None, None)
+    assert watch.timing() is None
 
 
 def test_a_case_is_not_measured_on_another_device_than_its_own():
@@ -82,7 +64,7 @@ def test_a_session_on_a_gpu_that_is_not_there_is_unsupported(tmp_path, case):
 def test_a_session_on_a_gpu_adds_what_the_model_says(tmp_path, monkeypatch):
     """The session as on an A100, except that its work runs on the CPU in simulated time."""
     gpu = FakeGpu()
-    watch = GpuStopwatch(("cold", "warm"), CudaTimer("cpu", gpu, gpu.clock), FakeClocks())
+    watch = GpuStopwatch(("cold", "warm"), CudaTimer("cpu", gpu, gpu.clock))
     case = find_case("gpu_image_16bit")
     monkeypatch.setattr("spion_bench.passes.kernel.session.stopwatch", lambda case, device: watch)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA A100-SXM4-80GB")
@@ -103,6 +85,5 @@ def test_a_session_on_a_gpu_adds_what_the_model_says(tmp_path, monkeypatch):
     assert outcome.metrics.keys() == modelled | measured | {"forward_rate_gflops"}
     assert outcome.metrics["forward_rate_gflops"].value == pytest.approx(1e4)
     assert (job.cell.tasks, job.cell.precision) == (("image",), "16bit")
-    assert outcome.clocks == CLOCKS
     assert outcome.cuda_timing.l2 == ["cold", "warm"]
     assert outcome.gate_length == 1024

@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
-from spion_bench.records import Clocks, CudaTiming, KernelShape
+from spion_bench.records import CudaTiming, GpuReadings, KernelShape, Spread
 from tests.report.kernels.sweep_run import pattern_of
 from tests.report.run_writer import ENVIRONMENT, metric, sampled
 
 ON_A100 = ENVIRONMENT.model_copy(update={"gpu": "NVIDIA A100-SXM4-80GB", "gpu_driver": "580.1"})
-CLOCKS = Clocks(
-    sm_before_mhz=1410,
-    sm_after_mhz=1395,
-    sm_lowest_mhz=1380,
-    memory_after_mhz=1593,
+GPU = GpuReadings(
+    readings=40,
+    sm_clock_mhz=Spread(lowest=1380, median=1395, highest=1410),
     throttle_reasons=[],
+    throttled=0,
 )
 IMPLEMENTATIONS = (
     "block_attention",
@@ -76,7 +75,7 @@ def add_gpu_cell(
     times=None,
     status="ok",
     reason=None,
-    clocks=CLOCKS,
+    gpu=GPU,
     host_bound=(),
 ):
     asked = {
@@ -90,7 +89,7 @@ def add_gpu_cell(
     measured = {"status": status, "reason": reason, "environment": ON_A100}
     if status == "ok":
         measured |= {
-            "clocks": clocks,
+            "gpu": gpu,
             "cuda_timing": CudaTiming(
                 l2=["cold", "warm"], l2_bytes=1, flush_bytes=2, host_bound=list(host_bound)
             ),

@@ -1,13 +1,13 @@
 import pytest
 
-from spion_bench.records import Clocks
+from spion_bench.records import GpuReadings
 from spion_bench.report import render_report
 from spion_bench.report.kernels.cases import kernel_cases
 from spion_bench.report.kernels.gpu import gpu_headlines, gpu_lede, gpu_section
 from spion_bench.report.kernels.page import build_kernel_page
 from spion_bench.report.kernels.points import kernel_sweeps, task_sweeps
 from spion_bench.report.load import load_records
-from tests.report.kernels.gpu_run import CASES, CLOCKS, add_gpu_case
+from tests.report.kernels.gpu_run import CASES, GPU, add_gpu_case
 from tests.report.kernels.sweep_run import SWEEP_CASES, add_sweep_cell
 from tests.report.reading import plain, rows_of
 from tests.report.run_writer import RunWriter
@@ -63,18 +63,18 @@ def test_a_time_that_refutes_the_model_is_flagged(show, times, words, flag):
 
 def test_a_gpu_that_was_throttled_shows_in_its_row_and_in_the_opening(show):
     reasons = ["hw_thermal_slowdown", "sw_power_cap"]
-    slowed = CLOCKS.model_copy(update={"throttle_reasons": reasons})
-    sweeps, rows = show(pipeline={"clocks": slowed})
+    slowed = GPU.model_copy(update={"throttle_reasons": reasons, "throttled": 12})
+    sweeps, rows = show(pipeline={"gpu": slowed})
     entry = rows["pipeline", "forward"]["clocks"]
     assert entry.flag == "warning"
-    assert entry.text == "1410 to 1395 MHz"
-    assert "throttled: hw_thermal_slowdown sw_power_cap" in entry.note
+    assert entry.text == "1395 (1380 to 1410)"
+    assert entry.note == "throttled in 12 of 40 readings: hw_thermal_slowdown sw_power_cap"
     assert rows["flex", "forward"]["clocks"].flag == ""
     assert "throttled while 1 cell ran" in plain(gpu_lede(sweeps))
 
 
 def test_clocks_that_could_not_be_read_are_missing_not_fine(show):
-    sweeps, rows = show(flex={"clocks": Clocks(problem="nvidia-ml-py is not installed")})
+    sweeps, rows = show(flex={"gpu": GpuReadings(problem="nvidia-ml-py is not installed")})
     entry = rows["flex", "forward"]["clocks"]
     assert (entry.flag, entry.note) == ("missing", "nvidia-ml-py is not installed")
     sentence = "The clocks could not be read during 1 cell, so throttling there is unknown."
