@@ -24,6 +24,17 @@ def test_every_folder_of_modules_is_in_the_wheel():
     assert set(setuptools["packages"]) - set(setuptools["package-dir"]) == found
 
 
+def test_a_checkout_that_converts_line_ends_holds_the_same_files(tmp_path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    converting = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    command = ["git", *converting, "checkout-index", "--all", f"--prefix={tmp_path}/"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    texts = [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix not in (".npz", ".png")]
+    assert tmp_path / ".ci" / "run" in texts
+    assert not [path for path in texts if b"\r" in path.read_bytes()]
+
+
 def test_public_names_resolve():
     assert spion_bench.BlockPattern is BlockPattern
     assert spion_bench.block_attention is block_attention
