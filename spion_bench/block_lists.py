@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from spion_bench.records.quote import quote
+
+
+def check_integers(name: str, values: Any) -> list[int]:
+    """Return ``values`` if they are a list of integers that int32 holds, else raise ValueError."""
+    if not isinstance(values, list):
+        raise ValueError(f"{name}: expected a list, got {quote(repr(values))}")
+    for value in values:
+        if type(value) is not int or not -(2**31) <= value < 2**31:
+            raise ValueError(f"{name}: expected int32 numbers, got {quote(repr(value))}")
+    return values
 
 
 def check_tensors(crow: Tensor, col: Tensor) -> None:

@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spion_bench.block_lists import check_columns, check_tensors
+from spion_bench.block_lists import check_columns, check_integers, check_tensors
 from spion_bench.records.files import replace_file
+from spion_bench.records.quote import shorten
 
 MIN_BLOCK_SIZE = 8
 MAX_BLOCK_SIZE = 128
+MAX_LENGTH = 2**31 - 1
 
 
 def check_block_size(block_size: int) -> None:
@@ -74,6 +76,9 @@ class BlockPattern:
             raise ValueError(
                 f"groups: expected a divisor of the {n_rows} block rows, got {self.groups}"
             )
+        longest = MAX_LENGTH // self.block_size
+        if not 0 <= self.nb_keys <= longest:
+            raise ValueError(f"nb_keys: expected at most {longest}, got {self.nb_keys}")
         if self.nb_keys == 0:
             object.__setattr__(self, "nb_keys", self.nb)
         rows = self._all_rows()
@@ -222,12 +227,18 @@ class BlockPattern:
         """
         try:
             stored: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            crow = torch.tensor(stored["crow_indices"], dtype=torch.int32)
-            col = torch.tensor(stored["col_indices"], dtype=torch.int32)
-            shape = int(stored.get("groups", 1)), int(stored.get("nb_keys", 0))
-            return cls(int(stored["block_size"]), crow, col, *shape)
+            numbers = {"groups": 1, "nb_keys": 0} | stored
+            lists = [
+                check_integers(name, numbers[name]) for name in ("crow_indices", "col_indices")
+            ]
+            shape = [
+                check_integers(n, [numbers[n]])[0] for n in ("block_size", "groups", "nb_keys")
+            ]
+            crow, col = (torch.tensor(values, dtype=torch.int32) for values in lists)
+            return cls(shape[0], crow, col, *shape[1:])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path}: not a saved BlockPattern ({error})") from error
+            problem = shorten(str(error))
+            raise ValueError(f"{path}: not a saved BlockPattern ({problem})") from error
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BlockPattern):

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 
@@ -251,6 +252,20 @@ def test_lengths_must_be_whole_blocks(length):
         "[1]",
         json.dumps({"block_size": 8, "crow_indices": [0, 2], "col_indices": [0]}),
         json.dumps({"block_size": 8, "crow_indices": [0, 1], "col_indices": ["a"]}),
+        *(
+            json.dumps({"block_size": 8, "crow_indices": [0, 1], "col_indices": [0]} | wrong)
+            for wrong in (
+                {"block_size": 8.5},
+                {"block_size": math.inf},
+                {"crow_indices": 1},
+                {"col_indices": [0.5]},
+                {"col_indices": [True]},
+                {"groups": 2**40},
+                {"nb_keys": -1},
+                {"nb_keys": 2**31 - 1},
+            )
+        ),
+        "[" * 100_000,
     ],
 )
 def test_files_that_are_no_pattern(text, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from spion_bench.records.quote import quote
+from spion_bench.records.quote import quote, shorten
 
 
 class UsageError(ValueError):
@@ -27,7 +27,8 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> str:
     if name in choices:
         return name
     near = suggestion(name, choices)
-    raise UsageError(f"unknown {kind} {quote(name)}: {near}known: {', '.join(choices)}")
+    listed = shorten(", ".join(choices), ends=300)
+    raise UsageError(f"unknown {kind} {quote(name)}: {near}known: {listed}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -6,9 +6,9 @@ import torch
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.native import library
-from spion_bench.ops import block_attention, reference
-from tests.budgets import assert_within_budget
+from tests.ops.cases import Case
 from tests.ops.index_cases import CALLS, WILD
+from tests.ops.oracle import compare_attention
 
 _NUMBERS = (0, 1, -1, 7, 8, 16, 24, 256, 2**31, 2**62, -(2**63))
 _REALS = (0.0, 1.0, -1.0, 0.5, 65535.5 / 65536, float("nan"), float("inf"), 1e308)
@@ -66,20 +66,38 @@ def _changed(value: object, word: str, random: Random) -> object:
 
 
 def by_face(random: Random) -> None:
-    """Compare block attention on a random valid problem with its definition in float64."""
-    torch.manual_seed(random.randrange(2**31))
-    nb, size = random.randint(1, 6), random.choice((8, 16, 32))
-    pattern = BlockPattern.from_mask(torch.rand(nb, nb) < random.random(), size)
-    shape = (random.randint(1, 3), random.randint(1, 3), nb * size, random.randint(1, 40))
-    q, k, v = (torch.randn(shape) * random.choice((1.0, 10.0)) for _ in range(3))
-    mask = torch.rand(shape[0], shape[2]) < random.random() if random.random() < 0.5 else None
+    """Compare block attention and its gradients on a random valid problem with float64."""
+    seed = random.randrange(2**31)
+    torch.manual_seed(seed)
+    size, batch = random.choice((8, 16, 32)), random.randint(1, 3)
+    n_rows, n_columns = random.randint(1, 6), random.randint(1, 6)
+    groups, kv_heads, repeats = (random.randint(1, 2) for _ in range(3))
+    is_plain, is_causal = random.random() < 0.4, random.random() < 0.3
+    if is_plain or is_causal:
+        n_columns = n_rows
+    if is_plain:
+        groups = repeats = 1
+    longest = (n_rows * size, n_columns * size)
+    lengths = longest if is_plain else tuple(random.randint(1, length) for length in longest)
+    if is_causal and not is_plain:
+        lengths = (lengths[0], lengths[0])
+    kept = torch.rand(groups, n_rows, n_columns) < random.random()
+    case = Case(
+        BlockPattern.from_mask(kept, size),
+        batch=batch,
+        heads=groups * kv_heads * repeats,
+        width=random.randint(1, 40),
+        kv_heads=groups * kv_heads,
+        lengths=lengths,
+    )
+    dropout = {"dropout_p": 0.3, "dropout_seed": random.randrange(2**63)}
     options = {
         "pruned": random.choice(("minus_inf", "zero_logit")),
-        "key_padding_mask": mask,
-        "scale": random.choice((0.1, 1.0, -0.5, 0.0)),
+        "key_padding_mask": torch.rand(batch, lengths[1]) < random.random(),
+        "scale": random.choice((None, 0.1, -0.5, 0.0)),
+        **(dropout if random.random() < 0.5 else {}),
     }
-    low = reference.block_attention(q, k, v, pattern, **options)[0]
-    exact = reference.block_attention(q.double(), k.double(), v.double(), pattern, **options)[0]
-    for implementation in ("fused", "pipeline"):
-        got = block_attention(q, k, v, pattern, implementation=implementation, **options)
-        assert_within_budget(implementation, got, low, exact)
+    if is_plain:
+        compare_attention(case, torch.float32, "pipeline", **options)
+    options["causal"] = is_causal
+    compare_attention(case, random.choice((torch.float32, torch.float64)), "fused", **options)

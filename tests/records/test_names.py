@@ -17,6 +17,12 @@ def test_name_unlike_any_lists_all():
         check_name("task", "zzz", ["listops", "image"])
 
 
+def test_a_long_list_of_names_is_shown_by_its_ends():
+    with pytest.raises(UsageError, match=r"known: n10, n100, .* \.\.\. .*, n999$") as error:
+        check_name("task", "zzz", [f"n{number}" for number in range(10, 1000)])
+    assert len(str(error.value)) < 1000
+
+
 def test_a_long_name_is_shown_by_its_ends():
     with pytest.raises(
         UsageError, match=r"unknown task 'a{30}' \.\.\. 'a{29}b' \(300 in all\): known"

@@ -116,7 +116,11 @@ def _run(out, cells, notes, is_real):
     with store.locked(), interrupt_on_sigterm():
         run = functools.partial(conduct, start=start, make_sampler=Quiet)
         records = Runner(store, ENVIRONMENT, Acknowledged(notes), conduct=run).run(cells)
-    return DONE if all(record.is_ok for record in records) else FAILED
+    bad = [record.measurement for record in records if not record.is_ok]
+    for measurement in bad:
+        print(measurement.status, measurement.reason)
+    sys.stdout.flush()
+    return FAILED if bad else DONE
 
 
 def children_of(pid):

@@ -51,7 +51,8 @@ def softmax_rows(scores: Tensor, n_absent: Tensor | int) -> tuple[Tensor, Tensor
     highest = torch.where(absent > 0, highest.clamp(min=0.0), highest)
     highest = highest.masked_fill(highest == -math.inf, 0.0)
     weights = torch.exp(scores - highest[..., None])
-    denominator = weights.sum(-1) + absent * torch.exp(-highest)
+    # Where a score is absent, the highest is at least 0; elsewhere exp could overflow to 0 * inf.
+    denominator = weights.sum(-1) + absent * torch.exp(-highest.clamp(min=0.0))
     empty = denominator == 0
     denominator = denominator.masked_fill(empty, 1.0)
     lse = (highest + denominator.log()).masked_fill(empty, math.inf)

@@ -25,8 +25,8 @@ from spion_bench.tasks.task import SourceSpec, Split
 PUBLISHED_SIDE, PUBLISHED_DASHES = 32, 14
 LEVELS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
 _TABLE = re.compile(r"[0-9]{1,9}\.npy")
-_PICTURE_FOLDER = re.compile(r"imgs/\d+/?")
-_PICTURE_FILE = re.compile(r"[\w-]+\.png")
+_PICTURE_FOLDER = re.compile(r"imgs/[0-9]{1,9}/?")
+_PICTURE_FILE = re.compile(r"[\w-]{1,99}\.png")
 _REMEDY = "unpack the folder again from the Long Range Arena's archive lra_release.gz"
 
 # Pillow's for what is no PNG, a cut or an odd one, and one that would unpack to gigabytes

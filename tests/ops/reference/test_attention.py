@@ -42,6 +42,16 @@ def test_philox_known_answers(counter, key, expected):
     assert tuple(int(word) for word in philox4x32_10(words(*counter), key)) == expected
 
 
+@pytest.mark.parametrize("level", [-1000.0, 1000.0])
+@pytest.mark.parametrize(("n_absent", "share"), [(0, 1.0), (2, None)])
+def test_softmax_of_scores_far_from_0(level, n_absent, share):
+    scores = torch.tensor([level, level - math.log(3)])
+    probs, lse = reference.softmax_rows(scores, n_absent)
+    share = (level > 0) if share is None else share
+    torch.testing.assert_close(probs, share * torch.tensor([0.75, 0.25]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(lse, torch.tensor(level + math.log(4 / 3) if share else math.log(2)))
+
+
 def test_dropout_mask_layout():
     # Entry (batch-head 0, query 0, keys 0..7) with seed 0 reads the words of counter 0, whose
     # values are the known answer 6627e8d5 e169c58d bc57ac4c 9b00dbd8, low halves first.

@@ -112,7 +112,9 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         load(tmp_path, {})
     picture.write_bytes(whole)
     lines = table.read_text().splitlines()
-    for bad in ("", "imgs/0 sample_0.png 0", "imgs/0 ../../x.png 0 1", "imgs/0 a.png 0 2"):
+    long = "9" * 5000
+    damages = ("", "imgs/0 sample_0.png 0", "imgs/0 ../../x.png 0 1", "imgs/0 a.png 0 2")
+    for bad in (*damages, f"imgs/{long} a.png 0 1", f"imgs/0 {long}.png 0 1"):
         table.write_text("\n".join([lines[0], bad, *lines[2:]]))
         with pytest.raises(ValueError, match=r"0\.npy:2: expected imgs/<n>"):
             load(tmp_path, {})
