@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from spion_bench.records.settings import Settings
 
-VOCABULARY: Final = 257
 _PUBLISHED_CUTS = {4096: 4000, 1024: 1000}
 
 

@@ -23,7 +23,6 @@ PACKAGES = ("numpy", "scipy")
 PIECE_BYTES = 1000
 _FOLDS = 10
 _SPLIT_OF_FOLD = {0: "test", 1: "test", 2: "dev"}  # all others are train
-_TEST_FOLDERS = {"test", "tests", "testing"}
 
 _Item = TypeVar("_Item")
 
@@ -41,11 +40,6 @@ class SourceFile:
     package: str
     path: str
     content: bytes
-
-    @property
-    def is_test(self) -> bool:
-        """Whether the file belongs to the package's tests."""
-        return not _TEST_FOLDERS.isdisjoint(self.path.split("/"))
 
     @property
     def split(self) -> str:
