@@ -62,7 +62,7 @@ class XformersFmha(Attention):
             backward = self._fmha._dispatch_bw(inputs, None) if needs_gradient else None
         except NotImplementedError as error:
             raise UnsupportedError(" ".join(str(error).split())) from error
-        self.operators.update(op.NAME for op in (forward, backward) if op is not None)
+        self.operators.update(label(op.NAME) for op in (forward, backward) if op is not None)
         with rng_fence():
             out: Tensor = self._fmha.memory_efficient_attention(
                 q, k, v, attn_bias=bias, op=(forward, backward)
@@ -136,6 +136,14 @@ class XformersWindow(XformersFmha):
         """Return the window."""
         side = self.window // 2
         return self._fmha.attn_bias.LocalAttentionFromBottomRightMask(side, side)
+
+
+def label(operator: str) -> str:
+    """Return an operator's name, saying so where xFormers hands over to torch's own kernel.
+
+    Builds without its own kernels do; xFormers ends the names of these operators in ``-pt``.
+    """
+    return f"{operator} (PyTorch's)" if operator.endswith("-pt") else operator
 
 
 def padding_bias(q: Tensor, key_padding_mask: Tensor) -> Tensor:

@@ -14,10 +14,12 @@ from spion_bench.records.cell import Family, Role
 from spion_bench.records.names import check_name
 from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.method import Argument
-from spion_bench.suite.methods import METHODS
+from spion_bench.suite.methods import METHODS, PEERS
 
 Operator = Literal["attention", "pattern", "matmul", "copy"]
 Scores = Literal["all", "kept", "window"]
+
+_BUILT_FROM = METHODS | PEERS
 
 _ATTENTION = "spion_bench.passes.kernel.attention"
 _OPERATORS = "spion_bench.passes.kernel.operators"
@@ -37,7 +39,7 @@ class Implementation:
         build: ``"module:function"``. For attention, called with the implementation, the case and
             a device it returns a ``BoundAttention``; for other operators, called with the case, a
             seed and a device, a ``Prepared``.
-        method: Name of the attention method that it is, or None.
+        method: Name of the attention method, or of the peer, that it is, or None.
         call: Name of the one call that is timed; "" for attention, whose calls the case decides.
         scores: The scores that attention computes: all, those of kept blocks, or a window's.
         stores_scores: Whether attention stores them for its backward pass.
@@ -62,7 +64,7 @@ class Implementation:
     @property
     def requires(self) -> tuple[str, ...]:
         """Packages beyond the suite's own dependencies that it runs."""
-        return () if self.method is None else METHODS[self.method].requires
+        return () if self.method is None else _BUILT_FROM[self.method].requires
 
     def computes_in(self, case: KernelCase) -> str:
         """Return the name of the torch dtype in which it computes ``case``."""
@@ -72,15 +74,15 @@ class Implementation:
         """Return the names of the calls that are timed on ``case``."""
         if self.operator != "attention":
             return (self.call,)
-        if case.measures == "passes":
-            return ("forward_ms", "backward_ms")
-        return ("forward_ms",) if self.forward_only else ("forward_ms", "forward_backward_ms")
+        if self.forward_only:
+            return ("forward_ms",)
+        return ("forward_ms", "backward_ms" if case.measures == "passes" else "forward_backward_ms")
 
     def info(self, case: KernelCase) -> MethodInfo:
         """Return what a cell of ``case`` states about the implementation."""
         factory, variant, stated = self.build, None, dict[str, Argument]()
         if self.method is not None:
-            method = METHODS[self.method]
+            method = _BUILT_FROM[self.method]
             factory, variant, stated = method.factory, method.variant, dict(method.arguments)
         if self.scores == "window":
             stated["window"] = Argument(case.window, "ours")
@@ -113,7 +115,7 @@ def _of_method(
     dtype: str | None = None,
 ) -> Implementation:
     """Return the implementation that a method of the suite is."""
-    entry = METHODS[method]
+    entry = _BUILT_FROM[method]
     return Implementation(
         name=name,
         summary=summary or entry.summary,
@@ -162,6 +164,19 @@ _ATTENTION_IMPLEMENTATIONS = (
         build=f"{_ATTENTION}:bind_csr",
         stores_scores=True,
     ),
+    Implementation(
+        name="csr_pipeline_float32",
+        summary="csr_pipeline on the same values in float32",
+        family="spion",
+        role="isolates",
+        native="PyTorch",
+        operator="attention",
+        build=f"{_ATTENTION}:bind_csr",
+        stores_scores=True,
+        dtype="float32",
+    ),
+    _of_method("cudnn_bsa", "cudnn_bsa", "bind_peer"),
+    _of_method("flashinfer", "flashinfer", "bind_peer", forward_only=True),
     _of_method("dense_sdpa", "dense_sdpa", "bind_dense", scores="all"),
     _of_method(
         "dense_sdpa_forward",

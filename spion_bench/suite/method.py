@@ -27,6 +27,10 @@ SPION_FACTS: dict[str, Callable[[SpionConfig, int], int]] = {
 }
 
 
+UNPROVEN = "not run on a GPU yet"
+"""What a method says of itself that only doubles of its package have tested."""
+
+
 @dataclass(frozen=True)
 class Argument:
     """A keyword argument of a factory, and where its value comes from.

@@ -1,14 +1,15 @@
 """Every attention method of the suite, collected from where its code is; no torch.
 
 SPION's own are stated here. A family of baselines states its own at the end of its ``__init__``: a
-folder of ``baselines`` with ``METHODS`` is a family, and needs no entry here.
+folder of ``baselines`` with ``METHODS`` is a family, and needs no entry here. ``PEERS`` of a folder
+are measured alone, as implementations of kernel cases, and are no methods of a model.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from spion_bench.literals import Blocks, Variant
@@ -74,16 +75,15 @@ SPION_METHODS = (
 )
 
 
-def _collect() -> Iterator[Method]:
-    """Yield SPION's methods, then those of every family of baselines, by folder."""
-    yield from SPION_METHODS
+def _collect(what: str) -> Iterator[Method]:
+    """Yield what every family of baselines states under a name, by folder."""
     baselines = importlib.import_module("baselines")
     for folder in sorted(pkgutil.iter_modules(baselines.__path__), key=lambda found: found.name):
         family = importlib.import_module(f"baselines.{folder.name}")
-        yield from getattr(family, "METHODS", ())
+        yield from getattr(family, what, ())
 
 
-def _by_name(methods: Iterator[Method]) -> dict[str, Method]:
+def _by_name(methods: Iterable[Method]) -> dict[str, Method]:
     """Return methods by name, ordered by family."""
     families = get_args(Family)
     found: dict[str, Method] = {}
@@ -94,7 +94,8 @@ def _by_name(methods: Iterator[Method]) -> dict[str, Method]:
     return found
 
 
-METHODS: dict[str, Method] = _by_name(_collect())
+METHODS: dict[str, Method] = _by_name((*SPION_METHODS, *_collect("METHODS")))
+PEERS: dict[str, Method] = _by_name(_collect("PEERS"))
 
 
 def find_method(name: str) -> Method:

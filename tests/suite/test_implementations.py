@@ -10,13 +10,13 @@ from spion_bench.records.names import UsageError
 from spion_bench.suite.cases import CASES, find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
 from spion_bench.suite.method import load_object
-from spion_bench.suite.methods import METHODS
+from spion_bench.suite.methods import METHODS, PEERS
 
 CASE = find_case("attention_256")
 BUILT_HERE = sorted(
     name
     for name, entry in IMPLEMENTATIONS.items()
-    if entry.method is not None and entry.method != "xformers_fmha"
+    if entry.method in METHODS and "cpu" in METHODS[entry.method].devices
 )
 
 
@@ -54,9 +54,8 @@ def test_the_window_is_as_dense_as_the_pattern():
 def test_no_method_of_a_case_takes_facts_about_a_task():
     for entry in IMPLEMENTATIONS.values():
         if entry.method is not None:
-            assert not any(
-                argument.of_spion for argument in METHODS[entry.method].arguments.values()
-            )
+            method = (METHODS | PEERS)[entry.method]
+            assert not any(argument.of_spion for argument in method.arguments.values())
 
 
 def test_the_float32_twin_computes_a_16_bit_case_in_float32():
@@ -67,6 +66,7 @@ def test_the_float32_twin_computes_a_16_bit_case_in_float32():
 
 def test_packages_of_an_extra_are_named():
     assert find_implementation("dense_xformers").requires == ("xformers",)
+    assert find_implementation("cudnn_bsa").requires == ("nvidia-cudnn-frontend",)
     assert find_implementation("sgemm").requires == ()
 
 

@@ -34,8 +34,9 @@ from spion_bench.suite.method import load_object
 from spion_bench.suite.needs import OWN_KERNELS
 
 # A longer case is checked at this length, with the same head width, block size and kind of
-# pattern: the oracle keeps [L, L] scores.
+# pattern: the oracle keeps [L, L] scores. On a GPU all published lengths are checked as they are.
 LONGEST_CHECK = 2048
+LONGEST_CHECK_OF_PASSES = 4096
 
 PlainAttention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -91,8 +92,9 @@ def bind(implementation: Implementation, case: KernelCase, device: str = "cpu") 
 
 
 def checked_length(case: KernelCase) -> int:
-    """Return the length at which the gate checks a case; a GPU case is checked as it is."""
-    return case.length if case.measures == "passes" else min(case.length, LONGEST_CHECK)
+    """Return the length at which the gate checks a case."""
+    longest = LONGEST_CHECK_OF_PASSES if case.measures == "passes" else LONGEST_CHECK
+    return min(case.length, longest)
 
 
 def check_implementation(
@@ -155,12 +157,19 @@ def bind_blocks(implementation: Implementation, case: KernelCase, device: str) -
     )
     if refusal is not None:
         raise UnsupportedError(f"{implementation.name}: {refusal}")
-    return _on_blocks(implementation, case, device)
+    return bind_peer(implementation, case, device)
+
+
+def bind_peer(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
+    """Bind a method that takes a pattern to the case's blocks."""
+    pattern = case_pattern(case, device)
+    method = _method(implementation, case, pattern)
+    return BoundAttention(method, _kept_scores(pattern), pattern, method=method)
 
 
 def bind_flex(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
     """Bind FlexAttention to the case's blocks."""
-    bound = _on_blocks(implementation, case, device)
+    bound = bind_peer(implementation, case, device)
     assert bound.pattern is not None
     return replace(bound, problem=mask_problem(bound.pattern))
 
@@ -209,12 +218,6 @@ def _method(
 ) -> Attention:
     info = implementation.info(case)
     return build_attention(info, layer=0, pruned="minus_inf", pattern=pattern)
-
-
-def _on_blocks(implementation: Implementation, case: KernelCase, device: str) -> BoundAttention:
-    pattern = case_pattern(case, device)
-    method = _method(implementation, case, pattern)
-    return BoundAttention(method, _kept_scores(pattern), pattern, method=method)
 
 
 def _kept_scores(pattern: BlockPattern) -> int:

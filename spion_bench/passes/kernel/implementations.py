@@ -52,7 +52,7 @@ def _prepare_attention(
 
     calls: dict[str, Callable[[], object]] = {"forward_ms": forward}
     setups: dict[str, Callable[[], object]] = {}
-    if case.measures == "passes":
+    if case.measures == "passes" and not implementation.forward_only:
         calls = {"forward_ms": record, "backward_ms": backward}
         setups = {"backward_ms": lambda: recorded.append(record())}
     elif not implementation.forward_only:

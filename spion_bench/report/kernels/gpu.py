@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from spion_bench.records import Metric
 from spion_bench.report.entries import clock_entry
 from spion_bench.report.kernels.cases import time_entry
-from spion_bench.report.kernels.points import FUSED, Point, Sweeps, shape_text
+from spion_bench.report.kernels.points import FUSED, TASKS, Point, Sweeps, shape_text
 from spion_bench.report.kernels.sweeps import Row, rows_of
 from spion_bench.report.load import provenance
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.parts import Column, Entry, Headline, Section, Table, slug
 from spion_bench.report.words import format_quantity, join_words, plural
+from spion_bench.suite.method import UNPROVEN
 
 MODELLED = "modelled, not measured"
+BESIDE_PEERS = "beside other projects' kernels"
 PASSES = ("forward", "backward")
 
 _HOW = (
@@ -54,7 +56,7 @@ def gpu_lede(sweeps: Sweeps) -> str:
     ok = [outcome for outcome in outcomes if outcome.is_ok]
     gpus = sorted({o.record.environment.gpu for o in outcomes if o.record.environment.gpu})
     sentences = [
-        f"{plural(len(sweeps.points), 'kernel case')} at the tasks' published shapes on "
+        f"{plural(len(sweeps.points), 'kernel case')} on "
         f"{join_words(gpus) if gpus else 'a machine without a GPU'}{sweeps.suffix}: "
         f"{len(ok)} of {plural(len(outcomes), 'cell')} gave numbers; the tables give the "
         "reasons for the others."
@@ -75,10 +77,14 @@ def gpu_lede(sweeps: Sweeps) -> str:
 
 
 def gpu_headlines(sweeps: Sweeps) -> list[Headline]:
-    """Return the fused operator's speed-ups over dense attention, in the first precision."""
+    """Return the fused operator's speed-ups over dense attention, in the first precision.
+
+    Only at tasks' shapes: what stands beside other projects' kernels is in no headline.
+    """
     found = []
-    first = next((point.cell.precision for point in sweeps.points), "")
-    for point in sweeps.points:
+    points = sweeps.of(TASKS)
+    first = next((point.cell.precision for point in points), "")
+    for point in points:
         for pass_ in PASSES if point.cell.precision == first else ():
             ratio = point.speedup(FUSED, f"{pass_}_ms")
             if ratio is not None:
@@ -89,13 +95,13 @@ def gpu_headlines(sweeps: Sweeps) -> list[Headline]:
 
 
 def gpu_section(sweeps: Sweeps) -> Section:
-    """Return the tables of a sweep over the tasks' shapes, one per precision."""
+    """Return a table per precision at the tasks' shapes, and one beside other projects' kernels."""
     by_precision: dict[str, list[Point]] = {}
     for point in sweeps.points:
-        by_precision.setdefault(point.cell.precision, []).append(point)
+        by_precision.setdefault(point.cell.precision or BESIDE_PEERS, []).append(point)
     return Section(
         slug("gpu", sweeps.label),
-        f"At the tasks' shapes on a GPU{sweeps.suffix}",
+        f"On a GPU{sweeps.suffix}",
         _HOW,
         tuple(
             _table(points, precision, slug("kernels-gpu", sweeps.label, precision))
@@ -105,14 +111,14 @@ def gpu_section(sweeps: Sweeps) -> Section:
 
 
 def _tasks(point: Point) -> str:
-    return ", ".join(point.cell.tasks)
+    return ", ".join(point.cell.tasks) or point.cell.case
 
 
 def _table(points: list[Point], precision: str, key: str) -> Table:
     return Table.of(
         [_PassRow(row, pass_) for row in rows_of(points) for pass_ in PASSES],
         [
-            Column.text("task", "Task", lambda item: _tasks(item.row.point)),
+            Column.text("task", "Task or case", lambda item: _tasks(item.row.point)),
             Column.text("implementation", "Implementation", _implementation),
             Column.text("pass", "Pass", lambda item: item.pass_),
             Column("cold_ms", "Measured, cold L2", lambda item: _time(item, f"{item.pass_}_ms")),
@@ -130,8 +136,8 @@ def _table(points: list[Point], precision: str, key: str) -> Table:
         caption=(
             f"Inputs: {points[0].cell.dtype}, in memory as [B, L, H, D]. {FUSED} is the fused "
             "operator, pipeline the paper's three steps, csr_pipeline the same steps by torch's "
-            "cuSPARSE on elements, flex compiled FlexAttention with the same blocks; the dense "
-            "ones compute every score."
+            "cuSPARSE on elements, flex compiled FlexAttention with the same blocks, cudnn_bsa and "
+            "flashinfer other projects' kernels; the dense ones compute every score."
         ),
         provenance=provenance(o for point in points for o in point.outcomes()),
         notes=tuple(_shape(point) for point in points),
@@ -146,8 +152,10 @@ def _shape(point: Point) -> str:
 
 def _implementation(item: _PassRow) -> Entry:
     attention = item.row.outcome.measured.attention
-    chosen = attention.chosen.values() if attention else ()
-    return Entry.of_text(item.row.implementation, note=", ".join(chosen))
+    notes = [*attention.chosen.values()] if attention else []
+    if UNPROVEN in item.row.outcome.method.summary:
+        notes.append(UNPROVEN)
+    return Entry.of_text(item.row.implementation, note=", ".join(notes))
 
 
 def _time(item: _PassRow, name: str) -> Entry:

@@ -7,10 +7,10 @@ from spion_bench.report.kernels.gpu import gpu_headlines, gpu_lede, gpu_section
 from spion_bench.report.kernels.points import (
     FUSED,
     Sweeps,
-    is_at_tasks,
+    gpu_sweeps,
+    is_on_gpu,
     is_sweep,
     kernel_sweeps,
-    task_sweeps,
 )
 from spion_bench.report.kernels.roofline import roofline_figure
 from spion_bench.report.kernels.scaling import scaling_figures
@@ -33,7 +33,7 @@ def build_kernel_page(run: RecordSet, stamp: str) -> Page | None:
         run: All records.
         stamp: First line of every generated file.
     """
-    found, on_gpu = kernel_sweeps(run), task_sweeps(run)
+    found, on_gpu = kernel_sweeps(run), gpu_sweeps(run)
     if not found and not on_gpu:
         return None
     kinds = [*(["CPU"] if found else []), *(["GPU"] if on_gpu else [])]
@@ -54,7 +54,7 @@ def build_kernel_page(run: RecordSet, stamp: str) -> Page | None:
 
 
 def _lede(run: RecordSet) -> str:
-    swept = [o for o in run.outcomes if is_sweep(o) and not is_at_tasks(o)]
+    swept = [o for o in run.outcomes if is_sweep(o) and not is_on_gpu(o)]
     machines = join_words(sorted({outcome.record.environment.machine for outcome in swept}))
     n_cases = len({outcome.cell.label for outcome in swept})
     ok = sum(outcome.is_ok for outcome in swept)

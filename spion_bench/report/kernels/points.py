@@ -25,6 +25,9 @@ RATE: Final = "flops_rate_gflops"
 TASKS: Final = "tasks"
 """The sweep over the tasks' published shapes on a GPU, whose tables stand next to a model."""
 
+PEERS: Final = "peers"
+"""The sweep over shapes that other projects' kernels take, on a GPU."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -164,19 +167,19 @@ def is_sweep(outcome: Outcome) -> bool:
     return isinstance(outcome.cell, KernelCell) and bool(outcome.cell.sweeps)
 
 
-def is_at_tasks(outcome: Outcome) -> bool:
-    """Return whether an outcome belongs to the sweep over the tasks' shapes on a GPU."""
-    return isinstance(outcome.cell, KernelCell) and TASKS in outcome.cell.sweeps
+def is_on_gpu(outcome: Outcome) -> bool:
+    """Return whether an outcome belongs to a GPU's tables, at tasks' shapes or beside peers."""
+    return isinstance(outcome.cell, KernelCell) and bool({TASKS, PEERS} & {*outcome.cell.sweeps})
 
 
 def kernel_sweeps(run: RecordSet) -> list[Sweeps]:
     """Return the sweeps around one base case of every records file that has any."""
-    return _sweeps(run, lambda outcome: is_sweep(outcome) and not is_at_tasks(outcome))
+    return _sweeps(run, lambda outcome: is_sweep(outcome) and not is_on_gpu(outcome))
 
 
-def task_sweeps(run: RecordSet) -> list[Sweeps]:
-    """Return the cases at the tasks' shapes on a GPU of every records file that has any."""
-    return _sweeps(run, is_at_tasks)
+def gpu_sweeps(run: RecordSet) -> list[Sweeps]:
+    """Return the cases of a GPU's tables of every records file that has any."""
+    return _sweeps(run, is_on_gpu)
 
 
 def shape_text(shape: KernelShape) -> str:

@@ -13,6 +13,7 @@ from spion_bench.asv_suite import cases as followed
 from spion_bench.records.names import check_name
 from spion_bench.suite.cases.case import KernelCase
 from spion_bench.suite.cases.gpu import GPU_CASES
+from spion_bench.suite.cases.peers import PEER_CASES
 from spion_bench.suite.cases.sweeps import SWEEP_CASES
 
 ATTENTION = ("block_attention", "pipeline", "dense_sdpa")
@@ -76,6 +77,7 @@ CASES: dict[str, KernelCase] = {
         _pattern("pattern_256", 256, 32, "small enough for tests and for a first look"),
         *SWEEP_CASES,
         *GPU_CASES,
+        *PEER_CASES,
     )
 }
 

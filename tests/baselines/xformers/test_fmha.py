@@ -103,6 +103,15 @@ def test_the_operators_that_ran_are_told():
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_the_label_says_where_torchs_operators_ran(monkeypatch):
+    attention = XformersFmha()
+    ran = SimpleNamespace(NAME="fa2F@2.5.7-pt")
+    monkeypatch.setattr(attention._fmha, "_dispatch_fw", lambda inputs, needs_gradient: ran)
+    attention(*inputs())
+    assert attention.details() == {"operator": "fa2F@2.5.7-pt (PyTorch's), plainB"}
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_window_with_padding_is_unsupported():
     with pytest.raises(UnsupportedError, match="window and a padding mask"):
         XformersWindow()(*inputs(), torch.ones(2, LENGTH, dtype=torch.bool))

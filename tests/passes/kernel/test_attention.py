@@ -16,10 +16,11 @@ from spion_bench.suite.cases import find_case
 from spion_bench.suite.cases.gpu import GPU_CASES
 from spion_bench.suite.cases.sweeps import BASE
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
+from spion_bench.suite.methods import PEERS
 
 SMALL = replace(BASE, length=128, head_dim=16, block_size=16, density=0.3, heads=2)
 ATTENTION = {name for name, entry in IMPLEMENTATIONS.items() if entry.operator == "attention"}
-UNCOMPILED = sorted(ATTENTION - {"flex", "flex_forward", "dense_xformers"})
+UNCOMPILED = sorted(ATTENTION - {"flex", "flex_forward", "dense_xformers", *PEERS})
 ON_GPU = replace(GPU_CASES[0], batch=3, length=128, block_size=16, density=0.3)
 
 

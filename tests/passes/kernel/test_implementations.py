@@ -13,11 +13,12 @@ from spion_bench.passes.kernel.session import KernelSession
 from spion_bench.pattern.generate import generate_pattern
 from spion_bench.suite.cases import CASES, find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS, find_implementation
+from spion_bench.suite.methods import PEERS
 from tests.passes.kernel.jobs import kernel_job, on_progress
 
 ATTENTION, PATTERN = find_case("attention_256"), find_case("pattern_256")
 SMALL = {"attention": replace(ATTENTION, length=128), "pattern": PATTERN}
-UNCOMPILED = sorted(IMPLEMENTATIONS.keys() - {"flex", "flex_forward", "dense_xformers"})
+UNCOMPILED = sorted(IMPLEMENTATIONS.keys() - {"flex", "flex_forward", "dense_xformers", *PEERS})
 
 
 def prepare(name, case, seed):

@@ -5,9 +5,12 @@ from spion_bench.report import render_report
 from spion_bench.report.kernels.cases import kernel_cases
 from spion_bench.report.kernels.gpu import gpu_headlines, gpu_lede, gpu_section
 from spion_bench.report.kernels.page import build_kernel_page
-from spion_bench.report.kernels.points import kernel_sweeps, task_sweeps
+from spion_bench.report.kernels.points import gpu_sweeps, kernel_sweeps
 from spion_bench.report.load import load_records
-from tests.report.kernels.gpu_run import CASES, GPU, add_gpu_case
+from spion_bench.suite.cases.peers import PEER_CASES
+from spion_bench.suite.implementations import find_implementation
+from spion_bench.suite.method import UNPROVEN
+from tests.report.kernels.gpu_run import CASES, GPU, add_gpu_case, metrics_of
 from tests.report.kernels.sweep_run import SWEEP_CASES, add_sweep_cell
 from tests.report.reading import plain, rows_of
 from tests.report.run_writer import RunWriter
@@ -22,7 +25,7 @@ def show(tmp_path):
 
     def show(**of_implementations):
         add_gpu_case(RunWriter(tmp_path), CASE, **of_implementations)
-        [sweeps] = task_sweeps(load_records(tmp_path))
+        [sweeps] = gpu_sweeps(load_records(tmp_path))
         [table] = gpu_section(sweeps).blocks
         return sweeps, rows_of(table, "implementation", "pass")
 
@@ -119,7 +122,7 @@ def test_precisions_have_a_table_each_in_the_order_of_the_records(tmp_path):
     writer = RunWriter(tmp_path)
     for name in ("gpu_image_16bit", "gpu_image_3xtf32", "gpu_listops_16bit"):
         add_gpu_case(writer, CASES[name])
-    [sweeps] = task_sweeps(load_records(tmp_path))
+    [sweeps] = gpu_sweeps(load_records(tmp_path))
     tables = gpu_section(sweeps).blocks
     assert [table.title for table in tables] == ["float16 or bfloat16", "float32 as 3xTF32"]
     assert [note.partition(":")[0] for note in tables[0].notes] == ["image", "listops"]
@@ -154,3 +157,22 @@ def test_the_page_of_a_gpu_is_linked_and_sound(tmp_path):
     assert "NVIDIA A100-SXM4-80GB" in text
     markdown = (out / "kernels.md").read_text("utf-8")
     assert "modelled, not measured" in markdown
+
+
+def test_beside_peers_nothing_is_a_headline_and_what_no_gpu_has_run_says_so(tmp_path):
+    writer = RunWriter(tmp_path)
+    add_gpu_case(writer, CASE)
+    [case] = [case for case in PEER_CASES if case.name == "peers_L4096_block64"]
+    peer = find_implementation("cudnn_bsa").info(case)
+    asked = {"device": "cuda", "sweeps": list(case.sweeps), "measures": "passes"}
+    metrics = metrics_of("block_attention", 1.0)
+    for method in ("dense_sdpa", "block_attention", peer):
+        writer.add_kernel(method, case=case.name, shape=case.shape, cell=asked, metrics=metrics)
+    [sweeps] = gpu_sweeps(load_records(tmp_path))
+    assert {headline.label.partition(",")[0] for headline in gpu_headlines(sweeps)} == {"listops"}
+    _, table = gpu_section(sweeps).blocks
+    assert table.title == "beside other projects' kernels"
+    rows = rows_of(table, "implementation", "pass")
+    assert rows["cudnn_bsa", "forward"]["implementation"].note == UNPROVEN
+    assert rows["block_attention", "forward"]["implementation"].note == ""
+    assert kernel_sweeps(load_records(tmp_path)) == []

@@ -15,12 +15,14 @@ from spion_bench.passes.kernel.implementations import prepare
 from spion_bench.passes.kernel.modelled import modelled_metrics
 from spion_bench.records.store import Store
 from spion_bench.suite.cases.gpu import GPU_CASES, GPU_IMPLEMENTATIONS
+from spion_bench.suite.cases.peers import PEER_CASES
 from spion_bench.suite.cases.shapes import same_shapes, task_shapes
 from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import load_profile
 
 CASES = {case.name: case for case in GPU_CASES}
+ON_GPU = (*GPU_CASES, *PEER_CASES)
 
 
 def test_the_cases_are_the_table_of_the_model():
@@ -41,7 +43,7 @@ def test_the_cases_are_the_table_of_the_model():
 def test_a_run_on_a_gpu_measures_every_case_and_implementation_of_it_once_and_nothing_else():
     cells = expand(load_profile("kernels"), Machine("cuda", threads=2))
     planned = sorted((cell.case, cell.method.name) for cell in cells)
-    assert planned == sorted((case.name, i) for case in GPU_CASES for i in GPU_IMPLEMENTATIONS)
+    assert planned == sorted((case.name, i) for case in ON_GPU for i in case.implementations)
     assert {cell.device for cell in cells} == {"cuda"}
 
 
@@ -97,10 +99,10 @@ def test_without_a_gpu_every_cell_says_so_and_there_is_no_number(tmp_path):
     result = CliRunner().invoke(main, ["run", *options, "--report-dir", str(report)])
     assert result.exit_code == 0, result.output
     records = Store(tmp_path / "out").records
-    assert len(records) == len(GPU_CASES) * len(GPU_IMPLEMENTATIONS)
+    assert len(records) == sum(len(case.implementations) for case in ON_GPU) == 108
     outcomes = [record.measurement for record in records]
     assert {(o.status, o.is_final) for o in outcomes} == {("unsupported", False)}
     assert all(o.reason.startswith("no GPU") and not o.metrics for o in outcomes)
     page = (report / "kernels.md").read_text("utf-8")
-    assert "0 of 72 cells gave numbers" in page.replace("\u202f", " ")
+    assert "0 of 108 cells gave numbers" in page.replace("\u202f", " ")
     assert not re.search(r"\d (ms|µs|s) ", page)
