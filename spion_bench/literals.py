@@ -15,6 +15,6 @@ TransitionMode = Literal["joint", "per_layer"]
 # Which behaviours of the published training code a run keeps.
 RecipeName = Literal["published", "corrected"]
 # Where as many blocks as a learned pattern has are kept: where it has them, or elsewhere.
-Blocks = Literal["own", "window", "random"]
+Blocks = Literal["own", "window", "random", "top_mass"]
 # In what a model multiplies, see train.precision.
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]

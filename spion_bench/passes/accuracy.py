@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from spion_bench.passes.prefix import training_arguments
 from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import Subject, describe_patterns
 from spion_bench.passes.task_session import TaskSession
-from spion_bench.passes.training import training_arguments
-from spion_bench.records import ChosenWeights, Measurement, Metric, TransitionInfo
+from spion_bench.pattern.placement import overlap
+from spion_bench.records import ChosenWeights, Measurement, Metric, PatternInfo, TransitionInfo
 from spion_bench.records.artifacts import Artifact, Curve, Layer, write_artifact
 from spion_bench.records.statistics import wilson_interval
 from spion_bench.suite.metrics import single
@@ -52,10 +53,9 @@ class AccuracySession(TaskSession):
         subject, trained = self._subject, self._trained
         path = self._out / "artifacts" / f"{subject.cell.key}.npz"
         digest = write_artifact(path, make_artifact(trained))
-        patterns = trained.patterns
         found = {
             "metrics": result_metrics(trained, subject),
-            "pattern": describe_patterns(patterns, "trained in this cell") if patterns else None,
+            "pattern": _compared_patterns(trained),
             "transition": trained.transition,
             "tested": ChosenWeights(phase=trained.tested_phase, step=trained.tested_step),
             "memory_method": "peak above what the process held before training",
@@ -63,6 +63,25 @@ class AccuracySession(TaskSession):
             "artifacts": {path.name: digest},
         }
         return self.describe().model_copy(update=found)
+
+
+def _compared_patterns(trained: TrainResult) -> PatternInfo | None:
+    """Describe learned patterns, next to others of as many blocks on the same maps."""
+    if trained.patterns is None or trained.stages is None:
+        return None
+    info = describe_patterns(trained.patterns, "trained in this cell")
+    layers = zip(trained.patterns, trained.stages, strict=True)
+    compared = [found for p, stage in layers if (found := overlap(p, stage.map)) is not None]
+    if len(compared) < len(trained.patterns):
+        return info
+    columns = {
+        "window_overlap": [each.window for each in compared],
+        "top_mass_overlap": [each.top_mass for each in compared],
+        "mass_kept": [each.mass_kept for each in compared],
+        "window_mass": [each.window_mass for each in compared],
+        "top_mass": [each.most_mass for each in compared],
+    }
+    return info.model_copy(update=columns)
 
 
 def make_artifact(trained: TrainResult) -> Artifact:
@@ -88,12 +107,13 @@ def make_artifact(trained: TrainResult) -> Artifact:
         )
         for pattern, stage in zip(patterns, stages, strict=True)
     ]
-    return Artifact(lines, tuple(layers), patterns[0].block_size if patterns else None)
+    block_size = patterns[0].block_size if patterns else None
+    return Artifact(lines, tuple(layers), block_size, trained.test_correct)
 
 
 def result_metrics(result: TrainResult, subject: Subject) -> dict[str, Metric]:
     """Turn a training result into metrics; a phase that did not happen has none."""
-    test = wilson_interval(result.test_correct, result.test_count)
+    test = wilson_interval(int(result.test_correct.sum()), len(result.test_correct))
     n_dev = len(subject.task.dev)
     dev = wilson_interval(round(result.dev_accuracy * n_dev), n_dev)
     values: dict[str, float | None] = {

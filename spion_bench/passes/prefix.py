@@ -1,17 +1,49 @@
-"""The prefix pass: the dense phase that SPION's variants and dense attention continue."""
+"""The prefix pass: the dense phase that SPION's variants and dense attention continue.
+
+And the arguments with which it and the accuracy pass train.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
 from spion_bench.passes.session import Job, OnProgress
+from spion_bench.passes.subject import Subject
 from spion_bench.passes.task_session import TaskSession
-from spion_bench.passes.training import training_arguments
 from spion_bench.records import Measurement
 from spion_bench.records.files import file_digest
 from spion_bench.suite.metrics import single
-from spion_bench.train import TrainState, train_prefix
+from spion_bench.train import TrainJob, TrainSettings, TrainState, train_prefix
 from spion_bench.train.checkpoint import MANIFEST
+
+
+def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, Any]:
+    """Return the arguments that ``train`` and ``train_prefix`` share.
+
+    Peak memory is measured where the system lets a process reset its high-water mark.
+    """
+    cell, settings = subject.cell, subject.settings
+    device = cell.device
+    can_measure = device != "cpu" or clear_refs_problem() is None
+    asked = TrainSettings(
+        settings.model, settings.train, settings.spion, settings.recipe, settings.precision
+    )
+    return {
+        "job": TrainJob(
+            subject.task,
+            asked,
+            cell.method.variant,
+            cell.seed,
+            torch.device(device),
+            cell.method.blocks,
+        ),
+        "progress": on_progress,
+        "peak_meter": peak_meter(device, present_bytes(device)) if can_measure else None,
+    }
 
 
 class PrefixSession(TaskSession):

@@ -49,7 +49,7 @@ class Session(Protocol):
         """Return what is known before anything is measured; all that is left if the gate fails."""
 
     def check(self) -> GateResult:
-        """Run the gate."""
+        """Run the gate; never called in a pass that is not gated."""
 
     def measure(self) -> None:
         """Measure; of an interleaved pass, one round."""

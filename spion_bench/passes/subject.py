@@ -19,9 +19,8 @@ from spion_bench.passes.session import Job
 from spion_bench.passes.synthetic import (
     BAND_AND_STRIPES,
     band_and_stripes,
-    random_blocks,
-    window_of_blocks,
 )
+from spion_bench.pattern.placement import place_blocks
 from spion_bench.records import (
     AttentionInfo,
     Measurement,
@@ -80,7 +79,7 @@ class Subject:
         """Return what is known before anything is measured."""
         return Measurement(
             status="ok",
-            task=self._task_info(),
+            task=task_info(self.task),
             attention=AttentionInfo(
                 exact=self.example.capabilities.exact,
                 caveats=list(self.example.caveats),
@@ -89,24 +88,6 @@ class Subject:
             pattern=(
                 describe_patterns(self.patterns, self.pattern_source) if self.patterns else None
             ),
-        )
-
-    def _task_info(self) -> TaskInfo:
-        task, source = self.task, self.task.source
-        return TaskInfo(
-            name=task.name,
-            version=task.version,
-            source=source.name,
-            source_version=source.version,
-            fingerprint=source.fingerprint,
-            stand_in=source.stand_in,
-            length=task.length,
-            n_classes=task.n_classes,
-            n_train=len(task.train),
-            n_dev=len(task.dev),
-            n_test=len(task.test),
-            majority_share=task.majority_share,
-            description=source.description,
         )
 
     def check(self) -> GateResult:
@@ -165,13 +146,38 @@ def prepare_subject(job: Job) -> Subject:
     example = attention_maker(cell.method, settings.spion)(0)
     check_support(cell, example)
     Arithmetic(settings.precision, torch.device(cell.device)).choose_products()
-    try:
-        data_dir = None if cell.data_dir is None else Path(cell.data_dir)
-        task = load_task(cell.task, data_dir=data_dir, options=settings.options)
-    except FileNotFoundError as error:
-        raise MissingDataError(str(error)) from error
+    task = load_data(cell)
     patterns, source = _patterns(job, cell, settings, task.length)
     return Subject(cell, task, settings, patterns, source, example)
+
+
+def load_data(cell: TaskCell) -> TaskData:
+    """Return the examples of a cell's task; MissingDataError says how to get what is missing."""
+    try:
+        data_dir = None if cell.data_dir is None else Path(cell.data_dir)
+        return load_task(cell.task, data_dir=data_dir, options=cell.resolved().options)
+    except FileNotFoundError as error:
+        raise MissingDataError(str(error)) from error
+
+
+def task_info(task: TaskData) -> TaskInfo:
+    """Describe a task's data for the record."""
+    source = task.source
+    return TaskInfo(
+        name=task.name,
+        version=task.version,
+        source=source.name,
+        source_version=source.version,
+        fingerprint=source.fingerprint,
+        stand_in=source.stand_in,
+        length=task.length,
+        n_classes=task.n_classes,
+        n_train=len(task.train),
+        n_dev=len(task.dev),
+        n_test=len(task.test),
+        majority_share=task.majority_share,
+        description=source.description,
+    )
 
 
 def check_device(cell: TaskCell) -> None:
@@ -192,10 +198,6 @@ def check_support(cell: TaskCell, example: Attention) -> None:
     dtype = Arithmetic(cell.resolved().precision, torch.device(cell.device)).dtype
     if dtype not in can.dtypes:
         raise UnsupportedError(f"{method.name} does not accept {cell.dtype}")
-    if cell.pass_name == "accuracy" and method.blocks != "own":
-        raise UnsupportedError(
-            f"{method.name} places a learned pattern's blocks elsewhere; it is timed, not trained"
-        )
     if cell.pass_name not in ("gate", "steps"):  # these check the forward pass first
         check_training(cell, example)
     if cell.length < can.min_length:
@@ -250,12 +252,7 @@ def _placed(
 ) -> tuple[list[BlockPattern], str]:
     """Return patterns with the blocks where the method keeps them, and where they came from."""
     blocks = cell.method.blocks
-    if blocks == "own":
+    if blocks in ("own", "top_mass"):  # the latter's own accuracy cell has placed them already
         return patterns, source
-    placed = [
-        window_of_blocks(pattern.length, pattern.block_size, pattern.nnzb)
-        if blocks == "window"
-        else random_blocks(pattern.length, pattern.block_size, pattern.nnzb, seed=layer)
-        for layer, pattern in enumerate(patterns)
-    ]
+    placed = [place_blocks(pattern, blocks, seed=layer) for layer, pattern in enumerate(patterns)]
     return placed, f"{blocks}, as many blocks as in: {source}"

@@ -1,4 +1,4 @@
-"""The ``.npz`` files of accuracy cells, written and read: curves, attention maps, patterns.
+"""The ``.npz`` files next to records: curves, maps, patterns, and what was answered correctly.
 
 No pickle, no torch. ``results/README.md`` lists the arrays.
 """
@@ -46,6 +46,13 @@ class Curve:
     dev_accuracy: NDArray[Any]
     dev_loss: NDArray[Any]
 
+    @classmethod
+    def empty(cls) -> Curve:
+        """Return the course of what takes no steps."""
+        none = np.empty(0)
+        steps = np.empty(0, dtype=np.int64)
+        return cls(steps, steps == 1, none, steps, none, none)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -78,17 +85,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What one accuracy cell left next to its record.
+    """What a cell with a test accuracy left next to its record.
 
     Attributes:
         curve: The course of training.
         layers: One per layer; empty unless every layer turned sparse.
         block_size: Rows and columns of a block in tokens; None without layers.
+        test_correct: Which test examples, in their order, were answered correctly, bool ``[n]``;
+            None in artifacts of before 2026-12.
     """
 
     curve: Curve
     layers: tuple[Layer, ...] = ()
     block_size: int | None = None
+    test_correct: NDArray[Any] | None = None
 
 
 def write_artifact(path: Path, artifact: Artifact) -> str:
@@ -165,6 +175,8 @@ def _arrays_of(artifact: Artifact) -> dict[str, NDArray[Any]]:
         "curve_dev_accuracy": np.asarray(curve.dev_accuracy, dtype=np.float64),
         "curve_dev_loss": np.asarray(curve.dev_loss, dtype=np.float64),
     }
+    if artifact.test_correct is not None:
+        arrays["test_correct"] = np.asarray(artifact.test_correct, dtype=bool)
     if artifact.block_size is not None:
         arrays["block_size"] = np.array(artifact.block_size, dtype=np.int64)
     for i, layer in enumerate(artifact.layers):
@@ -196,7 +208,8 @@ def _parse(content: bytes) -> Artifact:
     size = int(_take(arrays, "block_size", "iu", "")) if layers or "block_size" in arrays else None
     if size is not None and size <= 0:
         raise ValueError(f"block_size: expected a positive number, got {size}")
-    return Artifact(curve, tuple(layers), size)
+    correct = _take(arrays, "test_correct", "b", "n") if "test_correct" in arrays else None
+    return Artifact(curve, tuple(layers), size, correct)
 
 
 def _layer(arrays: Mapping[str, NDArray[Any]], name: str) -> Layer:

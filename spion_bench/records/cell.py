@@ -21,6 +21,7 @@ from spion_bench.records.settings import (
 PassName = Literal[
     "gate",
     "steps",
+    "shortcuts",
     "prefix",
     "accuracy",
     "speed",
@@ -30,7 +31,17 @@ PassName = Literal[
     "kernel",
     "compare",
 ]
-Family = Literal["dense", "spion", "sparse", "low_rank", "hashing", "control", "operator", "limit"]
+Family = Literal[
+    "dense",
+    "spion",
+    "sparse",
+    "low_rank",
+    "hashing",
+    "control",
+    "shortcut",
+    "operator",
+    "limit",
+]
 Role = Literal["subject", "reference", "rival", "isolates", "control", "limit"]
 Origin = Literal["lra", "skyformer", "paper", "hf", "ours"]
 PatternKind = Literal["band+stripes", "band"]
@@ -63,7 +74,8 @@ class MethodInfo(Stored):
         factory: ``"module:object"`` that builds it.
         variant: SPION's pattern variant, or None for a method without learned patterns.
         blocks: Where a method with a variant keeps its blocks: where its pattern has them
-            (``own``), or as many in each layer in a ``window`` or at ``random``.
+            (``own``), or as many in each layer in a ``window``, at ``random``, or where the
+            unfiltered map has the most attention (``top_mass``).
         devices: Device types on which this version of the suite can run it.
         arguments: Keyword arguments of the factory, resolved for the cell.
         origins: Where each argument's value comes from.

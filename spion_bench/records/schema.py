@@ -92,13 +92,25 @@ class GateError(Stored):
 
 
 class PatternInfo(Stored):
-    """The block patterns of a cell, layer by layer, and where they came from."""
+    """The block patterns of a cell, layer by layer, and where they came from.
+
+    Of patterns made from a map that the cell kept, also what they share with others of as many
+    blocks, the diagonal counted in: ``window_overlap`` and ``top_mass_overlap`` are the shares of
+    their blocks that a window, or the blocks with the most attention, would keep as well.
+    ``mass_kept`` is the share of the map's attention in their blocks, ``window_mass`` and
+    ``top_mass`` that in the blocks of the other two.
+    """
 
     source: str
     block_size: int
     length: int
     nnzb: list[int]
     density: list[float]
+    window_overlap: list[float] = Field(default_factory=list)
+    top_mass_overlap: list[float] = Field(default_factory=list)
+    mass_kept: list[float] = Field(default_factory=list)
+    window_mass: list[float] = Field(default_factory=list)
+    top_mass: list[float] = Field(default_factory=list)
 
 
 class TransitionInfo(Stored):

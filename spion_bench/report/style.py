@@ -38,6 +38,7 @@ _HUES: dict[Family, str] = {
     "low_rank": "#cc79a7",
     "hashing": "#8c564b",
     "control": "#7f7f7f",
+    "shortcut": "#a0a0a0",
     "operator": "#b8a13a",
     "limit": INK,
 }

@@ -140,7 +140,8 @@ class Runner:
         if not PASSES[cell.pass_name].uses_pattern or cell.method.variant is None:
             return None
         block_size = cell.resolved().spion.block_size
-        method = cell.method.name if cell.method.blocks == "own" else cell.method.base
+        is_learned = cell.method.blocks in ("own", "top_mass")
+        method = cell.method.name if is_learned else cell.method.base
         wanted = ("accuracy", method, cell.seed, cell.label, cell.machine, block_size)
         for record in reversed(self.store.records):
             asked, pattern = record.cell, record.measurement.pattern

@@ -67,6 +67,7 @@ class Method:
             phase does, bit for bit, so its runs may continue a shared dense prefix.
         requires: Packages beyond the suite's own dependencies that it runs; their versions are
             part of a cell's key.
+        spion: Values that replace SPION's settings: what makes it another function.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Method:
     takes_layer: bool = False
     shares_prefix: bool = False
     requires: tuple[str, ...] = ()
+    spion: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def base(self) -> str:

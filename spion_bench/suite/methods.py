@@ -32,7 +32,22 @@ _VARIANTS: tuple[tuple[str, str, Variant], ...] = (
 _ELSEWHERE: tuple[tuple[Blocks, str], ...] = (
     ("window", "in a window around the diagonal"),
     ("random", "at random places"),
+    ("top_mass", "where the unfiltered map has the most attention"),
 )
+
+_CHANGED: tuple[tuple[str, str, dict[str, str]], ...] = (
+    (
+        "spion_cf@per_layer",
+        "SPION-CF, each layer turning sparse by itself, as the article describes",
+        {"transition_mode": "per_layer"},
+    ),
+    (
+        "spion_cf@minus_inf",
+        "SPION-CF without the zeros that the published softmax counts for pruned scores",
+        {"pruned": "minus_inf"},
+    ),
+)
+
 
 SPION_METHODS = (
     *(
@@ -69,8 +84,23 @@ SPION_METHODS = (
             native="block_attention",
             variant="CF",
             blocks=blocks,
+            shares_prefix=True,
         )
         for blocks, where in _ELSEWHERE
+    ),
+    *(
+        Method(
+            name,
+            summary,
+            _SPION,
+            family="spion",
+            role="isolates",
+            native="block_attention",
+            variant="CF",
+            shares_prefix=True,
+            spion=settings,
+        )
+        for name, summary, settings in _CHANGED
     ),
 )
 

@@ -47,7 +47,7 @@ def kernel_refusal(cell: TaskCell | KernelCell) -> str | None:
 
 def with_needs(cell: TaskCell) -> list[TaskCell | KernelCell]:
     """Return a cell after its gate cell and the cell that it continues, naming both."""
-    if PASSES[cell.pass_name].checks_itself:
+    if PASSES[cell.pass_name].checks_itself or not PASSES[cell.pass_name].gated:
         return [with_key(cell)]
     gate = _gate_cell(cell)
     before: list[TaskCell | KernelCell] = [gate]

@@ -26,6 +26,7 @@ class Pass:
         isolation: ``own``: a worker per cell; ``warm``: one worker per method.
         samples_gpu: Whether a GPU's state is sampled meanwhile.
         uses_pattern: Whether SPION's cells measure with the pattern of an accuracy cell.
+        gated: Whether there is attention to check; a predictor without any has no gate.
     """
 
     name: PassName
@@ -37,6 +38,7 @@ class Pass:
     isolation: str = "own"
     samples_gpu: bool = False
     uses_pattern: bool = False
+    gated: bool = True
 
 
 PASSES: dict[str, Pass] = {
@@ -54,6 +56,13 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.steps:StepsSession",
             checks_itself=True,
             isolation="warm",
+        ),
+        Pass(
+            "shortcuts",
+            "the task's predictors without attention, learned in seconds on the same examples",
+            "spion_bench.passes.shortcuts:ShortcutSession",
+            headline=("test_accuracy",),
+            gated=False,
         ),
         Pass(
             "prefix",

@@ -25,6 +25,7 @@ from spion_bench.suite.passes import PASSES, place
 from spion_bench.suite.profile import CellGroup, Profile
 from spion_bench.suite.profiles.ask import Filters, ask
 from spion_bench.suite.settings import resolve
+from spion_bench.tasks import load_config, load_spec
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,52 @@ def _group_cells(
     settings = resolve(group, machine.device)
     if machine.precision is not None:
         settings = settings.model_copy(update={"precision": machine.precision})
-    methods = [METHODS[n].info(settings.spion, settings.model.max_length) for n in group.methods]
     for pass_name in group.passes:
-        for seed in group.seeds:
-            for method in methods:
+        of_task = pass_name == "shortcuts"
+        for seed in (0,) if of_task else group.seeds:
+            for method, asked in (
+                _shortcuts(group.task, settings) if of_task else _methods(group, settings)
+            ):
                 cell = _task_cell(
-                    profile, group.task, pass_name, method, settings, seed, group, machine
+                    profile, group.task, pass_name, method, asked, seed, group, machine
                 )
                 turn = f"{pass_name}/{number}/{cell.label}/{seed}"
                 yield with_needs(cell.model_copy(update={"turn": turn}))
+
+
+def _methods(group: CellGroup, settings: TaskSettings) -> Iterator[tuple[MethodInfo, TaskSettings]]:
+    """Yield each method of a group, and its settings: its own come before the profile's."""
+    for method in map(METHODS.__getitem__, group.methods):
+        spion = settings.spion.model_copy(update=method.spion)
+        asked = settings.model_copy(update={"spion": spion})
+        yield method.info(spion, settings.model.max_length), asked
+
+
+def _shortcuts(task: str, settings: TaskSettings) -> Iterator[tuple[MethodInfo, TaskSettings]]:
+    """Yield each shortcut of a task; of the settings, it depends on the task's options alone."""
+    published = load_config(task)
+    asked = TaskSettings(
+        options=settings.options,
+        model=published.model.model_copy(update={"max_length": settings.model.max_length}),
+        train=published.train,
+        spion=published.spion,
+        recipe="corrected",
+        precision=settings.precision,
+        measure=MeasureSettings(),
+    )
+    for shortcut in load_spec(task).shortcuts:
+        yield (
+            MethodInfo(
+                name=shortcut.name,
+                family="shortcut",
+                role="control",
+                base=shortcut.name,
+                summary=shortcut.summary,
+                native="scikit-learn",
+                requires=("scikit-learn",),
+            ),
+            asked,
+        )
 
 
 def _task_cell(

@@ -35,7 +35,9 @@ ALL = "*"
 """As the only method of a group: every method there is."""
 
 Value = bool | int | float | str
-RunnablePass = Literal["gate", "steps", "accuracy", "speed", "breakdown", "memory", "kernel"]
+RunnablePass = Literal[
+    "gate", "steps", "shortcuts", "accuracy", "speed", "breakdown", "memory", "kernel"
+]
 
 
 class Frozen(BaseModel):
@@ -53,8 +55,8 @@ class CellGroup(Frozen):
         options: Options of the task's loader, such as ``length`` or ``source``.
         cases: Names of kernel cases, for the kernel pass only.
         methods: Names of methods, or ``["*"]`` for all; the kernel pass takes the
-            implementations of its cases.
-        seeds: One cell per seed.
+            implementations of its cases, the pass of shortcuts those of its task.
+        seeds: One cell per seed; shortcuts depend on none and have one cell each.
         model: Values that replace the task's ``ModelConfig``.
         train: Values that replace the task's ``TrainConfig``.
         spion: Values that replace the task's ``SpionConfig``.
@@ -108,7 +110,7 @@ class CellGroup(Frozen):
                 raise ValueError(
                     "a kernel group needs `cases`, and takes no task, method or other pass"
                 )
-        elif not self.task or not self.methods or self.cases:
+        elif not self.task or self.cases or not (self.methods or self.passes == ("shortcuts",)):
             raise ValueError("a group needs `task` and `methods`; `cases` belong to kernel groups")
         return self
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from spion_bench.datasets.data_set import DataSet
 from spion_bench.records.names import UsageError, check_name
 from spion_bench.records.settings import Settings, describe_problems
+from spion_bench.tasks.shortcuts import MAJORITY, Shortcut
 
 OptionsT = TypeVar("OptionsT", bound=Settings)
 
@@ -185,12 +186,14 @@ class TaskSpec(Generic[OptionsT]):
         read: Reads or generates the examples, given the data folder (or None) and the options.
         sources: Where the examples can come from; the first one found is used, unless the
             options ask for another.
+        shortcuts: What can be answered without attention, the largest class first.
     """
 
     name: str
     options: type[OptionsT]
     read: Callable[[Path | None, OptionsT], TaskSplits]
     sources: tuple[SourceSpec, ...]
+    shortcuts: tuple[Shortcut, ...] = (MAJORITY,)
 
     @property
     def raw_files(self) -> tuple[str, ...]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spion_bench.block_pattern import BlockPattern
@@ -18,6 +20,7 @@ from spion_bench.literals import Variant
 from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
 from spion_bench.pattern.generate import pattern_stages
+from spion_bench.pattern.placement import place_blocks
 from spion_bench.tasks.task import Split
 from spion_bench.train.checkpoint import CheckpointStore, Tree
 from spion_bench.train.data import EpochOrder, to_batch
@@ -142,7 +145,10 @@ def make_patterns(run: Run, variant: Variant) -> None:
                 filter_size=spion.filter_size,
                 selection=spion.selection,
             )
-        state.patterns[index] = stages.pattern
+        seed = 1000 * run.job.seed + index
+        state.patterns[index] = place_blocks(
+            stages.pattern, run.job.blocks, seed=seed, attention_map=attention_map
+        )
         state.layer_steps[index] = state.step
         state.stages[index] = LayerStages(_shrink(attention_map), stages.pooled, stages.mask)
     state.pending = {}
@@ -164,10 +170,10 @@ def sparse_phase(run: Run) -> None:
 
 def evaluate(
     model: nn.Module, split: Split, batch_size: int, arithmetic: Arithmetic
-) -> tuple[float, int]:
-    """Return the mean cross entropy and the number of correct answers over all of ``split``."""
+) -> tuple[float, NDArray[np.bool_]]:
+    """Return the mean cross entropy over ``split``, and which examples are answered correctly."""
     model.eval()
-    total_loss, correct = 0.0, 0
+    total_loss, correct = 0.0, np.zeros(len(split), dtype=bool)
     with torch.no_grad():
         for start in range(0, len(split), batch_size):
             chosen = slice(start, start + batch_size)
@@ -175,7 +181,7 @@ def evaluate(
             with arithmetic.autocast():
                 logits = model(inputs).float()
             total_loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(dim=1) == labels).sum())
+            correct[chosen] = (logits.argmax(dim=1) == labels).cpu().numpy()
     return total_loss / len(split), correct
 
 
@@ -266,7 +272,7 @@ def _evaluate_if_due(run: Run) -> None:
     with run.clock.validation(state.phase):
         dev = run.job.task.dev
         loss, correct = evaluate(run.model, dev, config.eval_batch_size, run.job.arithmetic)
-    point = DevPoint(state.step, loss, correct / len(dev))
+    point = DevPoint(state.step, loss, int(correct.sum()) / len(dev))
     state.dev.append(point)
     best = state.best.get(state.phase)
     if best is None or point.accuracy > best.point.accuracy:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.records import TransitionInfo
 from spion_bench.train.phases import Run, evaluate
@@ -41,8 +44,7 @@ class TrainResult:
         tested_step: The step after which those weights were taken.
         dev_accuracy: Their accuracy on the full dev set.
         test_accuracy: Their accuracy on the full test set.
-        test_correct: Correct answers on the test set.
-        test_count: Examples of the test set.
+        test_correct: Which test examples were answered correctly, bool ``[n]``.
         n_parameters: Trained numbers of the model.
         model_bytes: Bytes of its weights and buffers.
         final_loss: Training loss of the last step.
@@ -59,8 +61,7 @@ class TrainResult:
     tested_step: int
     dev_accuracy: float
     test_accuracy: float
-    test_correct: int
-    test_count: int
+    test_correct: NDArray[np.bool_]
     n_parameters: int
     model_bytes: int
     final_loss: float
@@ -89,9 +90,8 @@ def conclude(run: Run) -> TrainResult:
         tested_phase=tested_phase,
         tested_step=best.point.step,
         dev_accuracy=best.point.accuracy,
-        test_accuracy=correct / len(test),
+        test_accuracy=int(correct.sum()) / len(test),
         test_correct=correct,
-        test_count=len(test),
         n_parameters=run.model.parameter_count(),
         model_bytes=run.model.size_bytes(),
         final_loss=state.train_loss[-1],

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from spion_bench.literals import Precision, RecipeName, Variant
+from spion_bench.literals import Blocks, Precision, RecipeName, Variant
 from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import TaskData
 from spion_bench.train.data import data_digest
@@ -55,6 +55,7 @@ class TrainJob:
             dense prefix: ``"F"`` for its own schedule in the published recipe, None for all others.
         seed: Seed of the weights, dropout and the order of the data.
         device: Where to train.
+        blocks: Where the sparse phase keeps as many blocks as the pattern has.
     """
 
     task: TaskData
@@ -62,6 +63,7 @@ class TrainJob:
     variant: Variant | None
     seed: int
     device: torch.device
+    blocks: Blocks = "own"
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -77,6 +79,7 @@ class TrainJob:
             "recipe": settings.recipe,
             "method": method,
             "variant": self.variant,
+            "blocks": self.blocks,
         }
 
     def prefix_identity(self) -> dict[str, Any]:

@@ -140,8 +140,7 @@ def test_unmeasured_memory_has_no_metric(tmp_path):
         tested_step=2,
         dev_accuracy=0.5,
         test_accuracy=0.25,
-        test_correct=1,
-        test_count=4,
+        test_correct=np.array([True, False, False, False]),
         n_parameters=3,
         model_bytes=12,
         final_loss=1.0,
@@ -154,5 +153,7 @@ def test_unmeasured_memory_has_no_metric(tmp_path):
     path = tmp_path / "artifacts" / "x.npz"
     digest = write_artifact(path, make_artifact(result))
     assert digest == file_digest(path)
-    assert read_artifact(path, digest).layers == ()
+    artifact = read_artifact(path, digest)
+    assert artifact.layers == ()
+    assert artifact.test_correct.tolist() == [True, False, False, False]
     assert [left.name for left in path.parent.iterdir()] == ["x.npz"]

@@ -190,5 +190,3 @@ def test_a_methods_blocks_may_lie_elsewhere_but_are_as_many(tmp_path, blocks):
     assert [p.nnzb for p in other.patterns] == [p.nnzb for p in own.patterns]
     assert other.patterns != own.patterns
     assert other.pattern_source.startswith(f"{blocks}, as many blocks as in: synthetic")
-    with pytest.raises(UnsupportedError, match="timed, not trained"):
-        prepare_subject(tiny_job(tmp_path, "accuracy", f"spion_cf@{blocks}"))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spion_bench.ops.reference.pattern import walk
-from spion_bench.passes.synthetic import band_and_stripes, random_blocks, window_of_blocks
+from spion_bench.passes.synthetic import band_and_stripes
 from spion_bench.pattern.generate import top_k_count
 from spion_bench.suite.budget import block_budget
 from spion_bench.tasks import load_config, task_names
@@ -75,26 +75,6 @@ def test_pattern_is_always_the_same_and_has_bands_and_stripes():
     far = columns[distance > 1]
     assert len(far) == 20
     assert len(far.unique()) <= 2  # stripes: few columns, many rows
-
-
-@given(st.data())
-def test_blocks_placed_elsewhere_are_as_many(data):
-    nb = data.draw(st.integers(1, 20))
-    n_blocks = data.draw(st.integers(nb, nb * nb))
-    window = window_of_blocks(nb * 8, 8, n_blocks)
-    random = random_blocks(nb * 8, 8, n_blocks, seed=1)
-    for pattern in (window, random):
-        assert pattern.nnzb == n_blocks
-        assert pattern.to_mask().diagonal().all()
-    rows, columns = window.to_mask().nonzero().T
-    reach = int((rows - columns).abs().max())
-    assert window.to_mask().sum() > nb + 2 * sum(nb - d for d in range(1, reach)) or reach == 0
-
-
-def test_random_blocks_differ_by_seed_and_repeat():
-    first, second = (random_blocks(1024, 32, 100, seed=seed) for seed in (0, 1))
-    assert first != second
-    assert first == random_blocks(1024, 32, 100, seed=0)
 
 
 @pytest.mark.parametrize("n_blocks", [3, 17])

@@ -129,6 +129,8 @@ def test_methods_that_share_a_prefix_train_densely_as_spion_does():
     assert shared == {
         "dense_sdpa",
         *("spion_c", "spion_f", "spion_cf", "spion_cf@pipeline", "flex"),
+        *("spion_cf@window", "spion_cf@random", "spion_cf@top_mass"),
+        *("spion_cf@minus_inf", "spion_cf@per_layer"),  # the latter only in the joint mode
     }
     q, k, v = torch.randn(3, 1, 2, 64, 8)
     outs = [attention_maker(info_of(name), SPION)(0)(q, k, v) for name in sorted(shared)]

@@ -143,7 +143,7 @@ def outcome(result):
         "patterns": result.patterns,
         "tested": (result.tested_phase, result.tested_step),
         "dev_accuracy": result.dev_accuracy,
-        "test_correct": result.test_correct,
+        "test_correct": result.test_correct.tolist(),
         "final_loss": result.final_loss,
     }
 

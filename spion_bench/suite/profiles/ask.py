@@ -15,7 +15,7 @@ from spion_bench.suite.passes import PASSES, find_pass
 from spion_bench.suite.profile import CellGroup, Profile, load_profile, profile_names
 from spion_bench.tasks import task_names
 
-ADDABLE_PASSES = ("gate", "steps", "accuracy", "speed", "breakdown", "memory")
+ADDABLE_PASSES = ("gate", "steps", "shortcuts", "accuracy", "speed", "breakdown", "memory")
 """Passes that any method on any task may be asked for."""
 
 
@@ -123,7 +123,8 @@ def _add_methods(
 
 def _gives(group: CellGroup, name: str) -> bool:
     """Return whether a group has cells of a pass; gates come with what does not check itself."""
-    needs_gate = any(not PASSES[each].checks_itself for each in group.passes)
+    entries = [PASSES[each] for each in group.passes]
+    needs_gate = any(entry.gated and not entry.checks_itself for entry in entries)
     return name in group.passes or (name == "gate" and needs_gate)
 
 

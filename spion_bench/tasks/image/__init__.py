@@ -10,6 +10,7 @@ or pooling is the configuration's decision (``mask_attention``, ``mask_pooling``
 
 from spion_bench.tasks.image import cifar10, digits, fashion_mnist
 from spion_bench.tasks.image.loader import ImageOptions, load
+from spion_bench.tasks.shortcuts import MAJORITY, regression, values
 from spion_bench.tasks.task import TaskSpec
 
 SPEC = TaskSpec(
@@ -17,4 +18,5 @@ SPEC = TaskSpec(
     options=ImageOptions,
     read=load,
     sources=(cifar10.SOURCE, fashion_mnist.SOURCE, digits.SOURCE),
+    shortcuts=(MAJORITY, regression("pixels", "logistic regression on the pixels", values)),
 )

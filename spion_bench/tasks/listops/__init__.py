@@ -7,13 +7,23 @@ code names). ``legacy`` loses every closing bracket, so the value no longer foll
 """
 
 from spion_bench.tasks.listops import generator, release
+from spion_bench.tasks.listops.expressions import TOKENS
 from spion_bench.tasks.listops.loader import load
 from spion_bench.tasks.listops.options import ListOpsOptions
+from spion_bench.tasks.shortcuts import MAJORITY, by_first_token, counts, first_token, regression
 from spion_bench.tasks.task import TaskSpec
+
+_COUNTS = counts(len(TOKENS) + 1)
 
 SPEC = TaskSpec(
     name="listops",
     options=ListOpsOptions,
     read=load,
     sources=(release.SOURCE, generator.SOURCE),
+    shortcuts=(
+        MAJORITY,
+        first_token("root", "the outermost operator alone"),
+        regression("bag", "logistic regression on how often each token occurs", _COUNTS),
+        by_first_token("root_bag", "the same, one for each outermost operator", _COUNTS),
+    ),
 )

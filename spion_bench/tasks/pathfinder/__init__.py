@@ -11,6 +11,7 @@ excludes them from attention or pooling is the configuration's decision (``mask_
 
 from spion_bench.tasks.pathfinder import release, workers
 from spion_bench.tasks.pathfinder.loader import PathfinderOptions, load
+from spion_bench.tasks.shortcuts import MAJORITY, regression, values
 from spion_bench.tasks.task import TaskSpec
 
 SPEC = TaskSpec(
@@ -18,4 +19,5 @@ SPEC = TaskSpec(
     options=PathfinderOptions,
     read=load,
     sources=(release.SOURCE, workers.SOURCE),
+    shortcuts=(MAJORITY, regression("pixels", "logistic regression on the pixels", values)),
 )

@@ -67,8 +67,9 @@ def _load_stand_in(options: RetrievalOptions) -> TaskSplits:
     splits = [_encode(iter(part), len(part), options) for part in wanted]
     reason = "as requested" if options.source == "stand-in" else "chosen because AAN was not found"
     origin = (
-        "Stand-in, not AAN: a piece of 1000 bytes of a SciPy file, and another of the same file or "
-        f"one of a NumPy file; split by file, seed {options.seed} ({reason})"
+        "Stand-in, not AAN: a piece of 1000 bytes of a file of NumPy or SciPy, and another of the "
+        f"same file (1) or one of a different file (0); split by file, seed {options.seed} "
+        f"({reason})"
     )
     return _with_source(splits, "stand-in", corpus_version(PACKAGES), origin)
 

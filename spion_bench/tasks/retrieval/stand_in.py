@@ -1,8 +1,8 @@
 """The stand-in for AAN: are two pieces of source code of the same file?
 
-The first piece is from a SciPy file; the second is another one from that file, or one from a NumPy
-file. So style alone says something, as it does about papers, and comparing the pieces says more. If
-both files were SciPy's, a small Transformer would need thousands of steps to get above chance.
+Both pieces are drawn alike from the files of both packages. The pairs that are not related hold the
+very pieces of the related ones, each with the second piece of another file, so neither
+document says anything alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from spion_bench.tasks.shared.corpus import (
 )
 
 _PAIRS_PER_FILE = 8  # of each label
-_MIN_PIECES = 3  # of a SciPy file
+_MIN_PIECES = 2
 
 Pair = tuple[bytes, bytes, int]
 """Two texts, and 1 if they are related, else 0."""
@@ -29,19 +29,17 @@ def make_stand_in(*, seed: int) -> tuple[list[Pair], list[Pair], list[Pair]]:
 
 def _make_split(split: str, seed: int) -> list[Pair]:
     files = [file for file in read_corpus(PACKAGES) if file.split == split]
-    numpy_files, scipy_files = (
-        [pieces for file in files if file.package == package and (pieces := file.pieces())]
-        for package in PACKAGES
-    )
     draw = sequence_of("retrieval", seed, split)
-    pairs: list[Pair] = []
-    for pieces in scipy_files:
+    related: list[tuple[int, bytes, bytes]] = []
+    for number, file in enumerate(files):
+        pieces = file.pieces()
         if len(pieces) < _MIN_PIECES:
             continue
-        places = range(len(pieces))
-        for first in shuffled(places, draw)[:_PAIRS_PER_FILE]:
+        for first in shuffled(range(len(pieces)), draw)[:_PAIRS_PER_FILE]:
             second = (first + 1 + int(draw() * (len(pieces) - 1))) % len(pieces)
-            others = numpy_files[int(draw() * len(numpy_files))]
-            pairs.append((pieces[first], pieces[second], 1))
-            pairs.append((pieces[first], others[int(draw() * len(others))], 0))
+            related.append((number, pieces[first], pieces[second]))
+    # In the order of files, a shift by a whole file's pairs and more reaches another file.
+    n, shift = len(related), _PAIRS_PER_FILE + int(draw() * (len(related) - 2 * _PAIRS_PER_FILE))
+    pairs = [(first, second, 1) for _, first, second in related]
+    pairs += [(related[i][1], related[(i + shift) % n][2], 0) for i in range(n)]
     return shuffled(pairs, draw)
