@@ -14,7 +14,7 @@ struct Launch {
   Kernel kernel;
   const void* args;
   size_t shared_bytes;
-  bool checks_races;
+  bool checks_races, counts_banks;
   unsigned seed;
 };
 
@@ -34,6 +34,8 @@ class Block {
   Kernel kernel = nullptr;
   const void* args = nullptr;
   SharedMemory shared;
+  BankCounter banks;
+  bool counts_banks = false;
   Statistics statistics;
 
  private:

@@ -156,6 +156,7 @@ void Block::prepare(int threads, const Launch& launch) {
   kernel = launch.kernel;
   args = launch.args;
   shared.prepare(launch.shared_bytes, launch.checks_races);
+  counts_banks = launch.counts_banks;
 }
 
 void Block::run_block(Dimensions index) {
@@ -291,7 +292,11 @@ void launch(Dimensions grid, int threads, size_t shared_bytes, Kernel kernel, co
     fail({}, "launch: expected a multiple of 32 threads up to %d, got %d", kMaxThreads, threads);
   if (grid.x == 0 || grid.y == 0 || grid.y > 65535)
     fail({}, "launch: grid of %u x %u blocks", grid.x, grid.y);
-  Launch launch{kernel, args, shared_bytes, environment_number("EMU_RACES", 1) != 0,
+  Launch launch{kernel,
+                args,
+                shared_bytes,
+                environment_number("EMU_RACES", 1) != 0,
+                environment_number("EMU_BANKS", 0) != 0,
                 static_cast<unsigned>(environment_number("EMU_SEED", 0))};
   const uint64_t n_blocks = static_cast<uint64_t>(grid.x) * grid.y;
   std::vector<uint32_t> order;
@@ -308,6 +313,7 @@ void launch(Dimensions grid, int threads, size_t shared_bytes, Kernel kernel, co
     for (uint64_t i; (i = next.fetch_add(1)) < n_blocks;) {
       const auto index = static_cast<unsigned>(order.empty() ? i : order[i]);
       block->run_block({index % grid.x, index / grid.x});
+      block->statistics.bank_conflicts += block->banks.take_conflicts();
     }
     give_back(std::move(block));
   };

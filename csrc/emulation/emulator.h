@@ -19,7 +19,8 @@
 // Shared memory starts as NaN, and so does every chunk in flight.
 //
 // Environment: EMU_SEED permutes the order of blocks, warps and lanes; EMU_THREADS is the number of
-// blocks that run at a time (default: all CPUs); EMU_RACES=0 turns the race check off.
+// blocks that run at a time (default: all CPUs); EMU_RACES=0 turns the race check off; EMU_BANKS=1
+// counts the bank conflicts of every load and store, not only those of ldmatrix.
 #pragma once
 
 #include <cstddef>

@@ -6,6 +6,7 @@
 #include "shared_memory.h"
 
 #include <algorithm>
+#include <set>
 
 #include "block.h"
 
@@ -15,6 +16,34 @@ namespace {
 constexpr int32_t kSeveralWarps = -2;
 
 }  // namespace
+
+void BankCounter::note(Site site, Accessor who, uint32_t address, uint32_t bytes) {
+  addresses_[{site.file, site.line, who.warp, bytes}][who.lane].push_back(address);
+}
+
+// Lanes that ask for more than 4 bytes take turns: half a warp for 8, a quarter for 16.
+uint64_t BankCounter::take_conflicts() {
+  uint64_t conflicts = 0;
+  for (const auto& [place, lanes] : addresses_) {
+    const uint32_t bytes = std::get<3>(place);
+    size_t n_visits = 0;
+    for (const auto& visits : lanes) n_visits = std::max(n_visits, visits.size());
+    for (size_t visit = 0; visit < n_visits; ++visit)
+      for (uint32_t first = 0; first < kWarpSize; first += 128 / bytes) {
+        std::array<std::set<uint32_t>, 32> words;  // by bank
+        size_t wavefronts = 1;
+        for (uint32_t lane = first; lane < first + 128 / bytes; ++lane)
+          for (uint32_t i = 0; i < bytes && visit < lanes[lane].size(); i += 4) {
+            const uint32_t word = (lanes[lane][visit] + i) / 4;
+            words[word % 32].insert(word);
+            wavefronts = std::max(wavefronts, words[word % 32].size());
+          }
+        conflicts += wavefronts - 1;
+      }
+  }
+  addresses_.clear();
+  return conflicts;
+}
 
 void SharedMemory::prepare(size_t bytes, bool checks_races) {
   bytes_.resize(bytes);
@@ -101,8 +130,11 @@ void SharedMemory::finish_copy(const PendingCopy& copy, Accessor who, const Warp
 
 unsigned char* shared_bytes(uint32_t address, int bytes, bool is_write, Site site) {
   const Lane& lane = *current;
-  return Block::running->shared.access(address, static_cast<uint32_t>(bytes), is_write,
-                                       {lane.warp->index, lane.lane}, *lane.warp, site);
+  const Accessor who{lane.warp->index, lane.lane};
+  const auto size = static_cast<uint32_t>(bytes);
+  Block& block = *Block::running;
+  if (block.counts_banks) block.banks.note(site, who, address, size);
+  return block.shared.access(address, size, is_write, who, *lane.warp, site);
 }
 
 void cp_async_16(uint32_t to, const void* from, bool inside, Site site) {

@@ -1,7 +1,10 @@
 // Shared memory of one emulated block: bytes, chunks in flight, and who touched which word.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
+#include <tuple>
 #include <vector>
 
 #include "emulator.h"
@@ -15,6 +18,19 @@ struct Accessor {
   int warp, lane;
 };
 constexpr int kWholeWarp = 32;
+
+// Counts how often a warp's loads and stores meet in a bank. The lanes of an instruction arrive one
+// by one, so it is known by its place in the sources and by how often a lane has been there.
+class BankCounter {
+ public:
+  void note(Site site, Accessor who, uint32_t address, uint32_t bytes);
+  // Wavefronts of all noted accesses beyond one for every 128 bytes that the lanes ask for.
+  uint64_t take_conflicts();
+
+ private:
+  using Place = std::tuple<const char*, int, int, uint32_t>;  // file, line, warp, bytes of a lane
+  std::map<Place, std::array<std::vector<uint32_t>, kWarpSize>> addresses_;
+};
 
 class SharedMemory {
  public:

@@ -136,6 +136,24 @@ int run_speed() {
   return out[0] != 32000.0f;
 }
 
+// Wavefronts beyond those needed: none, one for each half warp, none, 31.
+void meets_in_banks(const Args args) {
+  const auto lane = static_cast<SharedAddress>(lane_index());
+  store_shared_64(lane * 8, {{lane, lane}});
+  sync_warp();
+  store_shared_64(lane * 16, {{lane, lane}});
+  sync_warp();  // what follows reads what other lanes wrote
+  args.out[lane] = static_cast<float>(load_shared_128(lane * 16).x[0] + load_shared(lane * 128));
+}
+
+int run_bank_conflicts() {
+  float out[32] = {};
+  launch<meets_in_banks, 4096>({1, 1}, 32, {}, Args{nullptr, nullptr, out});
+  std::printf("conflicts %llu\n",
+              static_cast<unsigned long long>(emu::take_statistics().bank_conflicts));
+  return 0;
+}
+
 // Misuse, one kernel each: two warps, 256 bytes of shared memory.
 
 alignas(16) const unsigned char bytes[32] = {};
@@ -250,6 +268,7 @@ const std::map<std::string, std::function<int()>> cases = {
     {"product_tf32", run_tile_product<Type::kTF32>},
     {"softmax", run_softmax},
     {"speed", run_speed},
+    {"bank_conflicts", run_bank_conflicts},
     {"well_ordered", run_well_ordered},
 #define MISUSE(name) {#name, misuse<name>}
     MISUSE(lane_skips_a_shuffle),

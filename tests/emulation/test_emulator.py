@@ -74,6 +74,12 @@ def test_counts_products(self_test):
     assert re.match(r"mma 256000\nper CPU second [0-9.e+]+\n", answer.stdout)
 
 
+@pytest.mark.parametrize(("counted", "conflicts"), [("0", 0), ("1", 33)])
+def test_counts_bank_conflicts_of_loads_and_stores(counted, conflicts, self_test):
+    answer = run(self_test, "bank_conflicts", EMU_BANKS=counted)
+    assert answer.stdout == f"conflicts {conflicts}\n", answer.stderr
+
+
 @pytest.mark.parametrize("case", MISUSE)
 def test_misuse_stops_with_a_message(case, self_test):
     answer = run(self_test, case)
