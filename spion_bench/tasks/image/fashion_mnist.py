@@ -12,6 +12,7 @@ from spion_bench.tasks.image.splitting import nine_to_one
 from spion_bench.tasks.task import SourceSpec, Split, TaskSplits
 
 FOLDER = "fashion-mnist"
+_SIDE = 32  # of a padded picture
 LAYOUTS = (FOLDER, "FashionMNIST/raw")  # in the data folder; the second one is torchvision's
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of Debian's package
 # md5 of the uncompressed content, which differs from MNIST's; the file names do not.
@@ -35,13 +36,15 @@ def find_fashion_mnist(data_dir: Path | None) -> Path | None:
     )
 
 
-def read_fashion_mnist(data_dir: Path | None, *, verify: bool) -> TaskSplits:
-    """Read Fashion-MNIST, ``[N, 1024]``: 54000 train, 6000 dev, 10000 test, in file order.
+def read_fashion_mnist(data_dir: Path | None, *, side: int = _SIDE, verify: bool) -> TaskSplits:
+    """Read Fashion-MNIST, ``[N, side * side]``: 54000 train, 6000 dev, 10000 test, in file order.
 
-    Each 28x28 picture gets two black pixels on every side.
+    Each 28x28 picture gets two black pixels on every side. A smaller ``side`` averages squares of
+    pixels.
 
     Args:
         data_dir: Folder whose subfolders ``LAYOUTS`` are looked into before the system's.
+        side: Pixels of a row and of a column, a divisor of 32.
         verify: Whether the files must have the published content.
 
     Raises:
@@ -57,17 +60,18 @@ def read_fashion_mnist(data_dir: Path | None, *, verify: bool) -> TaskSplits:
             f"`spion-bench data fetch fashion-mnist` ({_PAGE}) or install "
             "Debian's package dataset-fashion-mnist"
         )
-    known, test = (_read_idx_pair(folder, prefix, verify) for prefix in ("train", "t10k"))
+    known, test = (_read_idx_pair(folder, prefix, side, verify) for prefix in ("train", "t10k"))
+    shrunk = "" if side == _SIDE else f", averaged down to {side}x{side}"
     return TaskSplits.of(
         (*nine_to_one(known), test),
         name="fashion-mnist",
         version="idx",
         stand_in=True,
-        description="Fashion-MNIST, 28x28 padded with black to 32x32, in file order",
+        description=f"Fashion-MNIST, 28x28 padded with black to 32x32{shrunk}, in file order",
     )
 
 
-def _read_idx_pair(folder: Path, prefix: str, verify: bool) -> Split:
+def _read_idx_pair(folder: Path, prefix: str, side: int, verify: bool) -> Split:
     images_path = folder / f"{prefix}-images-idx3-ubyte.gz"
     labels_path = folder / f"{prefix}-labels-idx1-ubyte.gz"
     remedy = f"download {{}} again from {_PAGE}"
@@ -83,8 +87,11 @@ def _read_idx_pair(folder: Path, prefix: str, verify: bool) -> Split:
     if images.shape != (len(labels), 28, 28):
         problem = f"expected {len(labels)} pictures of 28x28, got shape {list(images.shape)}"
         raise damaged(images_path, problem, remedy.format(images_path.name))
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(len(images), -1)
-    return Split(padded.astype(np.int16), labels.astype(np.int64))
+    cell = _SIDE // side
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
+    cells = padded.reshape(len(images), side, cell, side, cell)
+    grey = np.rint(cells.mean(axis=(2, 4), dtype=np.float32)) if cell > 1 else padded
+    return Split(grey.reshape(len(images), -1).astype(np.int16), labels.astype(np.int64))
 
 
 DATA_SET = DataSet(

@@ -26,7 +26,7 @@ class ImageOptions(Settings):
     Attributes:
         source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is found, and
             the data source says which.
-        length: Pixels of a picture: 1024 (32x32), with digits also 256 (16x16).
+        length: Pixels of a picture: 1024 (32x32), of digits and Fashion-MNIST also 256 (16x16).
         n_train: Use at most this many training examples, the first ones; None: all.
         n_dev: The same for the dev split.
         n_test: The same for the test split.
@@ -53,15 +53,17 @@ def load(data_dir: Path | None, options: ImageOptions) -> TaskSplits:
         FileNotFoundError: If the source asked for is missing.
     """
     name, reason = _choose_source(data_dir, options)
-    if name != "digits" and options.length != _FULL_LENGTH:
+    if name == "cifar10" and options.length != _FULL_LENGTH:
         raise ValueError(
             f"task image: option length: source {name!r} has {_FULL_LENGTH} pixels, got "
-            f"{options.length}; leave length out or use source 'digits'"
+            f"{options.length}; leave length out or use source 'fashion-mnist' or 'digits'"
         )
     if name == "cifar10":
         splits = read_cifar10(data_dir, verify=options.verify)
     elif name == "fashion-mnist":
-        splits = read_fashion_mnist(data_dir, verify=options.verify)
+        splits = read_fashion_mnist(
+            data_dir, side=math.isqrt(options.length), verify=options.verify
+        )
     else:
         side = math.isqrt(options.length)
         splits = read_digits(side, seed=options.seed, test_per_class=options.test_per_class)
@@ -73,7 +75,7 @@ def _choose_source(data_dir: Path | None, options: ImageOptions) -> tuple[Source
     if options.source != "auto":
         return options.source, "as requested"
     if options.length != _FULL_LENGTH:
-        return "digits", "chosen because only the digits come in this length"
+        return "digits", "chosen because they are always there in this length"
     if find_cifar10(data_dir) is not None:
         return "cifar10", "chosen because it was found"
     if find_fashion_mnist(data_dir) is not None:

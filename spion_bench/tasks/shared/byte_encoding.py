@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from spion_bench.records.settings import Settings
+
+VOCABULARY: Final = 257
+"""Ids of bytes and padding are below it."""
 
 _PUBLISHED_CUTS = {4096: 4000, 1024: 1000}
 

@@ -39,6 +39,16 @@ def test_fashion_mnist_is_padded_to_32_by_32(tmp_path: Path, no_system_data: Non
     assert splits.source.stand_in
 
 
+def test_smaller_pictures_are_averages(tmp_path: Path, no_system_data: None) -> None:
+    write_fashion_mnist(tmp_path / "fashion-mnist")
+    full, small = (read_fashion_mnist(tmp_path, side=side, verify=False) for side in (32, 16))
+    squares = full.test.inputs.reshape(-1, 16, 2, 16, 2)
+    expected = np.rint(squares.mean(axis=(2, 4))).reshape(-1, 256)
+    assert np.array_equal(small.test.inputs, expected)
+    assert "16x16" in small.source.description
+    assert "averaged" not in full.source.description
+
+
 def test_fashion_mnist_in_the_data_folder_precedes_the_system_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
