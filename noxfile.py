@@ -31,7 +31,7 @@ NIGHTLY_SESSIONS = (
     "coverage",
     *("sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link", "cuda_fake"),
     *("tests_lowest", "audit", "fuzz", "regressions", "compare_selfcheck"),
-    "own_model",
+    *("own_model", "gpu_rehearsal"),
 )
 CPP_SOURCES = sorted(
     str(path)
@@ -200,6 +200,23 @@ def cuda_sanitizer(session: nox.Session) -> None:
     for tool in SANITIZERS:
         command = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1", *tests)
         session.run(*command, *session.posargs, env=uncached, external=True)
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Ask a machine with a GPU everything, resumable, part by part: docs/gpu.md."""
+    if shutil.which("nvidia-smi") is None:
+        session.error("no nvidia-smi, so no NVIDIA driver and no GPU; try gpu_rehearsal")
+    install_cuda(session, "--editable", ".[dev,gpu]")
+    session.run("python", "-m", "tests.native.gpu_session", *session.posargs)
+
+
+@nox.session(default=False)
+def gpu_rehearsal(session: nox.Session) -> None:
+    """Run the parts of `gpu` on the CPU, each with a tiny profile (a few minutes)."""
+    install(session, ".[dev]")
+    command = ("python", "-m", "tests.native.gpu_session", "--rehearse")
+    session.run(*command, "--out", session.create_tmp(), *session.posargs)
 
 
 @nox.session(default=False)

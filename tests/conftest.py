@@ -18,6 +18,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 THREADS = 2
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Name dtypes in ids: a failure, and ``-k``, say float16 instead of dtype0."""
+    return str(val).removeprefix("torch.") if isinstance(val, torch.dtype) else None
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible():
     # A shell hands an ignored SIGINT down to what it starts in the background.

@@ -1,5 +1,8 @@
 """What only a GPU can show: tensors on it, its streams and its graphs."""
 
+import warnings
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -32,6 +35,20 @@ def test_follows_the_cpu_kernels(implementation):
         )
 
 
+@contextmanager
+def sync_debug_mode(mode):
+    """Set it inside the block: torch warns that it is a prototype, and warnings are errors."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode(mode)
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.fixture
 def step():
     """Inputs on the GPU, and a function that runs both passes on them without a copy."""
@@ -49,11 +66,8 @@ def step():
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_nothing_waits_for_the_device(implementation, step):
     _, run = step
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with sync_debug_mode("error"):
         run(implementation)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
