@@ -82,9 +82,21 @@ MAY_IMPORT_WITHIN = {
         | {"words"},
         "kernels": {"entries", "figures", "groups", "kernels", "load", "methods", "parts", "style"}
         | {"words"},
+        "claims": {"claims", "entries", "figures", "groups", "load", "methods", "parts"}
+        | {"published", "tables", "words"},
         "narrative": {"entries", "groups", "kernels", "load", "methods", "parts", "tables"}
         | {"words"},
-        "page": {"figures", "kernels", "load", "methods", "narrative", "parts", "tables", "words"},
+        "page": {
+            "claims",
+            "figures",
+            "kernels",
+            "load",
+            "methods",
+            "narrative",
+            "parts",
+            "tables",
+            "words",
+        },
         "render": {"kernels", "load", "page", "parts", "style"},
     },
 }

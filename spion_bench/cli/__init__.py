@@ -19,7 +19,7 @@ from spion_bench.cli.doctor import doctor
 from spion_bench.cli.export import export
 from spion_bench.cli.migrate import migrate
 from spion_bench.cli.model import model
-from spion_bench.cli.report import report
+from spion_bench.cli.report import claims, report
 from spion_bench.cli.run import list_command, plan, run
 
 
@@ -42,5 +42,9 @@ def main() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
-for command in (list_command, plan, run, compare, report, export, migrate, doctor, data, model):
+COMMANDS = (
+    *(list_command, plan, run, compare, report, claims),
+    *(export, migrate, doctor, data, model),
+)
+for command in COMMANDS:
     main.add_command(command)

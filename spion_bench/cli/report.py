@@ -1,11 +1,14 @@
-"""The command ``report``."""
+"""The commands ``report`` and ``claims``."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 from spion_bench.cli.console import examples, make_console, plain_errors, print_line
 
@@ -31,3 +34,44 @@ def write_report(console: Console, records_dir: Path, report_dir: Path) -> None:
     with plain_errors("the report was not written: "):
         paths = render_report(records_dir, report_dir)
     print_line(console, f"Report: {paths.html}")
+
+
+@click.command(
+    epilog=examples(
+        "spion-bench claims results/local/speed",
+        "spion-bench claims results/records/*/speed --format json",
+    )
+)
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "quiet"]),
+    default="table",
+    show_default=True,
+    help="What to print; quiet: a line per claim.",
+)
+def claims(records: tuple[Path, ...], form: Literal["table", "json", "quiet"]) -> None:
+    """Say which published claims about SPION the RECORDS reproduce, and why.
+
+    Claims and rules stand in results/claims.toml. A claim about a GPU has a second line, its CPU
+    form, where records of a CPU have something to say. Several folders are judged together.
+    """
+    from spion_bench.report.claims.table import as_data, judgements
+    from spion_bench.report.load import load_records
+
+    with plain_errors("the claims were not judged: "):
+        found = judgements(load_records(folder) for folder in records)
+    if form == "json":
+        click.echo(json.dumps([as_data(judgement) for judgement in found], indent=2))
+        return
+    if form == "quiet":
+        for judgement in found:
+            form_of = f" ({judgement.form})" if judgement.form else ""
+            click.echo(f"{judgement.claim.id}{form_of}: {judgement.verdict}")
+        return
+    table = Table("Claim", "Verdict", "Why", show_lines=True)
+    for judgement in found:
+        what = f"{judgement.title} ({judgement.claim.source})"
+        table.add_row(what, judgement.verdict, judgement.reason)
+    make_console().print(table)

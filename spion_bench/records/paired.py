@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Final
 
 import numpy as np
+from scipy.stats import wilcoxon
 
 from spion_bench.records.metric import GpuRound, Load, Metric
 from spion_bench.records.statistics import (
@@ -223,6 +224,20 @@ def ratio_in_turn(numerator: Metric, denominator: Metric) -> Estimate:
     if above and len(above) == len(below):
         return paired_ratio(above, below)
     return ratio_of_medians(numerator, denominator)
+
+
+def p_value_in_turn(numerator: Metric, denominator: Metric) -> float:
+    """Return the one-sided p value of "the numerator is not larger", over rounds (Wilcoxon).
+
+    1 where no test is possible: rounds that are not known, or a number that is NaN, infinite or
+    not positive.
+    """
+    above, below = round_values(numerator), round_values(denominator)
+    both = np.asarray([*above, *below], dtype=np.float64)
+    if not above or len(above) != len(below) or not (np.isfinite(both) & (both > 0)).all():
+        return 1.0
+    logs = np.log(both[: len(above)] / both[len(above) :])
+    return float(wilcoxon(logs, alternative="greater").pvalue) if logs.any() else 1.0
 
 
 def ratio_of_medians(numerator: Metric, denominator: Metric, *, level: float = 0.95) -> Estimate:

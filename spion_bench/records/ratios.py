@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from spion_bench.records.cell import MethodInfo, TaskCell
 from spion_bench.records.metric import Metric
-from spion_bench.records.paired import ratio_in_turn, round_values
+from spion_bench.records.paired import p_value_in_turn, ratio_in_turn, round_values
 from spion_bench.records.schema import Record
 from spion_bench.records.statistics import Estimate
 
@@ -47,6 +47,7 @@ class Comparison:
         measure: One of ``MEASURES``.
         against: The method.
         ratio: The ratio of times, paired by round.
+        p_value: One-sided chance of such rounds if SPION-CF were not faster.
         marks: Why it takes no part in a headline; empty if it may.
     """
 
@@ -54,6 +55,7 @@ class Comparison:
     measure: str
     against: str
     ratio: Estimate
+    p_value: float = 1.0
     marks: tuple[str, ...] = ()
 
 
@@ -97,7 +99,14 @@ def four_ratios(turn: Sequence[Record], trained: Iterable[Record] = ()) -> list[
         own = _metric(champion, measure, by_name, own_runs)
         for kind, belongs in _BELONGS.items():
             leads = [
-                Comparison(kind, measure, name, ratio_in_turn(metric, own), _marks(champion))
+                Comparison(
+                    kind,
+                    measure,
+                    name,
+                    ratio_in_turn(metric, own),
+                    p_value_in_turn(metric, own),
+                    _marks(champion),
+                )
                 for name, record in by_name.items()
                 if own is not None
                 and belongs(record.cell.method)

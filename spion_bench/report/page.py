@@ -8,6 +8,7 @@ import shlex
 
 from spion_bench import __version__
 from spion_bench.records import TaskCell
+from spion_bench.report.claims.table import claim_table, in_one_sentence, judgements
 from spion_bench.report.figures.breakdown import breakdown_figures
 from spion_bench.report.figures.comparison import comparison_figures
 from spion_bench.report.figures.curves import curve_figures
@@ -54,9 +55,12 @@ def build_page(run: RecordSet) -> Page:
         *_check_sections(run),
         *_origin_sections(run),
     )
+    judged = judgements([run])
     return Page(
         title=f"SPION benchmark report: {profiles}",
         stamp=stamp(run),
+        answer=in_one_sentence(judged),
+        claims=claim_table(judged, run),
         lede=tuple(lede(run)),
         headlines=tuple(headlines(run)),
         sections=sections,

@@ -31,6 +31,7 @@ class Entry:
         value: What the CSV file holds, in the column's unit; None leaves it empty.
         low: Lower end of the interval, for the CSV file.
         high: Upper end.
+        link: Where the page says more: the key of a section; "" for no link.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Entry:
     value: float | int | str | None = None
     low: float | None = None
     high: float | None = None
+    link: str = ""
 
     @property
     def is_untried(self) -> bool:
@@ -229,7 +231,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report."""
+    """The whole report; ``claims`` and how they fared are what a reader sees first."""
 
     title: str
     stamp: str
@@ -237,6 +239,8 @@ class Page:
     headlines: tuple[Headline, ...]
     sections: tuple[Section, ...] = ()
     links: tuple[Link, ...] = ()
+    answer: str = ""
+    claims: Table | None = None
 
 
 def slug(*parts: str) -> str:

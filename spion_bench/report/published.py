@@ -49,7 +49,7 @@ class PublishedNumber:
 def published_folder() -> Path:
     """Return the CSV files' folder: inside the package when installed, else in the checkout."""
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / "published", package.parent / "results" / "published"):
+    for folder in (package / "results" / "published", package.parent / "results" / "published"):
         if folder.is_dir():
             return folder
     raise FileNotFoundError(

@@ -91,7 +91,8 @@ def _write_parts(pages: Sequence[Page], out_dir: Path) -> None:
     stamp_line = pages[0].stamp
     blocks = [b for page in pages for section in page.sections for b in section.blocks]
     figures = [block for block in blocks if isinstance(block, Figure)]
-    tables = [block for block in blocks if isinstance(block, Table)]
+    tables = [page.claims for page in pages if page.claims is not None]
+    tables += [block for block in blocks if isinstance(block, Table)]
     for folder, suffix in (("figures", "svg"), ("tables", "csv")):
         (out_dir / folder).mkdir(exist_ok=True)
         _remove_generated((out_dir / folder).glob(f"*.{suffix}"))

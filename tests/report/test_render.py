@@ -61,7 +61,7 @@ def page(html):
 def test_sections_come_in_reading_order(page):
     sections = [values["id"] for tag, values in page.tags if tag == "section"]
     assert sections == [
-        *("summary", "accuracy", "kernels", "published", "patterns", "curves", "blocks"),
+        *("claims", "summary", "accuracy", "kernels", "published", "patterns", "curves", "blocks"),
         *("gate", "statuses"),
         *("data", "deviations", "methods", "environment", "reproduce"),
     ]

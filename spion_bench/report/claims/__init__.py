@@ -1,0 +1,1 @@
+"""What was claimed for SPION, and what the records of a report say about it."""
