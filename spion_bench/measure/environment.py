@@ -5,11 +5,11 @@ A value that cannot be read is None, never a guess. Host and user names are not 
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
 from spion_bench.measure.checkout import read_checkout
@@ -64,7 +64,7 @@ def capture(*, threads: int, device: str = "cpu") -> Environment:
         git_problem=checkout.problem,
         cpu=cpu_model(),
         cores=available_cores(),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         threads=threads,
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         kernel_path=str(torch.ops.spion_bench.cpu_capability()),

@@ -34,13 +34,17 @@ class CpuTimes(Protocol):
 
 
 def read_cpu_times() -> CpuTime:
-    """Return the times of the CPUs that this process was started on."""
-    by_cpu = psutil.cpu_times(percpu=True)
+    """Return the times of the CPUs that this process was started on; 0 where /proc is hidden."""
+    try:
+        by_cpu = psutil.cpu_times(percpu=True)
+        me = psutil.Process()
+        family = (me, *me.children(recursive=True))
+    except (OSError, psutil.Error):
+        return CpuTime(time.monotonic(), 0.0, 0.0)
     ours = [times for cpu, times in enumerate(by_cpu) if cpu in SHELL_CPUS]
     busy = sum(getattr(times, name, 0.0) for times in ours for name in _BUSY)
-    me = psutil.Process()
     own = 0.0
-    for process in (me, *me.children(recursive=True)):
+    for process in family:
         try:
             own += sum(process.cpu_times()[:4])  # user, system, and both of children that ended
         except psutil.NoSuchProcess:

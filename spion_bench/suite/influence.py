@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -59,24 +59,25 @@ def code_hash(roots: tuple[str, ...], task: str | None, device: str) -> str:
 
 def sources(roots: Iterable[str], task: str | None, device: str) -> list[Path]:
     """Return the files that ``code_hash`` reads, sorted by where they lie."""
-    found = {*_closure(roots), *_kernels(device)}
+    own: list[Path] = []
     if task is not None:
         folder = PACKAGE / "tasks" / task
         own = [path for path in folder.rglob("*") if path.suffix in (".py", ".toml")]
-        found.update(own, _closure(_dotted(path) for path in own if path.suffix == ".py"))
+    modules = [*roots, *(_dotted(path) for path in own if path.suffix == ".py")]
+    found = {*own, *_kernels(device)}.union(*map(_closure, modules))
     return sorted(found, key=_place)
 
 
-def _closure(roots: Iterable[str]) -> Iterator[Path]:
-    """Yield the files of some modules and of all that they import, as far as it is followed."""
-    waiting, seen = list(roots), set[Path]()
+@cache
+def _closure(module: str) -> frozenset[Path]:
+    """Return the files of a module and of all that it imports, as far as it is followed."""
+    waiting, seen = [module], set[Path]()
     while waiting:
         path = _file(waiting.pop())
-        if path is None or path in seen:
-            continue
-        seen.add(path)
-        yield path
-        waiting += [name for name in _imports(path) if _is_followed(name)]
+        if path is not None and path not in seen:
+            seen.add(path)
+            waiting += _imports(path)
+    return frozenset(seen)
 
 
 def _is_followed(module: str) -> bool:
@@ -85,7 +86,7 @@ def _is_followed(module: str) -> bool:
 
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
-    """Return every module that a file imports, wherever in the file."""
+    """Return every module that a file imports, wherever in the file, and that is followed."""
     found: list[str] = []
     for node in ast.walk(ast.parse(_content(path))):
         if isinstance(node, ast.Import):
@@ -93,7 +94,7 @@ def _imports(path: Path) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.append(node.module)
             found += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(found)
+    return tuple(name for name in dict.fromkeys(found) if _is_followed(name))
 
 
 @cache
@@ -124,6 +125,7 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
+@cache
 def _place(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 

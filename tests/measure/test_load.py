@@ -46,3 +46,10 @@ def test_a_process_that_ends_meanwhile_is_left_out(monkeypatch):
 
     monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: [Gone()])
     assert read_cpu_times().own > 0
+
+
+def test_without_proc_the_load_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    load = LoadSampler()
+    load.start()
+    assert load.stop() is None

@@ -12,10 +12,12 @@ from tests import ROOT
 
 CACHES = (
     influence.code_hash,
+    influence._closure,
     influence._imports,
     influence._file,
     influence._kernels,
     influence._content,
+    influence._place,
 )
 
 
@@ -72,7 +74,7 @@ EDITS = {
     "spion_bench/ops/block_attention.py": {*CPU, "cuda"},
     "spion_bench/model/attention.py": {*CPU, "cuda"},
     "spion_bench/model/encoder.py": TASK,
-    "spion_bench/measure/clock.py": {"kernel", *TIMED},
+    "spion_bench/measure/clock.py": {"kernel", "memory", *TIMED},
     "spion_bench/passes/speed.py": TIMED,
     "spion_bench/passes/memory.py": {"memory"},
     "spion_bench/passes/accuracy.py": {"accuracy"},

@@ -1,7 +1,7 @@
 """``python -m tests.survival``: does anything stored suffer when runs are killed?
 
-Prints the figures, writes them to ``--out`` and fails if one of them is not 0. With ``--real``, the
-workers of the first rounds measure; the others only pretend, which takes a fraction of a second.
+Prints the figures, writes them to ``--out`` and fails if one of them is not 0. With ``--real``,
+workers measure; else they only pretend, which takes a fraction of a second.
 """
 
 import argparse

@@ -48,7 +48,7 @@ FREE_BYTES = 2 << 20
 ROOM_BYTES = 8192
 LONGEST_DELAY = 1 / 3  # of an undisturbed run
 END_S = 30.0
-PLAN_S = 600.0
+PLAN_S = 1800.0
 
 
 @dataclass
