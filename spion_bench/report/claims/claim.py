@@ -43,6 +43,10 @@ class Claim(BaseModel):
     needs: str
 
 
+class _Claims(BaseModel):
+    claims: list[Claim] = []
+
+
 def claims_file() -> Path:
     """Return the claims that come with the suite."""
     return published_folder().parent / "claims.toml"
@@ -60,7 +64,7 @@ def read_claims(path: Path | None = None) -> list[Claim]:
     source = path or claims_file()
     try:
         raw = tomllib.loads(source.read_text(encoding="utf-8"))
-        claims = [Claim.model_validate(entry) for entry in raw.get("claims", [])]
+        claims = _Claims.model_validate(raw).claims
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise ValueError(f"{source}: {error}") from error
     ids = [claim.id for claim in claims]
