@@ -114,7 +114,7 @@ class CellBase(Stored):
         device: ``"cpu"`` or ``"cuda"``.
         dtype: Name of the torch dtype of what products take.
         threads: CPU threads of the worker.
-        timeout_s: How long the worker may be busy, in seconds.
+        timeout_s: How long the worker may be busy, in seconds, see ``suite.profile.CellGroup``.
         code: Hash of the sources that can change the cell's numbers.
         turn: Cells of an interleaved pass with the same turn are measured together.
         machine: CPU model and cores, and the GPU of a cell for one, on which it is to be measured;

@@ -51,6 +51,7 @@ class StoppingRule:
         half_width: Go on until the interval of each paired ratio is within this share of it.
         level: Level of that interval.
         most_repeats: How many rounds, disturbed or slowed down, are taken again at most.
+        limit_s: How long each subject may be busy in its rounds after the first, in seconds.
     """
 
     least_rounds: int = LEAST_ROUNDS
@@ -58,6 +59,19 @@ class StoppingRule:
     half_width: float = 0.03
     level: float = 0.95
     most_repeats: int = 4
+    limit_s: float = math.inf
+
+    def has_time(self, spent: Mapping[str, Sequence[float]]) -> bool:
+        """Return whether another round fits, if it takes no subject longer than its longest.
+
+        The first one does not count where there are more: code is compiled in it.
+
+        Args:
+            spent: Seconds that each subject was busy in each round, repeated ones included.
+        """
+        return all(
+            sum(taken[1:]) + max(taken[1:] or taken) <= self.limit_s for taken in spent.values()
+        )
 
     def is_enough(self, rounds: Mapping[str, Sequence[float]], baseline: str) -> bool:
         """Return whether another round is unnecessary.
@@ -182,6 +196,8 @@ def marks_of(
     aa: Mapping[str, Metric],
     load: Load | None,
     gpu: Mapping[str, Sequence[GpuRound]] | None = None,
+    *,
+    time_limit: bool = False,
 ) -> list[str]:
     """Return why the numbers of a turn take no part in a headline; none if they may.
 
@@ -190,8 +206,9 @@ def marks_of(
         aa: The A/A ratio by metric; empty if the baseline did not give two numbers.
         load: What other processes used; None if the system does not say.
         gpu: The GPU in each round, by subject, where its state changes the numbers.
+        time_limit: Whether they ended because time ran out, before it was enough.
     """
-    found = []
+    found = [f"time limit: no round after the first {rounds} fitted"] if time_limit else []
     if rounds < LEAST_ROUNDS:
         found.append(f"{rounds} rounds, fewer than {LEAST_ROUNDS}")
     off = [(n, m.value) for n, m in aa.items() if not abs(m.value - 1) <= AA_LIMIT]

@@ -95,9 +95,14 @@ class Child:
 
     def serve(self, job: Job) -> None:
         """Give the worker a job and the time for it: its first one, or one after a result."""
-        self._timeout_s = job.cell.timeout_s
         self.busy_s = 0.0
+        self.allow(job.cell.timeout_s)
         self.send(JobRequest(job=job))
+
+    def allow(self, seconds: float) -> None:
+        """Let the worker be busy for so long from now on: for a job, or a round of it."""
+        self._allowed_s = seconds
+        self._limit_s = self.busy_s + seconds
 
     def send(self, request: Stored) -> None:
         """Send one request; a worker that is gone is noticed at the next ``receive``."""
@@ -115,9 +120,9 @@ class Child:
         """
         start = time.monotonic()
         try:
-            event = self._events.get(timeout=max(0.0, self._timeout_s - self.busy_s))
+            event = self._events.get(timeout=max(0.0, self._limit_s - self.busy_s))
         except queue.Empty:
-            raise TimeoutError(f"busy for more than {self._timeout_s:g} s") from None
+            raise TimeoutError(f"busy for more than {self._allowed_s:g} s") from None
         finally:
             self.busy_s += time.monotonic() - start
         if event is None:

@@ -190,6 +190,7 @@ def _take_rounds(
             return None
         total = rule.least_rounds if number <= rule.least_rounds else rule.most_rounds
         on_event(cells[key], RoundStarted(number=number, rounds=total))
+        children[key].allow(cells[key].timeout_s)
         children[key].send(RoundRequest(repeats=repeats))
         return _await(cells[key], children, found, Measured, on_event)
 
@@ -197,6 +198,7 @@ def _take_rounds(
     rounds = Rounds(subjects, baseline.key, second, rule, sampler)
     rounds.take(ask, baseline.seed)
     for key in cells.keys() - found.keys():
+        children[key].allow(cells[key].timeout_s)
         children[key].send(FinishRequest())
     return Turn(
         methods=[cells[key].method.name for key in subjects],
@@ -217,6 +219,7 @@ def rule_of(cell: TaskCell | KernelCell) -> StoppingRule:
         least_rounds=settings.rounds,
         most_rounds=settings.most_rounds,
         half_width=settings.half_width,
+        limit_s=cell.timeout_s,
     )
 
 

@@ -7,6 +7,7 @@ again, up to a bound.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -52,6 +53,8 @@ class Rounds:
             changes a number.
         count: How many rounds count so far.
         gpu_repeats: How many were taken again because the GPU was slowed down.
+        clock: Seconds; tests replace it.
+        is_cut: Whether time ran out before it was enough.
     """
 
     subjects: Sequence[str]
@@ -59,18 +62,24 @@ class Rounds:
     second: str
     rule: StoppingRule
     sampler: Sampler | None = None
+    clock: Callable[[], float] = time.monotonic
     count: int = 0
     gpu_repeats: int = 0
+    is_cut: bool = False
     _values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     _others: list[float | None] = field(default_factory=list)
     _repeated: list[float] = field(default_factory=list)
     _gpu: dict[str, list[GpuRound]] = field(default_factory=dict)
+    _spent: dict[str, list[float]] = field(default_factory=dict)
 
     def take(self, ask: Ask, seed: int) -> None:
-        """Take rounds until the rule says that it is enough, or no subject is left."""
+        """Take rounds until the rule says that it is enough, time runs out, or none is left."""
         orders = round_orders([*self.subjects, self.second], seed=seed)
         gone: set[str] = set()
         while not gone.issuperset(self.subjects) and not self._is_enough():
+            if not self.rule.has_time(self._spent):
+                self.is_cut = True
+                return
             taken, others = self._take_one(ask, orders, gone)
             self.count += 1
             self._others.append(others)
@@ -89,16 +98,20 @@ class Rounds:
             if self.sampler is not None:
                 self.sampler.start()
             for subject in next(orders):
+                start = self.clock()
                 measured = None if subject in gone else ask(subject, self.count + 1, repeats)
                 if measured is None:
                     gone.add(subject)
+                    self._spent.pop(subject, None)
                 else:
                     taken[subject] = measured
+                    self._spent.setdefault(subject, []).append(self.clock() - start)
             if self.sampler is None:
                 return taken, None
             others = self.sampler.stop()
             repeated = len(self._repeated) + self.gpu_repeats
-            if not taken or repeated >= self.rule.most_repeats:
+            may_repeat = repeated < self.rule.most_repeats and self.rule.has_time(self._spent)
+            if not taken or not may_repeat:
                 return taken, others
             if others is not None and is_disturbed(others, self.sampler.cpus):
                 self._repeated.append(others)
@@ -148,5 +161,5 @@ class Rounds:
     def marks(self) -> list[str]:
         """Return why the turn's numbers take no part in a headline."""
         if self.sampler is None:  # memory, which neither load nor clocks change
-            return marks_of(self.count, self.aa(), Load(cpus=1))
-        return marks_of(self.count, self.aa(), self.load(), self._gpu)
+            return marks_of(self.count, self.aa(), Load(cpus=1), time_limit=self.is_cut)
+        return marks_of(self.count, self.aa(), self.load(), self._gpu, time_limit=self.is_cut)

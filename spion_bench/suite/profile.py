@@ -65,7 +65,9 @@ class CellGroup(Frozen):
         precision: In what the models multiply: ``"float32"``, ``"tf32"`` (CUDA only),
             ``"bfloat16"`` or ``"float16"``; kernel cases state their own.
         measure: How to measure.
-        timeout_s: How long one cell may be busy, in seconds.
+        timeout_s: How long one cell may be busy, in seconds: in all; or, where methods take turns,
+            while it is made ready, in its first round, which may compile, and in the others, which
+            end when no more fit.
     """
 
     passes: tuple[RunnablePass, ...] = Field(min_length=1)

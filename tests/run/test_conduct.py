@@ -29,6 +29,9 @@ class FakeChild:
     def send(self, request):
         self.log.append((self.name, request.kind))
 
+    def allow(self, seconds):
+        self.allowed_s = seconds
+
     def receive(self):
         step = self.script.pop(0)
         if isinstance(step, BaseException):
@@ -164,6 +167,17 @@ def test_a_turn_says_who_took_it_how_often_and_what_noise_did(tmp_path):
         "2 rounds, fewer than 8",
         "the A/A ratio of x is 1.100, off by over 5 %",
     ]
+
+
+def test_a_turn_ends_in_time_and_keeps_its_rounds(tmp_path):
+    cells = tiny_cells("speed", timeout_s=1e-9)  # no second round fits
+    done, _, _ = play(
+        tmp_path, cells, {"dense_sdpa": [*SPEED[:2], OK], "spion_cf": [*SPEED[:2], OK]}
+    )
+    assert {found.status for found in done.values()} == {"ok"}
+    turn = done["spion_cf"].turn
+    assert turn.rounds == 1
+    assert turn.marks[0] == "time limit: no round after the first 1 fitted"
 
 
 def test_the_order_of_turns_depends_on_the_seed(tmp_path):

@@ -190,3 +190,57 @@ def test_memory_does_not_depend_on_the_gpus_clocks():
     power = GpuRound(sm_clock_mhz=1200, throttle_reasons=["sw_power_cap"])
     rounds.take(ask_of(gpu=lambda who, number, repeats: power)[0], seed=0)
     assert (rounds.gpu_repeats, rounds.marks()) == (0, [])
+
+
+class Clock:
+    """A clock that the subjects move on."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_rounds_end_before_time_is_up_and_what_was_taken_is_kept():
+    rounds = rounds_of(limit_s=65.0)
+    rounds.clock = Clock()
+
+    def slow(subject, number, time):
+        rounds.clock.now += 20.0 if subject == "rival" else 1.0
+        rounds.clock.now += 44.0 if number == 1 else 0.0  # compiles
+        return time
+
+    rounds.take(ask_of(slow)[0], seed=0)
+    assert rounds.count == 4
+    assert rounds.aa()["step"].samples == [1.0] * 4
+    assert rounds.marks() == [
+        "time limit: no round after the first 4 fitted",
+        "4 rounds, fewer than 8",
+    ]
+
+
+def test_a_slow_subject_that_is_gone_does_not_end_the_rounds():
+    rounds = rounds_of(limit_s=65.0)
+    rounds.clock = Clock()
+
+    def slow(subject, number, time):
+        rounds.clock.now += 60.0 if subject == "rival" else 1.0
+        return None if subject == "rival" else time
+
+    rounds.take(ask_of(slow)[0], seed=0)
+    assert rounds.count == 8
+    assert rounds.marks() == []
+
+
+def test_a_disturbed_round_is_not_taken_again_without_time_for_it():
+    rounds = rounds_of(Machine(0.5), limit_s=9.0)
+    rounds.clock = Clock()
+
+    def slow(subject, number, time):
+        rounds.clock.now += 10.0
+        return time
+
+    rounds.take(ask_of(slow)[0], seed=0)
+    assert (rounds.count, rounds.load().repeated) == (1, [])
+    assert rounds.marks()[0] == "time limit: no round after the first 1 fitted"
