@@ -69,11 +69,12 @@ MAY_IMPORT_WITHIN = {
     "report": {
         "__init__": {"render"},
         "words": set(),
+        "versions": set(),
         "published": set(),
         "methods": set(),
         "parts": {"words"},
         "style": {"methods"},
-        "load": {"style", "words"},
+        "load": {"style", "versions", "words"},
         "groups": {"load", "methods", "parts", "words"},
         "entries": {"groups", "methods", "parts", "words"},
         "tables": {"entries", "groups", "kernels", "load", "methods", "parts", "published"}

@@ -1,19 +1,20 @@
 """The command ``spion-bench``.
 
-Exit codes: 0 if every chosen cell is ok or unsupported, 1 if some cell failed or a comparison found
-something slower, 2 for wrong usage, 130 after Ctrl-C. Heavy modules are imported by the commands
-that need them, so help and usage errors appear at once.
+Exit codes: 0 if every chosen cell is ok or unsupported, 1 if some cell failed, a comparison found
+something slower, 2 for wrong usage, 130 after Ctrl-C. Heavy modules
+are imported by the commands that need them, so help and usage errors appear at once.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
 from spion_bench import __version__
 from spion_bench.cli.compare import compare
-from spion_bench.cli.console import examples
+from spion_bench.cli.console import INTERRUPTED, examples
 from spion_bench.cli.data import data
 from spion_bench.cli.doctor import doctor
 from spion_bench.cli.export import export
@@ -23,7 +24,19 @@ from spion_bench.cli.report import claims, report
 from spion_bench.cli.run import list_command, plan, run
 
 
+class _Group(click.Group):
+    """Ends with 130 after Ctrl-C: click's own 1 also means that something failed or is slower."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nStopped.", err=True)
+            raise SystemExit(INTERRUPTED) from None
+
+
 @click.group(
+    cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         "spion-bench run                   the smoke profile: a real result in minutes",

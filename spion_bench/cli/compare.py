@@ -56,7 +56,7 @@ def compare(base: str, head: str, cases: str, form: Format, threads: int | None)
     Commits of this checkout are built and measured side by side in one job, until each case is
     clear or 40 rounds are over; uncommitted changes are not measured. Records are compared only
     where case, device, machine and settings agree. Exit codes: 0, 1 if a case is SLOWER, 2 if
-    nothing could be compared.
+    nothing could be compared, 130 after Ctrl-C.
     """
     console = make_console()
     try:

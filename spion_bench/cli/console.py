@@ -13,6 +13,7 @@ from rich.markup import escape
 from spion_bench.records.names import UsageError
 
 RECORDS = click.argument("records", type=click.Path(path_type=Path, exists=True))
+INTERRUPTED = 130
 PIPE_WIDTH = 140  # no table should be folded in a log file
 
 

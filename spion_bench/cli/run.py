@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spion_bench.cli.console import examples, make_console, print_line, print_list
+from spion_bench.cli.console import INTERRUPTED, examples, make_console, print_line, print_list
 from spion_bench.cli.options import planned, selection
 from spion_bench.cli.report import REPORT_DIR, write_report
 from spion_bench.records.cell import KernelCell, TaskCell
@@ -26,8 +26,6 @@ from spion_bench.tasks import load_config, task_names
 
 if TYPE_CHECKING:
     from spion_bench.records import Environment, Record
-
-INTERRUPTED = 130
 
 
 @click.command("list")
@@ -127,7 +125,7 @@ def _measure(
 
     try:
         with store.locked(), interrupt_on_sigterm():
-            environment = _environment(cells[0])
+            environment = environment_of(cells[0])
             with showing(console) as display, WarmConductor() as conductor:
                 return Runner(store, environment, display, fresh, conductor).run(cells)
     except KeyboardInterrupt:
@@ -139,7 +137,7 @@ def _measure(
         raise click.ClickException(str(error)) from error
 
 
-def _environment(cell: TaskCell | KernelCell) -> Environment:
+def environment_of(cell: TaskCell | KernelCell) -> Environment:
     """Build or load the kernels and describe the machine."""
     from spion_bench.measure.environment import capture
     from spion_bench.native.library import BuildError

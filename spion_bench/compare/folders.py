@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spion_bench.compare.verdict import LEVEL, Compared, judge
-from spion_bench.records import Metric, Record, latest_by_cell, read_records
+from spion_bench.records import Metric, Record, TaskCell, latest_by_cell, read_records
 from spion_bench.records.names import UsageError
 from spion_bench.records.paired import ratio_of_medians
 from spion_bench.records.statistics import Estimate
@@ -17,7 +17,9 @@ NOT_SETTINGS = {"key", "profile", "code", "turn", "timeout_s", "method", "data_d
     *("gate", "parent", "sweeps", "tasks", "kind")  # where a cell stands, not what it measures
 }
 
-Identity = tuple[str, str, str, int]
+Case = tuple[str, str, str, int]
+Way = tuple[str, ...]
+"""How a case was measured, where one folder has it in several ways."""
 
 
 def compare_folders(base: Path, head: Path) -> tuple[list[Compared], dict[str, str]]:
@@ -31,30 +33,55 @@ def compare_folders(base: Path, head: Path) -> tuple[list[Compared], dict[str, s
     Raises:
         UsageError: If a folder has no records.
     """
-    ours, theirs = _by_identity(base), _by_identity(head)
+    ours, theirs = _by_case(base), _by_case(head)
     found: list[Compared] = []
     apart: dict[str, str] = {}
-    for identity in sorted(ours.keys() | theirs.keys()):
-        name = "/".join(map(str, identity[:3])) + f"/seed{identity[3]}"
-        if identity not in theirs or identity not in ours:
-            apart[name] = f"only in {base if identity in ours else head}"
-        elif differences := [*_differences(ours[identity], theirs[identity])]:
-            apart[name] = "; ".join(differences)
-        else:
-            found += _compare(name, ours[identity], theirs[identity])
+    for case in sorted(ours.keys() | theirs.keys()):
+        name = "/".join(map(str, case[:3])) + f"/seed{case[3]}"
+        for way, before, after in _pairs(ours.get(case, {}), theirs.get(case, {})):
+            full = "/".join([name, *way])
+            if before is None or after is None:
+                apart[full] = f"only in {head if before is None else base}"
+            elif differences := [*_differences(before, after)]:
+                apart[full] = "; ".join(differences)
+            else:
+                found += _compare(full, before, after)
     return found, apart
 
 
-def _by_identity(folder: Path) -> dict[Identity, Record]:
+def _pairs(
+    ours: dict[Way, Record], theirs: dict[Way, Record]
+) -> Iterator[tuple[Way, Record | None, Record | None]]:
+    """Yield what is to be compared; a way names what tells it from others of its folder."""
+    if len(ours) == len(theirs) == 1:
+        yield (), next(iter(ours.values())), next(iter(theirs.values()))
+        return
+    ways = sorted(ours.keys() | theirs.keys())
+    differs = [len(set(column)) > 1 for column in zip(*ways, strict=True)]
+    for way in ways:
+        shown = tuple(part for part, is_shown in zip(way, differs, strict=True) if is_shown)
+        yield shown, ours.get(way), theirs.get(way)
+
+
+def _by_case(folder: Path) -> dict[Case, dict[Way, Record]]:
     records, _ = read_records(folder)
     if not records:
         raise UsageError(f"{folder}: expected a folder of records, found none below it")
-    found: dict[Identity, Record] = {}
+    found: dict[Case, dict[Way, Record]] = {}
     for record in latest_by_cell(records).values():
         cell = record.cell
         if record.measurement.status == "ok" and any(_times(record)):
-            found[cell.pass_name, cell.label, cell.method.name, cell.seed] = record
+            case = (cell.pass_name, cell.label, cell.method.name, cell.seed)
+            found.setdefault(case, {})[_way(record)] = record
     return found
+
+
+def _way(record: Record) -> Way:
+    cell = record.cell
+    threads = f"{cell.threads} thread{'s' if cell.threads > 1 else ''}"
+    settings = cell.settings if isinstance(cell, TaskCell) else None
+    precision = cell.dtype if settings is None else settings.precision
+    return cell.device, threads, precision, record.environment.machine
 
 
 def _times(record: Record) -> Iterator[tuple[str, Metric]]:

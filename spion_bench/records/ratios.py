@@ -65,8 +65,9 @@ def speed_turns(records: Iterable[Record]) -> list[list[Record]]:
     for record in records:
         cell = record.cell
         if cell.pass_name == "speed" and record.is_ok:
-            machine = record.environment.machine
-            key = (cell.profile, cell.label, str(cell.seed), cell.turn, machine, cell.device)
+            where = record.environment
+            run = (where.machine, cell.device, str(cell.threads), where.git_sha or "", where.torch)
+            key = (cell.profile, cell.label, str(cell.seed), cell.turn, *run)
             found.setdefault(key, []).append(record)
     return list(found.values())
 

@@ -28,6 +28,7 @@ from spion_bench.records import (
 from spion_bench.records.artifacts import Artifact, read_artifact
 from spion_bench.records.frame import frame_of, read_files
 from spion_bench.report.style import Look, looks_of
+from spion_bench.report.versions import versions_of
 from spion_bench.report.words import plural
 
 
@@ -41,12 +42,15 @@ class Outcome:
         task: The data of the cell; that of a cell of the same file, task and length if this one
             failed before it loaded any; None for kernel cells.
         artifact: The arrays next to the record, if it has any.
+        version: The commit of its code, where its file has other records of the same cells by
+            other code or another torch; else "".
     """
 
     record: Record
     file: str
     task: TaskInfo | None = None
     artifact: Artifact | None = None
+    version: str = ""
 
     @property
     def cell(self) -> TaskCell | KernelCell:
@@ -76,15 +80,21 @@ class Outcome:
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """What must be equal before two numbers may be compared: same data, run and machine."""
+    """What must be equal before two numbers may be compared: same data, run, code and machine.
+
+    ``ways`` are the task's settings that are one word, such as its recipe.
+    """
 
     task: str
     length: int
     source: str
     device: str
+    threads: int
     precision: str
+    ways: tuple[str, ...]
     profile: str
     machine: str
+    version: str
     file: str
 
 
@@ -103,10 +113,23 @@ def setting_of(outcome: Outcome) -> Setting:
         length=cell.length if isinstance(cell, TaskCell) else cell.shape.length,
         source=outcome.task.source if outcome.task else "",
         device=cell.device,
+        threads=cell.threads,
         precision=precision_of(cell),
+        ways=_ways(cell),
         profile=cell.profile,
         machine=outcome.record.environment.machine,
+        version=outcome.version,
         file=outcome.file,
+    )
+
+
+def _ways(cell: TaskCell | KernelCell) -> tuple[str, ...]:
+    settings = cell.settings if isinstance(cell, TaskCell) else None
+    words = {} if settings is None else dict(settings)
+    return tuple(
+        f"{name} {value}"
+        for name, value in words.items()
+        if isinstance(value, str) and name != "precision"
     )
 
 
@@ -177,6 +200,7 @@ def load_records(records_dir: Path) -> RecordSet:
     outcomes: list[Outcome] = []
     for name, records in files.items():
         last = list(latest_by_cell(records).values())
+        versions = versions_of(last)
         tasks = {
             (record.measurement.task.name, record.measurement.task.length): record.measurement.task
             for record in last
@@ -187,7 +211,7 @@ def load_records(records_dir: Path) -> RecordSet:
             cell, task = record.cell, record.measurement.task
             if task is None and isinstance(cell, TaskCell):
                 task = tasks.get((cell.task, cell.length))
-            outcomes.append(Outcome(record, name, task, artifact))
+            outcomes.append(Outcome(record, name, task, artifact, versions.get(record.key, "")))
             problems += [problem] if problem else []
     if not outcomes:
         found = f"found {len(problems)} damaged lines ({problems[0]})" if problems else "found none"
@@ -235,13 +259,17 @@ def _labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     extras: tuple[Callable[[Setting], str], ...] = (
         lambda s: s.source,
         lambda s: s.device,
+        lambda s: f"{s.threads} thread{'s' if s.threads > 1 else ''}",
         lambda s: s.precision,
+        lambda s: ", ".join(s.ways),
         lambda s: f"profile {s.profile}",
         lambda s: s.machine,
+        lambda s: s.version,
         lambda s: s.file,
     )
     needed = [extra for extra in extras if _differs(extra, ordered)]
-    return {s: ", ".join([_base_label(s), *(extra(s) for extra in needed)]) for s in ordered}
+    labels = {s: [_base_label(s), *(extra(s) for extra in needed)] for s in ordered}
+    return {s: ", ".join(part for part in parts if part) for s, parts in labels.items()}
 
 
 def _base_label(setting: Setting) -> str:

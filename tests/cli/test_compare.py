@@ -1,3 +1,4 @@
+import importlib
 import json
 
 import pytest
@@ -56,3 +57,13 @@ def test_what_cannot_be_compared_is_said(folders, base, said):
     answer = compare(base, folders[0] if base == "tests/data" else "HEAD")
     assert answer.exit_code == 2
     assert said in " ".join(answer.output.split())
+
+
+def test_ctrl_c_is_no_slower_case(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    command = importlib.import_module("spion_bench.cli.compare")  # the package names its command so
+    monkeypatch.setattr(command, "find_repository", interrupted)
+    answer = compare("HEAD~1", "HEAD")
+    assert (answer.exit_code, answer.stderr.strip()) == (130, "Stopped.")

@@ -74,3 +74,18 @@ def test_a_folder_without_records_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="expected a folder of records, found none below it"):
         compare_folders(write(tmp_path / "base", 10.0), tmp_path / "empty")
+
+
+def test_runs_with_other_threads_in_one_folder_are_compared_with_their_own(tmp_path):
+    base, head = tmp_path / "base", tmp_path / "head"
+    write(base, 10.0, key="two")
+    write(base, 20.0, key="one", threads=1)
+    write(head, 10.0, key="two")
+    write(head, 30.0, key="one", threads=1)
+    write(head, 5.0, key="four", threads=4)
+    found, apart = compare_folders(base, head)
+    verdicts = {one.case.split("/")[-2]: one.verdict for one in found}
+    assert verdicts == {"2 threads": "SAME", "1 thread": "SLOWER"}
+    ((name, said),) = apart.items()
+    assert name.endswith("seed0/4 threads")
+    assert said == f"only in {head}"

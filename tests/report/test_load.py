@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
+from spion_bench.records import append_record
+from spion_bench.report.groups import groups
 from spion_bench.report.load import load_records
+from tests.cells import record_of, tiny_cell
 from tests.report.run_writer import ENVIRONMENT, IMAGE, RunWriter, metric
 from tests.report.sample_run import add_image_accuracy
 
@@ -106,3 +109,60 @@ def test_settings_that_differ_in_machine_are_told_apart(tmp_path):
     assert len(labels) == 2
     assert "machine one, one/records.jsonl" in labels[0]
     assert "machine two, two/records.jsonl" in labels[1]
+
+
+def add_steps(writer, ms, **changes):
+    times = {"train_step_ms": metric(ms, "ms", samples=[ms])}
+    writer.add("speed", "dense_sdpa", metrics=times, **changes)
+
+
+def one_step_each(folder):
+    """Return each setting's label with its median step."""
+    found = groups(load_records(folder), ("speed",))
+    return {
+        group.label: group.methods["dense_sdpa"].metric("speed", "train_step_ms").value
+        for group in found
+    }
+
+
+def test_other_threads_are_another_setting(tmp_path):
+    writer = RunWriter(tmp_path)
+    add_steps(writer, 10.0)
+    add_steps(writer, 20.0, key="one", cell={"threads": 1})
+    name = "image, L\u00a0=\u00a01024"
+    assert one_step_each(tmp_path) == {f"{name}, 1 thread": 20.0, f"{name}, 2 threads": 10.0}
+
+
+def test_other_code_is_another_setting(tmp_path):
+    writer = RunWriter(tmp_path)
+    edited = ENVIRONMENT.model_copy(update={"git_sha": "f" * 40, "git_dirty": False})
+    add_steps(writer, 10.0)
+    add_steps(writer, 20.0, key="after", cell={"code": "edited"}, environment=edited)
+    name = "image, L\u00a0=\u00a01024"
+    assert one_step_each(tmp_path) == {
+        f"{name}, commit 0123456789 with changes, torch 2.13.0+cpu": 10.0,
+        f"{name}, commit ffffffffff, torch 2.13.0+cpu": 20.0,
+    }
+
+
+def test_other_commits_are_one_setting_while_no_cell_was_measured_twice(tmp_path):
+    writer = RunWriter(tmp_path)
+    add_steps(writer, 10.0)
+    edited = ENVIRONMENT.model_copy(update={"git_sha": "f" * 40})
+    writer.add("speed", "spion_cf", cell={"code": "edited"}, environment=edited)
+    assert len(load_records(tmp_path).settings) == 1
+
+
+def test_another_recipe_is_another_setting(tmp_path):
+    cell = tiny_cell("speed", "dense_sdpa")
+    for recipe in ("corrected", "published"):
+        settings = cell.settings.model_copy(update={"recipe": recipe})
+        asked = cell.model_copy(update={"key": recipe, "settings": settings})
+        append_record(
+            tmp_path / "records.jsonl", record_of(asked, metrics={"x": metric(1.0, "ms")})
+        )
+    labels = load_records(tmp_path).settings.values()
+    assert [label.rpartition(", ")[2] for label in labels] == [
+        "recipe corrected",
+        "recipe published",
+    ]

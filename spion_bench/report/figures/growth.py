@@ -19,7 +19,7 @@ from spion_bench.report.figures.lines import (
     spoken,
 )
 from spion_bench.report.groups import Group, groups
-from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.load import RecordSet, Setting, provenance
 from spion_bench.report.methods import ordered
 from spion_bench.report.parts import Column, Entry, Figure, Table, slug
 from spion_bench.report.style import Look, new_figure, to_svg
@@ -70,13 +70,11 @@ class Lengths:
 
 def lengths_of(run: RecordSet) -> list[Lengths]:
     """Return the settings of at least three lengths."""
-    found: dict[tuple[str, ...], list[Group]] = {}
+    found: dict[Setting, list[Group]] = {}
     for group in groups(run, ("speed", "memory")):
-        s = group.setting
-        key = (s.task, s.source, s.device, s.precision, s.profile, s.machine, s.file)
-        found.setdefault(key, []).append(group)
+        found.setdefault(replace(group.setting, length=0), []).append(group)
     return [
-        Lengths(key[0], tuple(sorted(members, key=lambda g: g.setting.length)), run.looks)
+        Lengths(key.task, tuple(sorted(members, key=lambda g: g.setting.length)), run.looks)
         for key, members in found.items()
         if len({group.setting.length for group in members}) >= FEWEST_LENGTHS
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from spion_bench.records import KernelCell, KernelShape, MethodInfo, Metric
 from spion_bench.records.paired import ratio_in_turn
 from spion_bench.records.statistics import Estimate, median_of
-from spion_bench.report.load import Outcome, RecordSet
+from spion_bench.report.load import Outcome, RecordSet, setting_of
 from spion_bench.report.methods import BASELINE, is_dense, ordered
 from spion_bench.report.style import Look, looks_of
 
@@ -103,10 +103,10 @@ FACTORS: dict[str, Callable[[Point], float | None]] = {
 
 @dataclass(frozen=True)
 class Sweeps:
-    """All kernel sweeps of one records file.
+    """All kernel sweeps of one records file: one machine, one code, one number of threads.
 
     Attributes:
-        label: The file, if there are several; "" otherwise.
+        label: The file and what else tells it from others; "" if there is only one.
         points: Every case.
     """
 
@@ -196,21 +196,50 @@ def shape_letters(shape: KernelShape) -> dict[str, int]:
 
 
 def _sweeps(run: RecordSet, is_wanted: Callable[[Outcome], bool]) -> list[Sweeps]:
-    by_file: dict[str, list[Outcome]] = {}
+    by_run: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in run.outcomes:
         if is_wanted(outcome):
-            by_file.setdefault(outcome.file, []).append(outcome)
+            s = setting_of(outcome)
+            place = (s.file, s.device, s.profile, s.machine, s.version)
+            by_run.setdefault(place, []).append(outcome)
+    parts = [
+        ((*place, threads), points)
+        for place, outcomes in by_run.items()
+        for threads, points in _by_threads(outcomes).items()
+    ]
+    differing = [
+        len(set(column)) > 1 for column in zip(*(place for place, _ in parts), strict=True)
+    ]
     return [
-        Sweeps(file if len(by_file) > 1 else "", _points(outcomes))
-        for file, outcomes in by_file.items()
+        Sweeps(
+            ", ".join(part for part, differs in zip(place, differing, strict=True) if differs),
+            _points(outcomes),
+        )
+        for place, outcomes in parts
     ]
 
 
+def _by_threads(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Return a run's outcomes by its number of threads; cases that set their own are in each."""
+    threads: dict[str, set[int]] = {}
+    for outcome in outcomes:
+        threads.setdefault(outcome.cell.label, set()).add(outcome.cell.threads)
+    several = sorted({n for found in threads.values() if len(found) > 1 for n in found})
+    if not several:
+        return {"": list(outcomes)}
+    return {
+        f"{n} thread{'s' if n > 1 else ''}": [
+            o for o in outcomes if len(threads[o.cell.label]) == 1 or o.cell.threads == n
+        ]
+        for n in several
+    }
+
+
 def _points(outcomes: Iterable[Outcome]) -> tuple[Point, ...]:
-    """Return the cases of a file, each with the last run of every implementation."""
+    """Return the cases of a run, each with every implementation."""
     cases: dict[str, dict[str, Outcome]] = {}
     cells: dict[str, KernelCell] = {}
-    for outcome in sorted(outcomes, key=lambda o: o.record.ended_at):
+    for outcome in outcomes:
         if isinstance(outcome.cell, KernelCell):
             cases.setdefault(outcome.cell.case, {})[outcome.method.name] = outcome
             cells.setdefault(outcome.cell.case, outcome.cell)
