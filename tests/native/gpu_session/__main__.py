@@ -30,7 +30,11 @@ def main(arguments: list[str]) -> int:
     chosen = tuple(part for part in PARTS if not options.parts or part.name in options.parts)
     default = Path("results/local") / ("gpu-rehearsal" if options.rehearse else "gpu")
     session = Session(options.out or default, options.rehearse, options.seconds, options.threads)
-    bad = session.run(chosen)
+    try:
+        bad = session.run(chosen)
+    except KeyboardInterrupt:
+        print("Stopped. What ended well is kept; the same command goes on.")
+        return 130
     print(f"{len(chosen)} parts, {bad} did not end well; records: {session.published}")
     return 1 if bad else 0
 
