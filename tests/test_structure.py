@@ -51,8 +51,7 @@ MAY_IMPORT_WITHIN = {
     "passes": {
         "attention": set(),
         "synthetic": set(),
-        "rounds": set(),
-        "session": {"gate", "rounds"},
+        "session": {"gate"},
         "gate": {"gate", "task_session"},
         "subject": {"attention", "gate", "session", "synthetic"},
         "task_session": {"gate", "session", "subject"},
@@ -62,9 +61,10 @@ MAY_IMPORT_WITHIN = {
         "shortcuts": {"session", "subject"},
         "steps": {*ON_A_TASK, "training_step"},
         "breakdown": {*ON_A_TASK, "training_step"},
-        "speed": {*ON_A_TASK, "rounds", "training_step"},
-        "memory": {*ON_A_TASK, "rounds", "training_step"},
-        "kernel": {"attention", "gate", "kernel", "rounds", "session", "synthetic"},
+        "speed": {*ON_A_TASK, "training_step"},
+        "memory": {*ON_A_TASK, "training_step"},
+        "energy": {*ON_A_TASK, "training_step"},
+        "kernel": {"attention", "gate", "kernel", "session", "synthetic"},
     },
     "report": {
         "__init__": {"render"},

@@ -17,6 +17,7 @@ import torch
 
 from spion_bench import __version__
 from spion_bench.measure.checkout import read_checkout
+from spion_bench.measure.energy import EnergyError, energy_meter
 from spion_bench.measure.environment import PACKAGE_ROOT, probe_gpu
 from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
@@ -76,6 +77,7 @@ def examine(*, build: bool, data_dir: Path | None) -> Iterator[Finding]:
     yield _kernels("cuda", build=build)
     yield _peak_memory()
     yield _gpu()
+    yield _energy()
     yield _transformers()
     yield _xformers()
     yield from examine_data(data_dir)
@@ -174,6 +176,14 @@ def _gpu() -> Finding:
         return Finding("GPU", "limited", f"{gpu.name}, but torch has no CUDA", remedy)
     remedy = "not needed; with an NVIDIA GPU, `pip install spion_bench[gpu]` adds NVML"
     return Finding("GPU", "limited", "none found", remedy)
+
+
+def _energy() -> Finding:
+    try:
+        meter = energy_meter("cuda" if torch.cuda.is_available() else "cpu")
+    except EnergyError as error:
+        return Finding("energy", "limited", str(error), "energy cells will be unsupported")
+    return Finding("energy", "ok", meter.method)
 
 
 def _transformers() -> Finding:

@@ -20,8 +20,7 @@ from spion_bench.measure.memory import (
     release_free_heap,
 )
 from spion_bench.model.attention import UnavailableError
-from spion_bench.passes.rounds import RoundSamples
-from spion_bench.passes.session import Job, OnProgress
+from spion_bench.passes.session import Job, OnProgress, RoundSamples
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement

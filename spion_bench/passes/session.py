@@ -5,12 +5,14 @@ A pass is a module with a ``Session``; ``suite.passes`` names it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from spion_bench.passes.rounds import RoundSamples
-from spion_bench.records import Measurement
+import numpy as np
+
+from spion_bench.records import Measurement, Metric
 from spion_bench.records.cell import Cell, Stored
+from spion_bench.suite.metrics import sampled
 
 if TYPE_CHECKING:  # the runner knows jobs without torch
     from spion_bench.passes.gate.oracle import GateResult
@@ -56,6 +58,38 @@ class Session(Protocol):
 
     def result(self) -> Measurement:
         """Return what was measured."""
+
+
+class RoundSamples:
+    """Every sample that a session took, by metric, round by round."""
+
+    def __init__(self) -> None:
+        self._rounds: list[dict[str, list[float]]] = []
+
+    def add(self, samples: Mapping[str, Sequence[float]]) -> None:
+        """Keep the samples of a round."""
+        self._rounds.append({name: list(taken) for name, taken in samples.items()})
+
+    def forget_last(self) -> None:
+        """Forget the last round, which is to be taken again."""
+        self._rounds.pop()
+
+    def last(self) -> dict[str, float]:
+        """Return the last round's number of each metric, the median of its samples."""
+        return {name: float(np.median(taken)) for name, taken in self._rounds[-1].items()}
+
+    def samples(self, name: str) -> list[float]:
+        """Return every sample of a metric."""
+        return [sample for taken in self._rounds for sample in taken[name]]
+
+    def sizes(self, name: str) -> list[int]:
+        """Return how many samples of a metric each round took."""
+        return [len(taken[name]) for taken in self._rounds]
+
+    def metrics(self) -> dict[str, Metric]:
+        """Return every metric with its samples."""
+        names = self._rounds[0] if self._rounds else ()
+        return {name: sampled(name, self.samples(name), self.sizes(name)) for name in names}
 
 
 class RoundSession(Session, Protocol):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from spion_bench.measure.clock import sample_ms, warm_up
-from spion_bench.passes.rounds import RoundSamples
-from spion_bench.passes.session import Job, OnProgress
+from spion_bench.passes.session import Job, OnProgress, RoundSamples
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement

@@ -157,6 +157,7 @@ class Measurement(Stored):
         gpu: The GPU's state during the measurement; None on the CPU.
         cuda_timing: How times on a GPU were taken.
         memory_method: How peak memory was measured.
+        energy_method: How energy was measured.
         isolation: ``warm`` if the worker had served other cells before, else ``own``.
         busy_s: Seconds during which the worker had work to do.
         deviations: Sentences: what differs from the published procedure.
@@ -180,6 +181,7 @@ class Measurement(Stored):
     gpu: GpuReadings | None = None
     cuda_timing: CudaTiming | None = None
     memory_method: str | None = None
+    energy_method: str | None = None
     isolation: Literal["own", "warm"] = "own"
     busy_s: float = 0.0
     deviations: list[str] = Field(default_factory=list)

@@ -58,6 +58,7 @@ class Measure:
 STEP: Final = Measure("train_step_ms", "Training step", "speed", "ms")
 ATTENTION: Final = Measure("attention_ms", "Attention alone", "speed", "ms")
 PEAK: Final = Measure("train_step_peak_bytes", "Peak memory of a step", "memory", "bytes")
+PROCESS_PEAK: Final = Measure("process_peak_bytes", "Peak of the process (NVML)", "memory", "bytes")
 WORK: Final = Measure("attention_flops_per_step", "Attention work per step", "speed", "FLOP")
 
 
@@ -154,6 +155,18 @@ def sparse_share_entry(cells: MethodCells) -> Entry:
     spread = f"{format_percent(min(shares))} to {format_percent(max(shares))}"
     note = spread if len(shares) > 1 else ""
     return Entry.number(math.fsum(shares) / len(shares), "ratio", note=note)
+
+
+def process_peak_entry(cells: MethodCells) -> Entry:
+    """Return the peak that NVML saw of the whole process, or why it saw none."""
+    outcomes = cells.of("memory")
+    if all(outcome.cell.device == "cpu" for outcome in outcomes):
+        return Entry.absent("no GPU")
+    for outcome in outcomes:
+        gpu, metric = outcome.measured.gpu, PROCESS_PEAK.metric
+        if outcome.is_ok and gpu is not None and metric not in outcome.measured.metrics:
+            return Entry.missing(gpu.problem or gpu.problems.get(metric) or "not recorded")
+    return PROCESS_PEAK.entry(cells)
 
 
 def clock_entry(gpu: GpuReadings | None) -> Entry:

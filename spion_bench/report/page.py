@@ -22,6 +22,7 @@ from spion_bench.report.methods import BASELINE
 from spion_bench.report.narrative import headlines, lede, overview_items
 from spion_bench.report.parts import Link, Page, Section
 from spion_bench.report.tables.breakdown import breakdown_tables
+from spion_bench.report.tables.energy import energy_sentence, energy_tables, gpu_table
 from spion_bench.report.tables.matrix import matrix_table
 from spion_bench.report.tables.methods import method_table
 from spion_bench.report.tables.origins import (
@@ -39,7 +40,7 @@ from spion_bench.report.tables.status import (
     numbers_table,
     status_table,
 )
-from spion_bench.report.tables.summary import detail_tables, energy_note, summary_tables
+from spion_bench.report.tables.summary import detail_tables, summary_tables
 from spion_bench.report.tables.training import block_tables, phase_tables, seed_tables
 from spion_bench.report.words import join_words, plural
 from spion_bench.suite.profile import profile_names
@@ -91,7 +92,7 @@ def _result_sections(run: RecordSet) -> list[Section]:
                 "the median over the rounds of one run where both took turns, else the ratio of "
                 "two medians of one machine; it counts as faster or slower only beyond 5 % and "
                 "beyond its interval. A memory saving is the same of peaks.",
-                energy_note(run),
+                energy_sentence(run),
             ),
             (*summaries, *comparison_figures(run), *detail_tables(run)),
             tuple(overview_items(run)),
@@ -116,7 +117,7 @@ def _comparison_sections(run: RecordSet) -> list[Section]:
     """Return the sections that only some profiles have; other reports leave them out."""
     matrix, growth = matrix_table(run), growth_blocks(run)
     rivals = [*ratio_tables(run), *rival_tables(run)]
-    turns = turn_table(run)
+    taken = [table for table in (turn_table(run), gpu_table(run)) if table is not None]
     sections = (
         Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
         Section("rivals", "Against other attention", blocks=tuple(rivals)),
@@ -126,7 +127,8 @@ def _comparison_sections(run: RecordSet) -> list[Section]:
             "Where a step goes",
             blocks=(*breakdown_figures(run), *breakdown_tables(run)),
         ),
-        Section("turns", "How times were taken", blocks=(turns,) if turns else ()),
+        Section("turns", "How times were taken", blocks=tuple(taken)),
+        Section("energy", "Energy", blocks=tuple(energy_tables(run))),
     )
     return [section for section in sections if section.blocks]
 

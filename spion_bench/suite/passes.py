@@ -104,6 +104,15 @@ PASSES: dict[str, Pass] = {
             uses_pattern=True,
         ),
         Pass(
+            "energy",
+            "joules of a training step, by the counters of the GPU or the CPU",
+            "spion_bench.passes.energy:EnergySession",
+            headline=("step_joules",),
+            interleaved=True,
+            samples_gpu=True,
+            uses_pattern=True,
+        ),
+        Pass(
             "kernel",
             "operators alone, from the cases that `spion-bench list` shows",
             "spion_bench.passes.kernel.session:KernelSession",

@@ -36,7 +36,7 @@ ALL = "*"
 
 Value = bool | int | float | str
 RunnablePass = Literal[
-    "gate", "steps", "shortcuts", "accuracy", "speed", "breakdown", "memory", "kernel"
+    "gate", "steps", "shortcuts", "accuracy", "speed", "breakdown", "memory", "energy", "kernel"
 ]
 
 

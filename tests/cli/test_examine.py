@@ -1,10 +1,12 @@
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from spion_bench.cli import examine as doctor
 from spion_bench.cli.examine import examine
+from spion_bench.measure.energy import EnergyError
 from spion_bench.measure.environment import Gpu
 from spion_bench.native.library import BuildError
 from spion_bench.tasks import load_spec, task_names
@@ -59,6 +61,20 @@ def test_cuda_kernels_need_a_cuda_build_of_torch(findings, monkeypatch):
     assert findings()["CUDA kernels"].verdict == "ok"
 
 
+def no_energy(device):
+    raise EnergyError("no counter here")
+
+
+def test_a_machine_that_counts_no_energy_is_limited_and_says_why(findings, monkeypatch):
+    monkeypatch.setattr(doctor, "energy_meter", no_energy)
+    finding = findings()["energy"]
+    assert (finding.verdict, finding.detail) == ("limited", "no counter here")
+    assert finding.remedy == "energy cells will be unsupported"
+    meter = SimpleNamespace(method="a counter")
+    monkeypatch.setattr(doctor, "energy_meter", lambda device: meter)
+    assert (findings()["energy"].verdict, findings()["energy"].detail) == ("ok", "a counter")
+
+
 @pytest.mark.parametrize(("has_gpu", "verdict"), [(True, "missing"), (False, "limited")])
 def test_cuda_kernels_that_do_not_compile_are_missing_only_with_a_gpu(
     findings, monkeypatch, has_gpu, verdict
@@ -68,6 +84,7 @@ def test_cuda_kernels_that_do_not_compile_are_missing_only_with_a_gpu(
 
     monkeypatch.setattr(doctor.torch.version, "cuda", "13.0")
     monkeypatch.setattr(doctor.torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(doctor, "energy_meter", no_energy)
     monkeypatch.setattr(doctor.library, "build_info", fail)
     assert findings(build=True)["CUDA kernels"].verdict == verdict
 
@@ -87,6 +104,7 @@ def test_unwritable_clear_refs_limits_the_memory_pass(findings, monkeypatch):
 def test_gpus_are_described(findings, monkeypatch, gpu, has_cuda, verdict, detail):
     monkeypatch.setattr(doctor, "probe_gpu", lambda: gpu)
     monkeypatch.setattr(doctor.torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(doctor, "energy_meter", no_energy)
     finding = findings()["GPU"]
     assert (finding.verdict, finding.detail) == (verdict, detail)
 

@@ -110,7 +110,7 @@ def test_every_status_and_reason_is_on_the_page(sample, page):
             assert outcome.record.key in text
             assert outcome.measured.reason in text
     assert "records.jsonl:39: not a record" in text
-    assert "Energy was not measured: this machine has no GPU." in text
+    assert "Energy was not measured: this run has no energy cell." in text
     assert "not SPION" in text
 
 

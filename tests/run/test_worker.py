@@ -11,7 +11,7 @@ from spion_bench.measure.gpu_watch import INTERVAL_S, LONG_INTERVAL_S, NoGpu
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
 from spion_bench.passes.gate.oracle import GateResult
-from spion_bench.passes.rounds import RoundSamples
+from spion_bench.passes.session import RoundSamples
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.records import GpuReadings, GpuRound, Parallelism

@@ -61,7 +61,7 @@ def test_missing_file_is_named():
         ),
         (('"image"', '"imag"'), "line 6: cells[1].task: unknown task 'imag': did you mean 'image'"),
         (('"speed"', '"sped"'), "line 5: cells[1].passes[1]: expected 'gate', 'steps', "),
-        (('"speed"', '"energy"'), "line 5: cells[1].passes[1]: expected 'gate'"),
+        (('"speed"', '"power"'), "line 5: cells[1].passes[1]: expected 'gate'"),
         (
             ("methods =", "metods ="),
             "line 7: cells[1].metods: unknown field; did you mean 'methods'",

@@ -18,8 +18,7 @@ from spion_bench.passes.kernel.memory import (
 from spion_bench.passes.kernel.modelled import modelled_metrics
 from spion_bench.passes.kernel.prepared import RATES, Prepared
 from spion_bench.passes.kernel.timing import stopwatch
-from spion_bench.passes.rounds import RoundSamples
-from spion_bench.passes.session import Job, OnProgress
+from spion_bench.passes.session import Job, OnProgress, RoundSamples
 from spion_bench.passes.synthetic import BAND_AND_STRIPES
 from spion_bench.records import KernelCell, Measurement, Metric, PatternInfo
 from spion_bench.records.settings import MeasureSettings

@@ -139,7 +139,15 @@ def settings_of(outcome: Outcome) -> Iterator[tuple[str, Scalar]]:
     for name in (*names, "threads", "code"):
         yield from _flat(name, getattr(cell, name))
     yield from _flat("timeout_s", cell.timeout_s or None)  # schema 1 did not keep it
-    for name in ("gate_length", "tested", "turn", "gpu", "cuda_timing", "memory_method"):
+    for name in (
+        "gate_length",
+        "tested",
+        "turn",
+        "gpu",
+        "cuda_timing",
+        "memory_method",
+        "energy_method",
+    ):
         yield from _flat(name, getattr(measured, name))
     yield "isolation", measured.isolation
     yield "busy_s", measured.busy_s

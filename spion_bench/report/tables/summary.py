@@ -7,6 +7,7 @@ from spion_bench.records.ratios import FLOOR
 from spion_bench.report.entries import (
     ATTENTION,
     PEAK,
+    PROCESS_PEAK,
     STEP,
     SUMMARY_PASSES,
     WORK,
@@ -15,6 +16,7 @@ from spion_bench.report.entries import (
     density_entry,
     marked,
     no_number,
+    process_peak_entry,
     sparse_share_entry,
 )
 from spion_bench.report.groups import Group, MethodCells, groups, measured_groups, source_note
@@ -51,6 +53,7 @@ def _summary_table(group: Group) -> Table:
             "attention_cost_ratio", "Over no attention", lambda cells: _cost_entry(group, cells)
         ),
         Column("train_step_peak_bytes", PEAK.label, PEAK.entry),
+        Column("process_peak_bytes", PROCESS_PEAK.label, process_peak_entry),
         Column(
             "peak_saving",
             f"Memory saving over {BASELINE}",
@@ -115,15 +118,6 @@ def _detail_table(group: Group) -> Table:
         provenance=provenance(group.outcomes),
         collapsed=True,
     )
-
-
-def energy_note(run: RecordSet) -> str:
-    """Say whether energy was measured, which needs a GPU."""
-    if run.ok("energy"):
-        return "Energy: see the table of all numbers."
-    if all(outcome.record.environment.gpu is None for outcome in run.outcomes):
-        return "Energy was not measured: this machine has no GPU."
-    return "Energy was not measured: no energy cell gave a number."
 
 
 def _cost_entry(group: Group, cells: MethodCells) -> Entry:

@@ -15,7 +15,16 @@ from spion_bench.suite.passes import PASSES, find_pass
 from spion_bench.suite.profile import CellGroup, Profile, load_profile, profile_names
 from spion_bench.tasks import task_names
 
-ADDABLE_PASSES = ("gate", "steps", "shortcuts", "accuracy", "speed", "breakdown", "memory")
+ADDABLE_PASSES = (
+    "gate",
+    "steps",
+    "shortcuts",
+    "accuracy",
+    "speed",
+    "breakdown",
+    "memory",
+    "energy",
+)
 """Passes that any method on any task may be asked for."""
 
 

@@ -3,7 +3,7 @@ import statistics
 import pytest
 
 from spion_bench.report.load import load_records
-from spion_bench.report.tables.summary import detail_tables, energy_note, summary_tables
+from spion_bench.report.tables.summary import detail_tables, summary_tables
 from tests.report.reading import plain, rows_of, titled
 from tests.report.run_writer import IMAGE, RunWriter, metric, sampled
 from tests.report.sample_run import add_training
@@ -114,10 +114,6 @@ def test_modelled_numbers_say_so(sample):
     assert (entry.flag, entry.note) == ("modelled", "modelled")
     assert plain(entry.text) == "259 MFLOP"
     assert row["forward_ms"].flag == ""
-
-
-def test_energy_needs_a_gpu(sample):
-    assert energy_note(sample) == "Energy was not measured: this machine has no GPU."
 
 
 def test_csv_frame_has_raw_numbers_intervals_and_remarks(sample):
