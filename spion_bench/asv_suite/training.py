@@ -51,7 +51,7 @@ class Step:
         if attention == "spion_cf":
             pattern = make_pattern(length, shape.block_size, shape.n_blocks)
         self._model = make_classifier(shape.model_settings, pattern)
-        self._optimiser = torch.optim.AdamW(self._model.parameters())
+        self._optimiser = torch.optim.AdamW(self._model.parameters(), fused=True)
         size = (shape.batch, 2, length) if shape.model["two_towers"] else (shape.batch, length)
         self._tokens = torch.randint(1, shape.model["vocab_size"], size)
         self._labels = torch.randint(0, shape.model["n_classes"], (shape.batch,))
@@ -88,7 +88,7 @@ def train_spion(
 ) -> nn.Module:
     """Train half of the steps densely, generate each layer's pattern, and train the other half."""
     model = make_classifier(settings, None)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
     batches = _batches(tokens, labels, batch)
     for _ in range(steps // 2):
         update(model, optimiser, *next(batches))

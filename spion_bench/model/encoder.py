@@ -13,10 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spion_bench.model.attention import Attention
+from spion_bench.ops import dropout
 from spion_bench.records.settings import ModelConfig
 
 PAD_ID = 0
 EMBEDDING_STD = 0.02
+DROPOUTS_PER_LAYER = 3
+MAX_SEED = 2**62  # numbers are added to it
 
 MakeAttention = Callable[[int], Attention]
 
@@ -33,35 +36,30 @@ class EncoderLayer(nn.Module):
         self.heads = config.heads
         self.dropout = config.dropout
         self.attention_norm = nn.LayerNorm(config.embedding_dim)
-        self.query = nn.Linear(config.embedding_dim, width)
-        self.key = nn.Linear(config.embedding_dim, width)
-        self.value = nn.Linear(config.embedding_dim, width)
+        self.qkv = nn.Linear(config.embedding_dim, 3 * width)
         self.attention = attention
         self.attention_out = nn.Linear(width, config.embedding_dim)
         self.feed_forward_norm = nn.LayerNorm(config.embedding_dim)
         self.feed_forward_in = nn.Linear(config.embedding_dim, config.hidden_dim)
         self.feed_forward_out = nn.Linear(config.hidden_dim, config.embedding_dim)
 
-    def forward(self, x: Tensor, key_padding_mask: Tensor | None) -> Tensor:
-        """Return the layer's output; ``x`` and it are ``[B, L, embedding_dim]``."""
-        normed = self.attention_norm(x)
-        attended = self.attention(
-            self._split_heads(self.query(normed)),
-            self._split_heads(self.key(normed)),
-            self._split_heads(self.value(normed)),
-            key_padding_mask,
-        )
-        attended = attended.transpose(1, 2).flatten(2)
-        x = x + self._drop(self.attention_out(attended))
-        hidden = self._drop(F.gelu(self.feed_forward_in(self.feed_forward_norm(x))))
-        return x + self._drop(self.feed_forward_out(hidden))
+    def forward(self, x: Tensor, key_padding_mask: Tensor | None, seed: int = 0) -> Tensor:
+        """Return the layer's output; ``x`` and it are ``[B, L, embedding_dim]``.
 
-    def _split_heads(self, x: Tensor) -> Tensor:
-        """View ``[B, L, H * D]`` as ``[B, H, L, D]`` without copying."""
-        return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
+        In training, three masks of dropout are drawn from ``seed`` and the two numbers after it.
+        """
+        projected = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.heads, -1))
+        # Views, [B, H, L, D]; where they are taken apart decides that their gradients are put
+        # together by one copy.
+        q, k, v = (part.transpose(1, 2) for part in projected.unbind(2))
+        attended = self.attention(q, k, v, key_padding_mask).transpose(1, 2).flatten(2)
+        x = x + self._drop(self.attention_out(attended), seed)
+        hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))
+        hidden = self._drop(hidden, seed + 1)
+        return x + self._drop(self.feed_forward_out(hidden), seed + 2)
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+    def _drop(self, x: Tensor, seed: int) -> Tensor:
+        return dropout(x, p=self.dropout, seed=seed) if self.training else x
 
 
 class Encoder(nn.Module):
@@ -100,11 +98,20 @@ class Encoder(nn.Module):
                 f"tokens: expected at most max_length={self.config.max_length} positions, got "
                 f"{length}; raise max_length in the model's configuration or cut the sequence"
             )
+        return self._encode(tokens, self._draw_seed())
+
+    def _draw_seed(self) -> int:
+        """Return a seed for the dropout of one forward pass, from torch's generator of the CPU."""
+        return int(torch.randint(MAX_SEED, ())) if self.training and self.config.dropout else 0
+
+    def _encode(self, tokens: Tensor, seed: int) -> Tensor:
         is_token = tokens != PAD_ID
-        x = self.word_embedding(tokens) + self.position_embedding.weight[:length]
-        x = F.dropout(x, self.config.dropout, self.training)
-        for layer in self.layers:
-            x = layer(x, is_token if self.config.mask_attention else None)
+        x = self.word_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
+        if self.training:
+            x = dropout(x, p=self.config.dropout, seed=seed)
+        mask = is_token if self.config.mask_attention else None
+        for index, layer in enumerate(self.layers):
+            x = layer(x, mask, seed + 1 + index * DROPOUTS_PER_LAYER)
         x = self.final_norm(x)
         return mean_pool(x, is_token if self.config.mask_pooling else None)
 

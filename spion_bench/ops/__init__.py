@@ -11,6 +11,7 @@ from spion_bench.ops.block_sddmm import block_sddmm
 from spion_bench.ops.block_softmax import block_softmax
 from spion_bench.ops.block_spmm import block_spmm
 from spion_bench.ops.diagonal_conv import diagonal_conv
+from spion_bench.ops.dropout import dropout
 from spion_bench.ops.flood_fill import flood_fill
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "block_softmax",
     "block_spmm",
     "diagonal_conv",
+    "dropout",
     "flood_fill",
 ]

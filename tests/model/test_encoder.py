@@ -71,11 +71,13 @@ def reference(model, tokens):
         normed = nn.functional.layer_norm(x, x.shape[-1:], *layer.attention_norm.parameters())
         heads = []
         for head in range(cfg.heads):
-            rows = slice(head * cfg.head_dim, (head + 1) * cfg.head_dim)
-            q, k, v = (
-                normed @ linear.weight[rows].T + linear.bias[rows]
-                for linear in (layer.query, layer.key, layer.value)
-            )
+            first_rows = (part * cfg.heads * cfg.head_dim for part in range(3))  # of q, k, v
+            rows = [
+                slice(first + head * cfg.head_dim, first + (head + 1) * cfg.head_dim)
+                for first in first_rows
+            ]
+            weight, bias = layer.qkv.weight, layer.qkv.bias
+            q, k, v = (normed @ weight[part].T + bias[part] for part in rows)
             scores = q @ k.transpose(1, 2) / cfg.head_dim**0.5
             if cfg.mask_attention:
                 scores = scores - 1e9 * (1 - is_token[:, None, :])
@@ -152,3 +154,45 @@ def test_shorter_sequences_are_welcome_longer_ones_are_not(tokens):
     assert model(tokens[:, :3]).shape == (2, 12)
     with pytest.raises(ValueError, match="at most max_length=10 positions, got 11"):
         model(torch.ones(1, 11, dtype=torch.int64))
+
+
+def training_encoder(**changes):
+    torch.manual_seed(0)
+    return Encoder(config(dropout=0.3, **changes), lambda layer: Recorder()).train()
+
+
+def test_dropout_follows_the_random_state(tokens):
+    model = training_encoder()
+    state = torch.get_rng_state()
+    first, second = model(tokens), model(tokens)
+    assert not torch.equal(first, second)
+    torch.set_rng_state(state)
+    assert torch.equal(model(tokens), first)
+    assert torch.equal(model(tokens), second)
+
+
+def test_no_two_dropouts_of_a_pass_share_a_seed(tokens, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(
+        "spion_bench.model.encoder.dropout", lambda x, *, p, seed: seeds.append((p, seed)) or x
+    )
+    training_encoder(layers=3)(tokens)
+    assert [p for p, _ in seeds] == [0.3] * 10
+    assert len(set(seeds)) == 10
+
+
+def test_evaluation_drops_nothing_and_draws_nothing(tokens):
+    model = encoder()
+    state = torch.get_rng_state()
+    assert torch.equal(model(tokens), model(tokens))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_heads_are_views_of_one_product(tokens):
+    model = encoder()
+    seen = []
+    model.layers[0].attention.register_forward_hook(lambda _, inputs, out: seen.append(inputs))
+    model(tokens)
+    q, k, v, _ = seen[0]
+    assert q.data_ptr() + 4 * 2 * 4 == k.data_ptr()  # after the 2 heads of 4 floats
+    assert q.stride() == k.stride() == v.stride() == (8 * 24, 4, 24, 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from spion_bench.block_pattern import BlockPattern
@@ -101,6 +102,14 @@ def block_dropout(probs: Tensor, pattern: BlockPattern, *, p: float, seed: int) 
     keep = dropout_keep_mask(n_batch_heads, tokens, tokens, p=p, seed=seed)
     keep = to_tiles(keep.reshape(*probs.shape[:2], *keep.shape[1:]), pattern)
     return (probs * dropout_keep_scale(p)).masked_fill(~keep, 0.0)
+
+
+def dropout(x: Tensor, *, p: float, seed: int) -> Tensor:
+    """Return ``x`` with dropped elements 0 and kept ones scaled; 32 in a row, 1024 in a tile."""
+    n_tiles = -(-x.numel() // 1024)
+    tiles = F.pad(x.flatten(), (0, n_tiles * 1024 - x.numel())).view(1, 1, n_tiles, 32, 32)
+    dropped = block_dropout(tiles, BlockPattern.band(n_tiles * 32, 32, 0), p=p, seed=seed)
+    return dropped.flatten()[: x.numel()].view(x.shape)
 
 
 def block_attention(
