@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "tasks": {"tasks", "datasets", "records", "literals"},
     "suite": {"suite", "tasks", "asv_suite", "records", "kernel_limits", "literals"},
     "gpu_model": {"gpu_model", "suite", "tasks", "records"},
-    "report": {"report", "suite", "gpu_model", "records", "literals"},
+    "report": {"report", "suite", "tasks", "gpu_model", "records", "literals"},
     "native": {"native", "records", "kernel_limits"},
     "block_lists": {"records"},
     "block_pattern": {"block_lists", "records"},
@@ -77,15 +77,44 @@ MAY_IMPORT_WITHIN = {
         "load": {"style", "versions", "words"},
         "groups": {"load", "methods", "parts", "words"},
         "entries": {"groups", "methods", "parts", "words"},
-        "tables": {"entries", "groups", "kernels", "load", "methods", "parts", "published"}
+        "evidence": {"groups", "parts"},
+        "tables": {
+            "entries",
+            "evidence",
+            "groups",
+            "kernels",
+            "load",
+            "methods",
+            "parts",
+            "published",
+        }
         | {"tables", "words"},
-        "figures": {"entries", "figures", "groups", "load", "methods", "parts", "style", "tables"}
+        "figures": {
+            "entries",
+            "evidence",
+            "figures",
+            "groups",
+            "load",
+            "methods",
+            "parts",
+            "style",
+            "tables",
+        }
         | {"words"},
         "kernels": {"entries", "figures", "groups", "kernels", "load", "methods", "parts", "style"}
         | {"words"},
         "claims": {"claims", "entries", "figures", "groups", "load", "methods", "parts"}
         | {"published", "tables", "words"},
-        "narrative": {"entries", "groups", "kernels", "load", "methods", "parts", "tables"}
+        "narrative": {
+            "entries",
+            "evidence",
+            "groups",
+            "kernels",
+            "load",
+            "methods",
+            "parts",
+            "tables",
+        }
         | {"words"},
         "page": {
             "claims",

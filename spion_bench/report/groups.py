@@ -102,11 +102,15 @@ def cells_by_method(outcomes: Sequence[Outcome]) -> dict[str, MethodCells]:
 
 @dataclass(frozen=True)
 class Group:
-    """One setting with all its methods; numbers within a group may be compared."""
+    """One setting with all its methods; numbers within a group may be compared.
+
+    ``shortcuts`` are its predictors without attention, which are no methods.
+    """
 
     setting: Setting
     label: str
     methods: dict[str, MethodCells] = field(default_factory=dict)
+    shortcuts: tuple[Outcome, ...] = ()
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -133,11 +137,14 @@ class Group:
 def groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
     """Return the settings in which any of ``passes`` was run, largest length last."""
     found: dict[Setting, list[Outcome]] = {}
+    shortcuts: dict[Setting, list[Outcome]] = {}
     for outcome in run.outcomes:
         if outcome.pass_name in passes:
             found.setdefault(setting_of(outcome), []).append(outcome)
+        elif outcome.pass_name == "shortcuts":
+            shortcuts.setdefault(setting_of(outcome), []).append(outcome)
     return [
-        Group(setting, label, cells_by_method(found[setting]))
+        Group(setting, label, cells_by_method(found[setting]), tuple(shortcuts.get(setting, ())))
         for setting, label in run.settings.items()
         if setting in found
     ]

@@ -15,6 +15,7 @@ from spion_bench.report.entries import (
     density_entry,
     sparse_share_entry,
 )
+from spion_bench.report.evidence import evidence_of, may_compare
 from spion_bench.report.groups import Group, MethodCells, chance_note, groups
 from spion_bench.report.kernels.cases import KernelCase, kernel_cases
 from spion_bench.report.kernels.points import BOTH, FUSED, is_sweep
@@ -111,6 +112,9 @@ def _accuracy_sentence(group: Group, baseline: MethodCells, cells: MethodCells) 
     difference = accuracy_difference(baseline, cells)
     if difference is None:
         return []
+    if not may_compare(group):
+        evidence = evidence_of(group)
+        return [f"On {group.label}: {evidence.sentence}"] if evidence else []
     own, dense = accuracy_entry(cells), accuracy_entry(baseline)
     points = _shown(Entry.estimate(difference, "points"))
     return [
@@ -236,7 +240,7 @@ def _rival_headlines(run: RecordSet) -> list[Headline]:
 
 def _accuracy_headline(group: Group, cells: MethodCells) -> list[Headline]:
     difference = accuracy_difference(group.baseline, cells) if group.baseline else None
-    if difference is None:
+    if difference is None or not may_compare(group):
         return []
     label = f"Test accuracy, {cells.method} minus {BASELINE}"
     return _headline(

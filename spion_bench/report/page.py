@@ -23,6 +23,7 @@ from spion_bench.report.narrative import headlines, lede, overview_items
 from spion_bench.report.parts import Link, Page, Section
 from spion_bench.report.tables.breakdown import breakdown_tables
 from spion_bench.report.tables.energy import energy_sentence, energy_tables, gpu_table
+from spion_bench.report.tables.evidence import evidence_tables
 from spion_bench.report.tables.matrix import matrix_table
 from spion_bench.report.tables.methods import method_table
 from spion_bench.report.tables.origins import (
@@ -101,7 +102,7 @@ def _result_sections(run: RecordSet) -> list[Section]:
             "accuracy",
             "Training phases",
             () if phases else ("Training was not measured: this run has no accuracy cell.",),
-            (*phases, *seed_tables(run)),
+            (*evidence_tables(run), *phases, *seed_tables(run)),
         ),
         _kernel_section(run),
         Section(

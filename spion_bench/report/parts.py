@@ -15,7 +15,7 @@ from spion_bench.report.words import format_quantity
 
 Row = TypeVar("Row")
 
-Flag = Literal["", "missing", "absent", "warning", "good", "modelled"]
+Flag = Literal["", "missing", "absent", "warning", "good", "modelled", "greyed"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Entry:
         interval: The 95 % interval, shown smaller; "" if there is none.
         note: A few words below the number: the basis of an interval, the reason of a gap.
         flag: How it is set: ``missing`` (a gap with its reason), ``absent`` (does not apply),
-            ``warning``, ``good``, ``modelled`` (computed, not measured).
+            ``warning``, ``good``, ``modelled`` (computed, not measured), ``greyed`` (measured, but
+            says nothing about attention).
         value: What the CSV file holds, in the column's unit; None leaves it empty.
         low: Lower end of the interval, for the CSV file.
         high: Upper end.

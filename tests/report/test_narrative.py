@@ -1,5 +1,6 @@
 import pytest
 
+from spion_bench.report import narrative
 from spion_bench.report.load import load_records
 from spion_bench.report.narrative import headlines, lede, overview_items
 from tests.report.reading import plain
@@ -7,8 +8,14 @@ from tests.report.run_writer import IMAGE, RunWriter, sampled
 from tests.report.sample_run import add_training
 
 
-@pytest.fixture(scope="module")
-def opening(sample):
+@pytest.fixture
+def comparable(monkeypatch):
+    """Let every group measure attention."""
+    monkeypatch.setattr(narrative, "may_compare", lambda group: True)
+
+
+@pytest.fixture
+def opening(sample, comparable):
     return plain(" ".join(lede(sample)))
 
 
@@ -50,7 +57,7 @@ def test_not_spion_runs_make_no_claim(opening, sample):
     assert not any("listops" in headline.basis for headline in headlines(sample))
 
 
-def test_headlines_are_the_same_numbers_as_the_tables(sample):
+def test_headlines_are_the_same_numbers_as_the_tables(sample, comparable):
     found = {headline.label: headline for headline in headlines(sample)}
     assert plain(found["Test accuracy, spion_cf minus dense_sdpa"].value) == "\u22121.2 points"
     assert found["Training step, spion_cf against dense_sdpa"].value == "1.88\u00d7"
@@ -83,7 +90,7 @@ def test_overview_is_a_geometric_mean_over_settings(tmp_path):
     ]
 
 
-def test_one_seed_makes_no_interval(tmp_path):
+def test_one_seed_makes_no_interval(tmp_path, comparable):
     writer = RunWriter(tmp_path)
     add_training(writer, IMAGE, "dense_sdpa", 0, accuracy=0.6)
     add_training(writer, IMAGE, "spion_cf", 0, accuracy=0.5, transition=100)

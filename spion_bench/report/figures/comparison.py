@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.axes import Axes
 
 from spion_bench.report.entries import PEAK, STEP, SUMMARY_PASSES, accuracy_entry
+from spion_bench.report.evidence import may_compare
 from spion_bench.report.groups import Group, MethodCells, groups
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.parts import Entry, Figure, slug
@@ -34,6 +35,8 @@ def comparison_figures(run: RecordSet) -> list[Figure]:
 def _comparison(group: Group, looks: Mapping[str, Look]) -> Figure | None:
     panels = []
     for title, unit, factor, entry_of in _PANELS:
+        if entry_of is accuracy_entry and not may_compare(group):
+            continue
         entries = {name: entry_of(cells) for name, cells in group.methods.items()}
         shown = {name: entry for name, entry in entries.items() if _is_drawn(entry)}
         if len(shown) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spion_bench.report.entries import accuracy_entry
+from spion_bench.report.evidence import graded
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.parts import Column, Content, Entry, Table, slug
@@ -60,7 +61,13 @@ def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]
     stand_in = any(outcome.task.stand_in for outcome in outcomes if outcome.task)
     warning = "This run used a stand-in: its rows say nothing about the published ones. "
     ours = [
-        _Row(name, accuracy_entry(cells), "measured here", group.label, _data_of(group))
+        _Row(
+            name,
+            graded(group, accuracy_entry(cells)),
+            "measured here",
+            group.label,
+            _data_of(group),
+        )
         for group in measured
         for name, cells in group.methods.items()
     ]

@@ -19,6 +19,7 @@ from spion_bench.report.entries import (
     process_peak_entry,
     sparse_share_entry,
 )
+from spion_bench.report.evidence import evidence_of, graded
 from spion_bench.report.groups import Group, MethodCells, groups, measured_groups, source_note
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import BASELINE
@@ -42,7 +43,11 @@ def summary_tables(run: RecordSet) -> list[Table]:
 def _summary_table(group: Group) -> Table:
     columns: list[Column[MethodCells]] = [
         Column.text("method", "Method", _method_entry),
-        Column("test_accuracy_ratio", "Test accuracy", accuracy_entry),
+        Column(
+            "test_accuracy_ratio",
+            "Test accuracy",
+            lambda cells: graded(group, accuracy_entry(cells)),
+        ),
         Column("train_step_ms", STEP.label, STEP.entry),
         Column(
             "train_step_speedup",
@@ -69,7 +74,7 @@ def _summary_table(group: Group) -> Table:
         drop_untried=True,
         key=slug("summary", group.label),
         title=group.label,
-        caption=source_note(group),
+        caption=" ".join(filter(None, (source_note(group), _worth(group)))),
         provenance=provenance(group.outcomes),
         notes=(),
     )
@@ -79,6 +84,14 @@ def _summary_table(group: Group) -> Table:
         return table
     gap = f"Not measured in this setting (no such cell): {join_words(dropped)}."
     return Table(**{**vars(table), "notes": (gap,)})
+
+
+def _worth(group: Group) -> str:
+    evidence = evidence_of(group)
+    if evidence is None:
+        return ""
+    greyed = "" if evidence.measures_attention else " Its accuracies are greyed and not compared."
+    return f"{evidence.sentence}{greyed}"
 
 
 def _is_missed(column: Column[MethodCells], methods: list[MethodCells]) -> bool:
