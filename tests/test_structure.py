@@ -77,7 +77,8 @@ MAY_IMPORT_WITHIN = {
         "load": {"style", "versions", "words"},
         "groups": {"load", "methods", "parts", "words"},
         "entries": {"groups", "methods", "parts", "words"},
-        "evidence": {"groups", "parts"},
+        "attention_rule": set(),
+        "evidence": {"attention_rule", "groups", "parts"},
         "tables": {
             "entries",
             "evidence",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from spion_bench.records.evidence import Evidence, last_gain, minus_control, minus_shortcut
 from spion_bench.records.statistics import Estimate
+from spion_bench.report.attention_rule import Evidence, last_gain, minus_control, minus_shortcut
 from spion_bench.report.groups import Group, MethodCells
 from spion_bench.report.parts import Entry
 from spion_bench.suite.methods import METHODS
