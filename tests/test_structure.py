@@ -104,7 +104,7 @@ MAY_IMPORT_WITHIN = {
         | {"words"},
         "kernels": {"entries", "figures", "groups", "kernels", "load", "methods", "parts", "style"}
         | {"words"},
-        "claims": {"claims", "entries", "figures", "groups", "load", "methods", "parts"}
+        "claims": {"claims", "entries", "evidence", "figures", "groups", "load", "methods", "parts"}
         | {"published", "tables", "words"},
         "narrative": {
             "entries",

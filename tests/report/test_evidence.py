@@ -16,13 +16,17 @@ from tests.report.run_writer import LISTOPS, RunWriter, metric
 from tests.report.sample_run import curve_arrays
 
 
-def write_run(folder, *, bag):
-    """Write dense attention, SPION, both controls and all shortcuts; ``bag`` is one's accuracy."""
+def write_run(folder, *, bag, **more):
+    """Write dense attention, SPION, both controls and all shortcuts.
+
+    ``bag`` is the accuracy of one of them, ``more`` that of other methods.
+    """
     writer = RunWriter(folder)
     trained = {"dense_sdpa": 0.8, "spion_cf": 0.75, "no_attention": 0.5, "mean_attention": 0.55}
+    trained |= more
     for method, accuracy in trained.items():
         for seed in range(3):
-            add(writer, "accuracy", method, accuracy + 0.01 * seed, seed)
+            add(writer, "accuracy", method, accuracy + 0.01 * ((seed + len(method)) % 3), seed)
     for shortcut in load_spec("listops").shortcuts:
         add(writer, "shortcuts", shortcut.name, bag if shortcut.name == "bag" else 0.3, 0)
     return load_records(folder)
@@ -35,7 +39,7 @@ def add(writer, pass_name, method, accuracy, seed):
     name = f"{pass_name}-{method}-s{seed}.npz"
     metrics = {"test_accuracy": metric(float(correct.mean()), "ratio", up=True)}
     fields = {}
-    if method == "spion_cf":
+    if method.startswith("spion"):
         fields["transition"] = TransitionInfo(
             step=9, reason="criterion", layer_steps=[9], sparse_step_share=0.5, is_spion=True
         )

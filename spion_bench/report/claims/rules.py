@@ -22,6 +22,7 @@ from spion_bench.records.statistics import Estimate, mean_over_seeds
 from spion_bench.report.claims.claim import RuleName
 from spion_bench.report.claims.verdict import Finding
 from spion_bench.report.entries import PEAK, STEP
+from spion_bench.report.evidence import evidence_of
 from spion_bench.report.figures.growth import FEWEST_LENGTHS, lengths_of
 from spion_bench.report.groups import Group, MethodCells, groups
 from spion_bench.report.load import Outcome, RecordSet
@@ -200,14 +201,8 @@ def _gaps(own: MethodCells | None, other: MethodCells) -> list[float]:
 
 def _accuracy_marks(group: Group) -> list[str]:
     """Return why a setting's accuracies say nothing about attention; none if they do."""
-    controls = [cells for cells in group.methods.values() if cells.info.role == "control"]
-    if len(controls) < 2 or group.baseline is None:
-        return ["accuracies without both controls beside them"]
-    for cells in controls:
-        low = mean_over_seeds(_gaps(group.baseline, cells) or [0.0]).low
-        if low is None or low <= 0:
-            return [f"accuracies that do not measure attention ({cells.method} is as good)"]
-    return []
+    evidence = evidence_of(group)
+    return [] if evidence is None or evidence.measures_attention else [evidence.sentence[:-1]]
 
 
 def _masks(outcome: Outcome) -> list[NDArray[np.bool_]]:

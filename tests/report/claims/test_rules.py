@@ -7,10 +7,9 @@ from click.testing import CliRunner
 from spion_bench.cli import main
 from spion_bench.report.claims.rules import findings_of
 from spion_bench.report.load import load_records
-from tests.report.run_writer import IMAGE, RunWriter, method_info, metric
+from tests.report.run_writer import IMAGE, RunWriter, metric
 from tests.report.sample_run import add_training, layer_arrays
-
-CONTROLS = ("no_attention", "mean_attention")
+from tests.report.test_evidence import write_run
 
 
 def rounds(centre, unit="ms", *, n=8):
@@ -25,17 +24,6 @@ def add_steps(writer, length, **step_ms):
     for method, value in step_ms.items():
         metrics = {"train_step_ms": rounds(value), "attention_ms": rounds(value)}
         writer.add("speed", method, task=task, metrics=metrics)
-
-
-def add_accuracies(writer, **centres):
-    """Add three seeds of each method, each with its own small error."""
-    for name, centre in centres.items():
-        is_control = name in CONTROLS
-        info = method_info(name, role="control", family="control") if is_control else name
-        for seed in range(3):
-            error = 0.001 * ((seed + len(name)) % 3)
-            moment = 100 if name.startswith("spion") else None
-            add_training(writer, IMAGE, info, seed, accuracy=centre + error, transition=moment)
 
 
 def found(writer, rule):
@@ -78,31 +66,25 @@ def test_growth_needs_three_lengths(writer):
     assert found(writer, "growth") == []
 
 
-def test_quality_is_against_the_best_rival(writer):
-    add_accuracies(
-        writer, dense_sdpa=0.9, spion_cf=0.92, reformer=0.8, bigbird=0.88, no_attention=0.5
-    )
-    (finding,) = found(writer, "quality")
-    assert finding.against == "bigbird"
-    assert finding.estimate.value == pytest.approx(0.04, abs=0.002)
-    assert "without both controls" in finding.marks[0]
+def test_quality_is_against_the_best_rival(tmp_path):
+    run = write_run(tmp_path, bag=0.6, bigbird=0.7, reformer=0.6)
+    (finding,) = findings_of("quality", run)
+    assert (finding.against, finding.marks) == ("bigbird", ())
+    assert finding.estimate.value == pytest.approx(0.05, abs=0.011)
 
 
-def test_accuracies_speak_only_if_attention_beats_both_controls(writer):
-    centres = {"dense_sdpa": 0.9, "spion_cf": 0.92, "spion_c": 0.7, "spion_f": 0.91}
-    add_accuracies(writer, **centres, no_attention=0.5, mean_attention=0.6)
-    findings = {finding.against: finding for finding in found(writer, "filter_and_fill")}
+def test_both_variants_are_compared(tmp_path):
+    run = write_run(tmp_path, bag=0.6, spion_c=0.5, spion_f=0.74)
+    findings = {finding.against: finding for finding in findings_of("filter_and_fill", run)}
     assert set(findings) == {"spion_c", "spion_f"}
-    assert all(not finding.marks for finding in findings.values())
-    assert findings["spion_c"].estimate.value == pytest.approx(0.22, abs=0.003)
+    assert findings["spion_c"].estimate.value == pytest.approx(0.25, abs=0.011)
+    assert findings["spion_c"].p_value < 0.01 < findings["spion_f"].p_value
 
 
-def test_accuracies_that_a_control_reaches_do_not_speak(writer):
-    add_accuracies(
-        writer, dense_sdpa=0.9, spion_cf=0.92, bigbird=0.8, no_attention=0.5, mean_attention=0.9
-    )
-    (finding,) = found(writer, "quality")
-    assert "mean_attention is as good" in finding.marks[0]
+def test_accuracies_that_a_shortcut_reaches_do_not_speak(tmp_path):
+    run = write_run(tmp_path, bag=0.83, bigbird=0.7)
+    (finding,) = findings_of("quality", run)
+    assert "not shown to be better than bag" in finding.marks[0]
 
 
 @pytest.mark.parametrize("is_own", [True, False])
