@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from spion_bench.records.statistics import median_of
-from spion_bench.report.entries import ATTENTION, PEAK, STEP, Measure
+from spion_bench.report.entries import ATTENTION, PEAK, STEP, Measure, density_entry
 from spion_bench.report.figures.lines import (
     Line,
     add_legend,
@@ -20,12 +20,16 @@ from spion_bench.report.figures.lines import (
 )
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, Setting, provenance
-from spion_bench.report.methods import ordered
+from spion_bench.report.methods import is_dense, ordered
 from spion_bench.report.parts import Column, Entry, Figure, Table, slug
 from spion_bench.report.style import Look, new_figure, to_svg
+from spion_bench.report.words import format_percent
 
 FEWEST_LENGTHS = 3
 """A line fits any two points."""
+
+QUADRATIC = 1.75
+"""From this slope on, a method's scores are said to grow with the square of the length."""
 
 
 # What is shown, the unit of its axis, and the factor to that unit.
@@ -108,13 +112,17 @@ def _table(lengths: Lengths) -> Table:
                 )
                 for measure, _, _ in _QUANTITIES
             ),
+            Column.text("kept", "Keys per query", partial(_kept_entry, lengths)),
+            Column("kept_slope", "Scores computed", partial(_kept_slope_entry, lengths)),
         ],
         key=slug("growth", lengths.task),
         title=f"{lengths.task}: growth with the sequence length",
         caption=(
             f"Slope of the logarithm of the median over the logarithm of the length ({shown} "
             "tokens): 1 is linear, 2 quadratic. Parts of a step that are linear for every method, "
-            "or constant, pull a slope down."
+            "or constant, pull a slope down. Keys per query are a row's share of the length, from "
+            "kept blocks or modelled work; a method that computes a fixed share of all scores "
+            "stays quadratic, however small the share."
         ),
         provenance=provenance([o for group in lengths.members for o in group.outcomes]),
     )
@@ -130,6 +138,45 @@ def _slope_entry(lengths: Lengths, measure: Measure, method: str) -> Entry:
         if cells is not None and cells.metric(measure.pass_name, measure.metric) is None:
             return cells.missing(measure.pass_name, measure.metric)
     return Entry.missing(f"fewer than {FEWEST_LENGTHS} lengths")
+
+
+def _keys(lengths: Lengths, method: str) -> list[tuple[int, float, int | None]]:
+    """Return, shortest first, length, keys per query and block size (None without blocks)."""
+    found = []
+    for group in lengths.members:
+        cells = group.methods.get(method)
+        if cells is None:
+            continue
+        share = 1.0 if is_dense(cells.info) else density_entry(group, cells).value
+        if isinstance(share, float) and share > 0:
+            patterns = cells.patterns()
+            block_size = patterns[0].block_size if patterns else None
+            found.append((group.setting.length, share * group.setting.length, block_size))
+    return found
+
+
+def _kept_entry(lengths: Lengths, method: str) -> Entry:
+    found = _keys(lengths, method)
+    if not found:
+        return Entry.missing("neither a pattern nor the modelled work is recorded")
+    ends = [found[0], found[-1]]
+    blocks = [keys / size for _, keys, size in ends if size]
+    shares = " to ".join(format_percent(keys / length) for length, keys, _ in ends)
+    note = f"{shares} of the length"
+    if len(blocks) == len(ends):
+        note += f"; {blocks[0]:.1f} to {blocks[1]:.1f} blocks per row"
+    return Entry.of_text(" to ".join(f"{keys:.0f}" for _, keys, _ in ends), note=note)
+
+
+def _kept_slope_entry(lengths: Lengths, method: str) -> Entry:
+    """Return how the number of computed scores grows; near 2 it is said to grow with L^2."""
+    found = _keys(lengths, method)
+    if len({length for length, _, _ in found}) < FEWEST_LENGTHS:
+        return Entry.missing(f"fewer than {FEWEST_LENGTHS} lengths")
+    logs = np.log([(length, length * keys) for length, keys, _ in found])
+    value = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
+    is_quadratic = value > QUADRATIC
+    return Entry(f"{value:.2f}", value=value, note="grows with L\u00b2" if is_quadratic else "")
 
 
 def _figures(lengths: Lengths) -> Iterator[Figure]:

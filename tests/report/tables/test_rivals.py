@@ -31,14 +31,14 @@ def run_of(tmp_path):
     return run_of
 
 
-def add_speed(writer, method, *, task=IMAGE, scale=1.0):
+def add_speed(writer, method, *, task=IMAGE, scale=1.0, **fields):
     step, attention, flops = COSTS[method]
     metrics = {
         "train_step_ms": sampled(step * scale, "ms", seed=len(method)),
         "attention_ms": sampled(attention * scale, "ms", seed=len(method) + 1),
         "attention_flops_per_step": metric(flops, "FLOP", modelled=True),
     }
-    writer.add("speed", method, task=task, metrics=metrics, cell={"batch_size": 4})
+    writer.add("speed", method, task=task, metrics=metrics, cell={"batch_size": 4}, **fields)
 
 
 def write_speeds(writer):
