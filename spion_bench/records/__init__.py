@@ -17,6 +17,7 @@ from spion_bench.records.metric import (
     Metric,
     Parallelism,
     Spread,
+    TorchModes,
     Turn,
 )
 from spion_bench.records.schema import (
@@ -60,6 +61,7 @@ __all__ = [
     "TaskCell",
     "TaskInfo",
     "TaskSettings",
+    "TorchModes",
     "TransitionInfo",
     "Turn",
     "append_record",

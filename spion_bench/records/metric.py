@@ -148,6 +148,18 @@ class GpuReadings(Stored):
     problem: str | None = None
 
 
+class TorchModes(Stored):
+    """Torch's switches that change which kernels run, as the pass states them.
+
+    Attributes:
+        cudnn_benchmark: Whether cuDNN tries its kernels and keeps the fastest.
+        deterministic: Whether training keeps to deterministic algorithms.
+    """
+
+    cudnn_benchmark: bool
+    deterministic: bool
+
+
 class CudaTiming(Stored):
     """How times on a GPU were taken.
 

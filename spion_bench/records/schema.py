@@ -14,7 +14,14 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from spion_bench.records.cell import Cell, Scalar, Stored
-from spion_bench.records.metric import CudaTiming, GpuReadings, Metric, Parallelism, Turn
+from spion_bench.records.metric import (
+    CudaTiming,
+    GpuReadings,
+    Metric,
+    Parallelism,
+    TorchModes,
+    Turn,
+)
 
 SCHEMA_VERSION: Final = 2
 
@@ -156,6 +163,7 @@ class Measurement(Stored):
         parallelism: What the worker had to compute with; None where no time was taken.
         gpu: The GPU's state during the measurement; None on the CPU.
         cuda_timing: How times on a GPU were taken.
+        modes: Torch's switches meanwhile; None in records from before they were kept.
         memory_method: How peak memory was measured.
         energy_method: How energy was measured.
         isolation: ``warm`` if the worker had served other cells before, else ``own``.
@@ -180,6 +188,7 @@ class Measurement(Stored):
     parallelism: Parallelism | None = None
     gpu: GpuReadings | None = None
     cuda_timing: CudaTiming | None = None
+    modes: TorchModes | None = None
     memory_method: str | None = None
     energy_method: str | None = None
     isolation: Literal["own", "warm"] = "own"

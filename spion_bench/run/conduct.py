@@ -44,10 +44,9 @@ def start_child(job: Job) -> Child:
     It has the CPUs of the user's shell, and none of its settings of threads.
     """
     cell = job.cell
-    environment = {
-        **worker_environment(cell.threads),
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # needed to train reproducibly on a GPU
-    }
+    environment = worker_environment(cell.threads)
+    if PASSES[cell.pass_name].deterministic:
+        environment |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # or torch refuses to on a GPU
     if measures_memory(cell):
         environment |= MALLOC_ENVIRONMENT
     with shell_affinity():

@@ -28,7 +28,7 @@ from spion_bench.native.library import BuildError
 from spion_bench.passes.session import Job, RoundSession, Session
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
-from spion_bench.records import KernelCell, Measurement, Parallelism, Status, TaskCell
+from spion_bench.records import KernelCell, Measurement, Parallelism, Status, TaskCell, TorchModes
 from spion_bench.run.channel import Channel
 from spion_bench.run.messages import (
     JobRequest,
@@ -65,6 +65,8 @@ def run_job(job: Job, channel: Channel) -> Measurement:
     """Measure one cell; a known kind of failure becomes a measurement with that status."""
     torch.set_num_threads(job.cell.threads)
     entry = PASSES[job.cell.pass_name]
+    # cuDNN's trials may end differently from run to run; where nothing is timed they are left out.
+    torch.backends.cudnn.benchmark = not entry.deterministic
     channel.send(Started(code=code_of(job.cell), package=str(PACKAGE)))
 
     def on_progress(event: ProgressEvent) -> None:
@@ -73,7 +75,10 @@ def run_job(job: Job, channel: Channel) -> Measurement:
     try:
         had = _proven(job) if entry.interleaved and not measures_memory(job.cell) else None
         found = _run(load_object(entry.session)(job, on_progress), entry, job, channel)
-        return found.model_copy(update={"parallelism": had})
+        modes = TorchModes(
+            cudnn_benchmark=torch.backends.cudnn.benchmark, deterministic=entry.deterministic
+        )
+        return found.model_copy(update={"parallelism": had, "modes": modes})
     except tuple(NAMED_FAILURES) as error:
         return Measurement(
             status=NAMED_FAILURES[type(error)],

@@ -25,6 +25,8 @@ class Pass:
         checks_itself: Whether a cell runs the gate itself, whatever other cells there are.
         isolation: ``own``: a worker per cell; ``warm``: one worker per method.
         samples_gpu: Whether a GPU's state is sampled meanwhile.
+        deterministic: Whether it trains with deterministic algorithms only. Where anything is timed
+            they are never asked for: they can cost a method its best kernel.
         uses_pattern: Whether SPION's cells measure with the pattern of an accuracy cell.
         gated: Whether there is attention to check; a predictor without any has no gate.
     """
@@ -37,6 +39,7 @@ class Pass:
     checks_itself: bool = False
     isolation: str = "own"
     samples_gpu: bool = False
+    deterministic: bool = False
     uses_pattern: bool = False
     gated: bool = True
 
@@ -70,6 +73,7 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.prefix:PrefixSession",
             headline=("final_train_loss",),
             samples_gpu=True,
+            deterministic=True,
         ),
         Pass(
             "accuracy",
@@ -77,6 +81,7 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.accuracy:AccuracySession",
             headline=("test_accuracy",),
             samples_gpu=True,
+            deterministic=True,
         ),
         Pass(
             "speed",

@@ -280,6 +280,7 @@ def test_only_memory_workers_have_a_tuned_malloc(tmp_path, monkeypatch, pass_nam
     assert not {"OMP_PROC_BIND", "KMP_AFFINITY"} & started.keys()
     assert started["PATH"] == os.environ["PATH"]
     assert started["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert started["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # or torch refuses to train on a GPU
+    # torch refuses to train reproducibly on a GPU without; cuBLAS may be slower with it.
+    assert ("CUBLAS_WORKSPACE_CONFIG" in started) is (pass_name == "accuracy")
     assert ("MALLOC_ARENA_MAX" in started) is is_tuned
     assert started["log"] == tmp_path / "logs" / f"{cell.key}.log"

@@ -14,7 +14,7 @@ from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import RoundSamples
 from spion_bench.passes.subject import MissingDataError
 from spion_bench.passes.training_step import NonFiniteStepError
-from spion_bench.records import GpuReadings, GpuRound, Parallelism
+from spion_bench.records import GpuReadings, GpuRound, Parallelism, TorchModes
 from spion_bench.run import worker
 from spion_bench.run.channel import Channel
 from spion_bench.run.messages import FinishRequest, Measured, Progress, Ready, RoundRequest, Started
@@ -184,6 +184,7 @@ def test_what_a_worker_had_is_recorded(run, monkeypatch):
     monkeypatch.setattr(worker, "prove", lambda threads: had)
     found, _ = run(FakeSession(), RoundRequest(), FinishRequest())
     assert found.parallelism == had
+    assert found.modes == TorchModes(cudnn_benchmark=True, deterministic=False)
 
 
 def test_a_method_without_a_gate_cell_is_checked_first(run):
@@ -215,7 +216,9 @@ def test_progress_events_are_sent_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(worker, "load_object", lambda name: Telling)
     channel = FakeChannel()
-    assert run_job(tiny_job(tmp_path, "accuracy"), channel).status == "ok"
+    found = run_job(tiny_job(tmp_path, "accuracy"), channel)
+    assert found.status == "ok"
+    assert found.modes == TorchModes(cudnn_benchmark=False, deterministic=True)
     assert channel.events[1:] == [Progress(phase="dense", step=3, total_steps=10, loss=1.5)]
 
 
