@@ -25,6 +25,7 @@ class BigBird(GatheredBlocks):
         block_size: Tokens in a block; 64 as published.
         n_window: Blocks of the window in each row.
         n_random: Random blocks in each row; 3 as published.
+        random_tokens: Random blocks lie in the first so many tokens; None: anywhere, as published.
         seed: Seed of the random blocks.
         layer: Number of the layer, which draws blocks of its own.
     """
@@ -41,9 +42,16 @@ class BigBird(GatheredBlocks):
         block_size: int = 64,
         n_window: int = 3,
         n_random: int = 3,
+        random_tokens: int | None = None,
         seed: int = 0,
         layer: int = 0,
     ) -> None:
         super().__init__(
-            "bigbird_block", block_size, layer, n_window=n_window, n_random=n_random, seed=seed
+            "bigbird_block",
+            block_size,
+            layer,
+            n_window=n_window,
+            n_random=n_random,
+            random_tokens=random_tokens,
+            seed=seed,
         )

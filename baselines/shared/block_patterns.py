@@ -41,6 +41,7 @@ def bigbird_block(
     *,
     n_window: int = 3,
     n_random: int = 3,
+    random_tokens: int | None = None,
     seed: int = 0,
     layer: int = 0,
 ) -> BlockPattern:
@@ -48,12 +49,15 @@ def bigbird_block(
 
     Zaheer et al., "Big Bird: Transformers for Longer Sequences", 2020, section 2 and appendix D.
     Random blocks are drawn among those that the row does not see anyway; seed and layer fix them.
+    The Long Range Arena (google-research/long-range-arena, ``get_block_rand_mask`` with
+    ``last_idx`` of 1024) draws them in the first 1024 tokens, however long the sequence.
 
     Args:
         length: Sequence length in tokens.
         block_size: Tokens in a block.
         n_window: Blocks of the band in each row; odd.
-        n_random: Random blocks in each row.
+        n_random: Random blocks in each row; fewer where no more are left to draw from.
+        random_tokens: Random blocks lie in the first so many tokens; None: anywhere.
         seed: Seed of the random blocks.
         layer: Number of the layer, which draws blocks of its own.
     """
@@ -68,9 +72,11 @@ def bigbird_block(
     generator = torch.Generator().manual_seed(1009 * seed + layer)
     # The n_random smallest of one number per block; blocks that are kept anyway come last.
     order = torch.rand(mask.shape, generator=generator).masked_fill(mask, 2.0)
-    chosen = order.argsort(dim=1)[:, :n_random]
-    mask.scatter_(1, chosen, True)
-    return BlockPattern.from_mask(mask, block_size)
+    if random_tokens is not None:
+        order[:, random_tokens // block_size :] = 2.0
+    numbers, chosen = (x[:, :n_random] for x in order.sort(dim=1))
+    drawn = torch.zeros_like(mask).scatter_(1, chosen, numbers < 1)
+    return BlockPattern.from_mask(mask | drawn, block_size)
 
 
 def strided(length: int, block_size: int, *, stride: int | None = None) -> BlockPattern:

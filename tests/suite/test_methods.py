@@ -18,7 +18,7 @@ from spion_bench.passes.attention import attention_maker
 from spion_bench.records.cell import Family, Origin, Role
 from spion_bench.records.names import UsageError
 from spion_bench.suite.method import Argument, Method, load_object
-from spion_bench.suite.methods import METHODS, find_method
+from spion_bench.suite.methods import METHODS, PEERS, find_method
 from spion_bench.tasks import load_config
 
 SPION = load_config("image").spion
@@ -152,10 +152,15 @@ def test_a_family_names_its_methods_without_importing_their_code(family):
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert imported <= {"spion_bench.suite.method"}
     assert not any(isinstance(node, ast.Import) for node in ast.walk(tree))
-    methods = getattr(importlib.import_module(f"baselines.{family}"), "METHODS", ())
-    assert bool(methods) is (family != "shared")
-    for method in methods:
-        assert METHODS[method.name] is method
+    module = importlib.import_module(f"baselines.{family}")
+    stated = [
+        (method, known)
+        for what, known in (("METHODS", METHODS), ("PEERS", PEERS))
+        for method in getattr(module, what, ())
+    ]
+    assert bool(stated) is (family != "shared")
+    for method, known in stated:
+        assert known[method.name] is method
         assert method.factory.startswith(f"baselines.{family}.")
 
 
@@ -209,7 +214,7 @@ def test_two_methods_of_one_name_are_refused(monkeypatch):
     from spion_bench.suite import methods
 
     with pytest.raises(ValueError, match="spion_cf is defined twice"):
-        methods._by_name(methods._collect())
+        methods._by_name((*methods.SPION_METHODS, *methods._collect("METHODS")))
 
 
 def test_listing_methods_and_planning_import_no_torch():

@@ -59,6 +59,24 @@ def test_bigbird_rows_have_window_global_and_random_blocks():
     assert mask[[1, -2]].sum(1).tolist() == [3 + 1 + 3] * 2  # the window touches a global block
 
 
+def test_in_the_long_range_arena_random_blocks_lie_in_the_first_1024_tokens():
+    anywhere, first = (
+        blocks("bigbird_block", 4096, 64, random_tokens=tokens) for tokens in (None, 1024)
+    )
+    fixed = blocks("bigbird_block", 4096, 64, n_random=0)
+    assert (first & ~fixed)[:, 16:].sum() == 0
+    assert (first & ~fixed)[20:-1].sum(1).tolist() == [3] * 43
+    assert (anywhere & ~fixed)[:, 16:].any()
+    assert torch.equal(first & fixed, fixed)
+
+
+def test_where_too_few_blocks_are_left_fewer_are_drawn():
+    fixed = blocks("bigbird_block", 1024, 64, n_random=0)
+    drawn = blocks("bigbird_block", 1024, 64, random_tokens=192) & ~fixed
+    assert drawn[:, 3:].sum() == 0
+    assert drawn[8].sum() == 2  # blocks 1 and 2; block 0 is global
+
+
 def test_random_blocks_follow_from_seed_and_layer_alone():
     torch.manual_seed(1)
     state = torch.get_rng_state()
