@@ -166,7 +166,7 @@ def is_running(pid):
         (["--seeds", "0-4-9"], "expected seeds like 0,1,2 or 0-4, got '0-4-9'"),
         (["--seeds", "-1"], "expected seeds like 0,1,2 or 0-4, got '-1'"),
         (["--seeds", "0-999999"], "expected at most 1000 seeds"),
-        (["--task", "text"], "has no cell of task text; these profiles have: matrix"),
+        (["--task", "text"], "has no cell of task text; these profiles have: calibrate, matrix"),
         (["--task", "image", "--pass", "kernel"], "no cell of profile smoke matches"),
         (["--device", "tpu"], "'tpu' is not one of"),
         (["--threads", "0"], "0 is not in the range"),
