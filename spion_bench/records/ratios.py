@@ -128,7 +128,10 @@ def attention_cost(turn: Sequence[Record], method: str) -> Estimate | None:
 
 _BELONGS: Final[dict[Kind, Callable[[MethodInfo], bool]]] = {
     "fastest": lambda method: method.role == "rival",
-    "origin": lambda method: method.role == "rival" and "ours" not in method.origins.values(),
+    # Records of schema 1 state no origins, so they have no rival at its origin's setting.
+    "origin": lambda method: (
+        method.role == "rival" and bool(method.origins) and "ours" not in method.origins.values()
+    ),
     "pattern": lambda method: (
         method.role == "isolates" and method.native == "block_attention" and method.variant is None
     ),

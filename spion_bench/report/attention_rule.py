@@ -64,7 +64,7 @@ class Evidence:
     def sentence(self) -> str:
         """Say in one sentence what accuracies of this group are worth."""
         if self.missing:
-            found = f"Not shown to measure attention: no {' and no '.join(self.missing)} was run"
+            found = f"Not shown to measure attention: {', '.join(self.missing)} not run"
         elif not self.measures_attention:
             found = (
                 "Does not measure attention: dense attention is not shown to be better than "

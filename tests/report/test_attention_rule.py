@@ -28,7 +28,7 @@ def curve(accuracies):
         (Evidence({"mean_attention": BETTER, "bag": BETTER}), True, "Measures attention"),
         (Evidence({"mean_attention": BETTER, "bag": UNCLEAR}), False, "better than bag"),
         (Evidence({"mean_attention": Estimate(0.1)}), False, "better than mean_attention"),
-        (Evidence({"bag": BETTER}, ("no_attention",)), False, "no no_attention was run"),
+        (Evidence({"bag": BETTER}, ("no_attention",)), False, "attention: no_attention not run"),
         (Evidence({}), False, "Does not measure attention"),
     ],
 )

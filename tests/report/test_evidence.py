@@ -89,4 +89,4 @@ def test_without_a_control_or_a_shortcut_nothing_is_compared(tmp_path, left_out)
     kept = tuple(o for o in run.outcomes if o.method.name != left_out)
     without = type(run)(run.source, kept, run.files)
     assert ranked(without) == []
-    assert f"no {left_out} was run" in " ".join(lede(without))
+    assert f"attention: {left_out} not run" in " ".join(lede(without))
