@@ -37,7 +37,7 @@ def test_losses_follow_those_of_the_cpu_kernels(tmp_path, monkeypatch, method, p
     np.testing.assert_allclose(losses(found), losses(expected), rtol=1e-4)
     assert used >= {"attention_map", "average_pool", "block_attention_forward"}
     assert used <= set(library.OPERATORS)
-    assert found.test_count == expected.test_count
+    assert found.test_correct.shape == expected.test_correct.shape
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
