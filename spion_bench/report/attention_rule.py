@@ -131,4 +131,5 @@ def _gain(curve: Curve) -> float | None:
     share: NDArray[Any] = curve.dev_step / curve.step.max()
     last = curve.dev_accuracy[share > 0.9]
     before = curve.dev_accuracy[(share > 0.8) & (share <= 0.9)]
-    return float(last.mean() - before.mean()) if len(last) and len(before) else None
+    is_known = len(last) and len(before) and np.isfinite([*last, *before]).all()
+    return float(last.mean() - before.mean()) if is_known else None
