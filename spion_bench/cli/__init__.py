@@ -1,7 +1,7 @@
 """The command ``spion-bench``.
 
 Exit codes: 0 if every chosen cell is ok or unsupported, 1 if some cell failed, a comparison found
-something slower, 2 for wrong usage, 130 after Ctrl-C. Heavy modules
+something slower or a record does not reproduce, 2 for wrong usage, 130 after Ctrl-C. Heavy modules
 are imported by the commands that need them, so help and usage errors appear at once.
 """
 
@@ -22,6 +22,7 @@ from spion_bench.cli.migrate import migrate
 from spion_bench.cli.model import model
 from spion_bench.cli.report import claims, report
 from spion_bench.cli.run import list_command, plan, run
+from spion_bench.cli.verify import verify
 
 
 class _Group(click.Group):
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(list_command, plan, run, compare, report, claims),
+    *(list_command, plan, run, compare, verify, report, claims),
     *(export, migrate, doctor, data, model),
 )
 for command in COMMANDS:

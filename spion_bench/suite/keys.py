@@ -23,7 +23,7 @@ _UNHASHED = {
     *("sweeps", "tasks", "precision"),
 }
 
-_CellT = TypeVar("_CellT", TaskCell, KernelCell)
+_CellT = TypeVar("_CellT", TaskCell, KernelCell, TaskCell | KernelCell)
 
 
 def code_of(cell: TaskCell | KernelCell) -> str:
