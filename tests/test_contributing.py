@@ -84,6 +84,7 @@ def copy(tmp_path_factory):
     root = tmp_path_factory.mktemp("copy")
     for name in ("spion_bench", "baselines", "csrc", "results/published"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "results" / "claims.toml", root / "results")
     family = root / "baselines" / "new"
     family.mkdir()
     (family / "__init__.py").write_text(ENTRY)

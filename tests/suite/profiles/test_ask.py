@@ -69,7 +69,7 @@ def test_what_the_profile_lists_is_only_filtered():
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
-        ({"tasks": ("text",)}, "smoke has no cell of task text; these profiles have: matrix"),
+        ({"tasks": ("text",)}, "smoke has no cell of task text; these profiles have: calibrate,"),
         ({"methods": ("flex_forward",)}, "no cell of implementation flex_forward; these profiles"),
     ],
 )
