@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from spion_bench.records import Metric
+from spion_bench.records import Metric, PassName
 from spion_bench.records.paired import (
     p_value_in_turn,
     ratio_in_turn,
@@ -27,8 +27,11 @@ from spion_bench.report.figures.growth import FEWEST_LENGTHS, lengths_of
 from spion_bench.report.groups import Group, MethodCells, groups
 from spion_bench.report.load import Outcome, RecordSet
 from spion_bench.report.tables.ratios import ratios_of
+from spion_bench.report.words import plural
 
 FEWEST_SEEDS: Final = 3
+FEWEST_RIVALS: Final = 3
+"""The best of fewer rivals does not speak for what is claimed over all of them."""
 _POINT: Final = "points"
 
 
@@ -44,7 +47,7 @@ def _training_speed(run: RecordSet) -> list[Finding]:
         lead = leads.get(TRAINING, leads.get(STEP.metric))
         if lead is not None:
             step_only = [] if lead.measure == TRAINING else ["a step was timed, not a training"]
-            marks = [*lead.marks, *step_only]
+            marks = [*lead.marks, *step_only, *_rival_marks(_n_rivals(group, "speed"))]
             found.append(_of_ratio(group, lead.ratio, lead.p_value, lead.against, marks))
     return found
 
@@ -64,6 +67,7 @@ def _memory(run: RecordSet) -> list[Finding]:
             continue
         name, least = min(rivals, key=lambda rival: rival[1].value)
         marks = [*own.marks("memory"), *group.methods[name].marks("memory")]
+        marks += _rival_marks(len(rivals))
         ratio = ratio_in_turn(least, metric)
         found.append(_of_ratio(group, ratio, p_value_in_turn(least, metric), name, marks))
     return found
@@ -138,7 +142,8 @@ def _quality(run: RecordSet) -> list[Finding]:
         if rivals:
             # The best rival is the one against which least is won.
             name, gaps = min(rivals, key=lambda rival: float(np.mean(rival[1])))
-            found.append(_of_differences(group, gaps, _POINT, name))
+            marks = _rival_marks(len(rivals))
+            found.append(_of_differences(group, gaps, _POINT, name, marks))
     return found
 
 
@@ -171,15 +176,26 @@ def _of_ratio(
     return Finding(group.label, device, ratio, "times", 1.0, p_value, against, marked)
 
 
-def _of_differences(group: Group, gaps: Sequence[float], unit: str, against: str) -> Finding:
+def _of_differences(
+    group: Group, gaps: Sequence[float], unit: str, against: str, marks: Sequence[str] = ()
+) -> Finding:
     """Return a finding of one difference per seed."""
     estimate = mean_over_seeds(gaps, "paired seed")
     p_value = 1.0
     if len(gaps) > 1 and len(set(gaps)) > 1:
         p_value = float(stats.ttest_1samp(gaps, 0.0, alternative="greater").pvalue)
-    marks = _accuracy_marks(group) if unit == _POINT else ()
+    marks = [*marks, *(_accuracy_marks(group) if unit == _POINT else ())]
     device = group.setting.device
     return Finding(group.label, device, estimate, unit, 0.0, p_value, against, tuple(marks))
+
+
+def _n_rivals(group: Group, pass_name: PassName) -> int:
+    """Return how many rivals have numbers of a pass."""
+    return sum(c.info.role == "rival" and bool(c.ok(pass_name)) for c in group.methods.values())
+
+
+def _rival_marks(n_rivals: int) -> list[str]:
+    return [f"only {plural(n_rivals, 'rival')} measured"] if n_rivals < FEWEST_RIVALS else []
 
 
 def _accuracy_gaps(group: Group, other: MethodCells) -> list[float]:

@@ -54,22 +54,27 @@ def in_one_sentence(found: Sequence[Judgement]) -> str:
 
 
 def claim_table(found: Sequence[Judgement], run: RecordSet) -> Table:
-    """Return every claim with its verdict, its number and the reason."""
+    """Return every claim with its verdict, its number and the reason.
+
+    A claim that is not comparable is shown in its CPU form alone, which says so.
+    """
+    shown = [judgement for judgement in found if judgement.verdict != "not comparable"]
     return Table.of(
-        found,
+        shown,
         [
             Column.text("claim", "Claim", _claim_entry),
             Column.text("verdict", "Verdict", lambda j: Entry.of_text(j.verdict, flag=_flag(j))),
             Column("found", "Found here", _found_entry),
             Column.text("reason", "Why", lambda j: j.reason),
-            Column.text("id", "Name", lambda j: j.claim.id),
         ],
         key="claims",
         title="What was claimed for SPION, and what was found here",
         caption=(
-            "Claims and verdict rules were written before measuring. \u201cUp to\u201d is "
-            "reproduced if the interval of the setting where most was found reaches the number. "
-            "Settings are adjusted for their number (Holm). Marked numbers do not speak."
+            "Claims and verdict rules were written before measuring (results/claims.toml). "
+            "\u201cUp to\u201d is reproduced if the interval of the setting where most was found "
+            "reaches the number. Settings are adjusted for their number (Holm). Marked numbers and "
+            "the best of fewer than three rivals do not speak. \u201cOn this CPU\u201d: the claim "
+            "is about a GPU, so as claimed it is not comparable."
         ),
         provenance=provenance(run.outcomes),
     )
@@ -96,7 +101,7 @@ def _flag(judgement: Judgement) -> Flag:
 def _claim_entry(judgement: Judgement) -> Entry:
     claim = judgement.claim
     words = f"\u201c{claim.quote}\u201d; " if claim.quote else ""
-    return Entry.of_text(judgement.title, note=f"{words}{claim.source}. Here: {claim.means}")
+    return Entry.of_text(judgement.title, note=f"{words}{claim.source}")
 
 
 def _found_entry(judgement: Judgement) -> Entry:

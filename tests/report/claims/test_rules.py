@@ -11,6 +11,11 @@ from tests.report.run_writer import IMAGE, RunWriter, metric
 from tests.report.sample_run import add_training, layer_arrays
 from tests.report.test_evidence import write_run
 
+RIVAL_PEAKS = (
+    *(("spion_cf", 90e6), ("bigbird", 99e6)),
+    *(("reformer", 120e6), ("longformer@matched", 130e6)),
+)
+
 
 def rounds(centre, unit="ms", *, n=8):
     """Return a metric of one number per round, all within 1 %."""
@@ -44,12 +49,19 @@ def test_a_step_alone_does_not_speak_for_whole_training(writer):
 
 
 def test_memory_is_compared_with_the_rival_that_needs_least(writer):
-    for method, peak in (("spion_cf", 90e6), ("reformer", 120e6), ("bigbird", 99e6)):
+    for method, peak in RIVAL_PEAKS:
         writer.add("memory", method, metrics={"train_step_peak_bytes": rounds(peak, "bytes")})
     (finding,) = found(writer, "memory")
     assert (finding.against, finding.marks) == ("bigbird", ())
     assert finding.estimate.value == pytest.approx(1.1)
     assert finding.p_value == pytest.approx(1 / 256)
+
+
+def test_two_rivals_do_not_speak_for_all(writer):
+    for method, peak in RIVAL_PEAKS[:3]:
+        writer.add("memory", method, metrics={"train_step_peak_bytes": rounds(peak, "bytes")})
+    (finding,) = found(writer, "memory")
+    assert finding.marks == ("only 2 rivals measured",)
 
 
 def test_growth_compares_the_longest_with_the_shortest(writer):
@@ -67,7 +79,7 @@ def test_growth_needs_three_lengths(writer):
 
 
 def test_quality_is_against_the_best_rival(tmp_path):
-    run = write_run(tmp_path, bag=0.6, bigbird=0.7, reformer=0.6)
+    run = write_run(tmp_path, bag=0.6, bigbird=0.7, reformer=0.6, linformer=0.6)
     (finding,) = findings_of("quality", run)
     assert (finding.against, finding.marks) == ("bigbird", ())
     assert finding.estimate.value == pytest.approx(0.05, abs=0.011)
@@ -116,7 +128,7 @@ def replace_artifact(writer, seed, arrays):
 
 
 def test_the_command_judges_folders_together(writer):
-    for method, peak in (("spion_cf", 90e6), ("bigbird", 99e6)):
+    for method, peak in RIVAL_PEAKS:
         writer.add("memory", method, metrics={"train_step_peak_bytes": rounds(peak, "bytes")})
     result = CliRunner().invoke(main, ["claims", str(writer.folder), "--format", "json"])
     assert result.exit_code == 0, result.output
