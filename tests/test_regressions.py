@@ -35,7 +35,7 @@ HANDED_ON = {
 def test_every_command_of_the_document_exists(command):
     if command[0] == "nox":
         session, arguments = command[2], command[4:]
-        assert f"def {session}(" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
+        assert f'"{session}": Program(' in (ROOT / "noxfile.py").read_text(encoding="utf-8")
         options = {part.split("=")[0] for part in arguments if part.startswith("-")}
         assert options <= HANDED_ON
         return

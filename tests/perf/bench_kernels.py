@@ -1,4 +1,7 @@
-"""Quick feedback on one machine: `nox -s perf`. Records come from `spion-bench run` instead."""
+"""Quick feedback on one machine: `nox -s perf`. Records come from `spion-bench run` instead.
+
+`-- --benchmark-save=before`, then `-- --benchmark-compare --benchmark-compare-fail=median:20%`.
+"""
 
 import pytest
 
