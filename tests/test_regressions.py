@@ -1,8 +1,6 @@
 """Every command of docs/regressions.md exists; the worked example's are those that are run."""
 
 import fnmatch
-import re
-import shlex
 
 import pytest
 from click.testing import CliRunner
@@ -11,14 +9,10 @@ from spion_bench.cli import main
 from spion_bench.cli.compare import CASES
 from tests import ROOT, regressions
 from tests.test_asv_suite import SERIES
+from tests.test_docs import SHELL, blocks, commands_of
 
 DOCUMENT = (ROOT / "docs" / "regressions.md").read_text(encoding="utf-8")
-COMMANDS = [
-    shlex.split(line)
-    for block in re.findall(r"```\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith(("nox ", "spion-bench "))
-]
+COMMANDS = [words for block in blocks("docs/regressions.md", SHELL) for words in commands_of(block)]
 TIMED = {
     "/".join((name.removeprefix("time_"), *parameters))
     for _, name, parameters in SERIES

@@ -105,6 +105,10 @@ MAY_IMPORT_WITHIN = {
             "words",
         },
         "render": {"kernels", "load", "page", "parts", "style"},
+        "docs": {
+            *("claims", "docs", "entries", "evidence", "figures", "groups", "load", "methods"),
+            *("parts", "style", "tables", "words"),
+        },
     },
 }
 TORCHLESS = {"records", "datasets", "tasks", "suite", "gpu_model", "report", "kernel_limits"}

@@ -11,6 +11,7 @@ from spion_bench.records.cell import (
 )
 from spion_bench.records.metric import (
     CudaTiming,
+    Environment,
     GpuReadings,
     GpuRound,
     Load,
@@ -24,7 +25,6 @@ from spion_bench.records.schema import (
     FAILED_STATUSES,
     AttentionInfo,
     ChosenWeights,
-    Environment,
     GateError,
     Measurement,
     PatternInfo,

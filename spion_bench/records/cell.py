@@ -162,6 +162,7 @@ class TaskCell(CellBase):
     """A cell that runs a method on a task.
 
     Attributes:
+        kind: Tells it from a kernel's cell.
         task: Name of the task.
         length: Sequence length in tokens.
         batch_size: Sequences per training step; None for the gate, and where unknown.
@@ -195,7 +196,13 @@ class TaskCell(CellBase):
 class KernelShape(Stored):
     """The shape of one kernel case: ``q k v`` are ``[batch, heads, length, head_dim]``.
 
-    ``n_blocks`` is the number of kept blocks per head; None where the case generates its pattern.
+    Attributes:
+        batch: Sequences.
+        heads: Heads of each.
+        length: Tokens.
+        head_dim: Width of a head.
+        block_size: Rows and columns of a block, in tokens.
+        n_blocks: Kept blocks per head; None where the case generates its pattern.
     """
 
     batch: int
@@ -220,6 +227,7 @@ class KernelCell(CellBase):
     """A cell that runs an implementation of an operator on a kernel case.
 
     Attributes:
+        kind: Tells it from a task's cell.
         case: Name of the case.
         shape: Its shape.
         pattern: The kind of its given pattern, or None if it generates one.

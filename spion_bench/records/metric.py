@@ -1,4 +1,4 @@
-"""One measured number, and how it was taken: its turn, the load meanwhile, a GPU's state."""
+"""One measured number, and how it was taken: its turn, the load, a GPU's state, the machine."""
 
 from __future__ import annotations
 
@@ -93,7 +93,13 @@ class Parallelism(Stored):
 
 
 class Spread(Stored):
-    """The values of many readings; ``median`` is None in records that did not keep it."""
+    """The values of many readings.
+
+    Attributes:
+        lowest: The lowest.
+        median: Their median; None in records that did not keep it.
+        highest: The highest.
+    """
 
     lowest: float
     median: float | None
@@ -174,3 +180,53 @@ class CudaTiming(Stored):
     l2_bytes: int
     flush_bytes: int
     host_bound: list[str]
+
+
+class Environment(Stored):
+    """Where and with what a cell ran. A field that could not be read is None.
+
+    Attributes:
+        machine: CPU model and cores; not the host's name.
+        git_sha: Commit of the code.
+        git_dirty: Whether the code was not the commit's: tracked files changed, sources untracked.
+        git_untracked: The first of these untracked sources.
+        git_problem: Why git does not say the commit of a checkout.
+        cpu: Model of the CPU.
+        cores: Cores that the process could use.
+        memory_bytes: Memory of the machine.
+        threads: Threads of the worker.
+        omp_wait_policy: How OpenMP's threads wait.
+        cpu_capability: The instructions that torch uses.
+        kernel_path: The instructions that the suite's CPU kernels were chosen for.
+        load_average: Load of the system before the cell.
+        os: The operating system.
+        python: Version of Python.
+        torch: Version of torch.
+        compiler: What compiled the kernels.
+        compiler_flags: Its flags.
+        gpu: Model of the GPU.
+        gpu_driver: Version of its driver.
+        gpu_sm_clock_mhz: Clock of its SMs before the cell.
+    """
+
+    machine: str
+    git_sha: str | None
+    git_dirty: bool | None
+    git_untracked: list[str] = Field(default_factory=list)
+    git_problem: str | None = None
+    cpu: str
+    cores: int
+    memory_bytes: int
+    threads: int
+    omp_wait_policy: str | None = None
+    cpu_capability: str | None
+    kernel_path: str | None
+    load_average: float | None
+    os: str
+    python: str
+    torch: str
+    compiler: str | None
+    compiler_flags: list[str] = Field(default_factory=list)
+    gpu: str | None = None
+    gpu_driver: str | None = None
+    gpu_sm_clock_mhz: int | None = None

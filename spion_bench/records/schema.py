@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from spion_bench.records.cell import Cell, Scalar, Stored
 from spion_bench.records.metric import (
     CudaTiming,
+    Environment,
     GpuReadings,
     Metric,
     Parallelism,
@@ -51,9 +52,22 @@ Time = Annotated[AwareDatetime, AfterValidator(_check_time)]
 
 
 class TaskInfo(Stored):
-    """Which data a cell ran on, and in words how it came about and how much of it is used.
+    """Which data a cell ran on.
 
-    ``stand_in`` marks data that is not the task's published data.
+    Attributes:
+        name: The task.
+        version: Version of the task, which changes with its examples.
+        source: Where the data comes from.
+        source_version: Version of the source.
+        fingerprint: SHA-256 of the examples.
+        stand_in: Whether this is other data than the task's published data.
+        length: Sequence length in tokens.
+        n_classes: Number of classes.
+        n_train: Training examples.
+        n_dev: Examples of the dev set.
+        n_test: Examples of the test set.
+        majority_share: Share of the largest class in the test set.
+        description: How the data came about and how much of it is used, in words.
     """
 
     name: str
@@ -86,7 +100,13 @@ class AttentionInfo(Stored):
 
 
 class GateError(Stored):
-    """The largest absolute error of one result, or of one property, and the largest allowed."""
+    """What the gate found for one result or property, against an oracle in float64.
+
+    Attributes:
+        name: The result (``out``, ``dq``, ``dk``, ``dv``) or the property.
+        error: Its largest absolute error.
+        budget: The largest allowed.
+    """
 
     name: str
     error: float
@@ -101,11 +121,20 @@ class GateError(Stored):
 class PatternInfo(Stored):
     """The block patterns of a cell, layer by layer, and where they came from.
 
-    Of patterns made from a map that the cell kept, also what they share with others of as many
-    blocks, the diagonal counted in: ``window_overlap`` and ``top_mass_overlap`` are the shares of
-    their blocks that a window, or the blocks with the most attention, would keep as well.
-    ``mass_kept`` is the share of the map's attention in their blocks, ``window_mass`` and
-    ``top_mass`` that in the blocks of the other two.
+    Shares of what a pattern has in common with others compare it with patterns of as many blocks,
+    the diagonal counted in; they are known of patterns made from a map that the cell kept.
+
+    Attributes:
+        source: Where the patterns come from.
+        block_size: Rows and columns of a block, in tokens.
+        length: Sequence length in tokens.
+        nnzb: Kept blocks of each layer.
+        density: Share of the blocks that each layer keeps.
+        window_overlap: Share of the blocks that a window would keep as well.
+        top_mass_overlap: Share of them that are among the blocks with the most attention.
+        mass_kept: Share of the map's attention in the kept blocks.
+        window_mass: Share of it in the blocks of the window.
+        top_mass: Share of it in the blocks with the most attention.
     """
 
     source: str
@@ -123,9 +152,13 @@ class PatternInfo(Stored):
 class TransitionInfo(Stored):
     """When and why a SPION run left the dense phase.
 
-    ``step`` is the step after which every layer is sparse; ``layer_steps`` lists them by
-    layer in the per-layer mode. A run with under 40 % sparse steps has ``is_spion = False`` and
-    does not count as SPION.
+    Attributes:
+        step: The step after which every layer is sparse.
+        reason: ``criterion``: the maps had settled; ``forced``: they had not at the latest step.
+        layer_steps: The step of each layer; they differ in the per-layer mode.
+        change_percent: Per evaluation and layer, by how much the distance to the reference changed.
+        sparse_step_share: Share of the steps that were sparse.
+        is_spion: False under 40 % sparse steps: the run does not count as SPION.
     """
 
     step: int | None
@@ -137,7 +170,12 @@ class TransitionInfo(Stored):
 
 
 class ChosenWeights(Stored):
-    """Which weights were tested: the best of a phase, after how many steps."""
+    """Which weights were tested: the best of a phase.
+
+    Attributes:
+        phase: The phase.
+        step: After how many steps.
+    """
 
     phase: Literal["dense", "sparse"]
     step: int
@@ -210,39 +248,17 @@ class Measurement(Stored):
         return metric.model_copy(update={"round_sizes": [1] * self.turn.rounds})
 
 
-class Environment(Stored):
-    """Where and with what a cell ran. A field that could not be read is None.
-
-    ``git_dirty`` is true if the code was not that of the commit: tracked files were changed, or
-    sources were untracked, of which ``git_untracked`` names the first. ``git_problem`` is why git
-    does not say the commit of a checkout.
-    """
-
-    machine: str
-    git_sha: str | None
-    git_dirty: bool | None
-    git_untracked: list[str] = Field(default_factory=list)
-    git_problem: str | None = None
-    cpu: str
-    cores: int
-    memory_bytes: int
-    threads: int
-    omp_wait_policy: str | None = None
-    cpu_capability: str | None
-    kernel_path: str | None
-    load_average: float | None
-    os: str
-    python: str
-    torch: str
-    compiler: str | None
-    compiler_flags: list[str] = Field(default_factory=list)
-    gpu: str | None = None
-    gpu_driver: str | None = None
-    gpu_sm_clock_mhz: int | None = None
-
-
 class Record(Stored):
-    """What is stored of one cell: what was asked, what was measured, where and when."""
+    """What is stored of one cell.
+
+    Attributes:
+        schema_version: Version of this schema.
+        cell: What was asked.
+        measurement: What was measured.
+        environment: Where and with what.
+        started_at: When it started.
+        ended_at: When it ended.
+    """
 
     schema_version: Literal[2] = SCHEMA_VERSION
     cell: Cell

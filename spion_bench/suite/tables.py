@@ -1,4 +1,4 @@
-"""The tables of methods and tasks in README.md and baselines/README.md, from the registries.
+"""The tables of methods and tasks in the Markdown pages, from the registries.
 
 ``python -m spion_bench.suite.tables`` writes them into the pages of the checkout that it runs in; a
 test compares the pages with what it would write. No torch.
@@ -76,9 +76,25 @@ def tasks_table() -> str:
     return markdown_table(header, rows)
 
 
+def budgets_table() -> str:
+    """Return, per task, the published length, budget and patterns, and what dense maps take."""
+    header = ("Task", "Length", "Batch", "Steps", "Layers", "Heads", "Blocks", "Dense maps")
+    rows = []
+    for name in task_names():
+        config = load_config(name)
+        model, train = config.model, config.train
+        n_maps = train.batch_size * (2 if model.two_towers else 1) * model.heads
+        size = 4 * n_maps * model.max_length**2
+        sizes = (model.max_length, train.batch_size, train.steps, model.layers, model.heads)
+        block = config.spion.block_size
+        rows.append((f"`{name}`", *map(str, sizes), f"{block} x {block}", f"{size / 1e9:.1f} GB"))
+    return markdown_table(header, rows)
+
+
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"methods": methods_table, "tasks": tasks_table},
     "baselines/README.md": {"baselines": baselines_table},
+    "docs/paper.md": {"budgets": budgets_table},
 }
 """Page -> its sections -> what makes each."""
 

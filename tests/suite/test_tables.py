@@ -30,8 +30,8 @@ def test_settings_stand_with_their_origin():
 
 
 def test_tables_are_written_between_their_markers(tmp_path):
-    (tmp_path / "baselines").mkdir()
     for page, found in SECTIONS.items():
+        (tmp_path / page).parent.mkdir(exist_ok=True)
         markers = [f"{section(name).begin}\nold\n{section(name).end}\n" for name in found]
         (tmp_path / page).write_text("before\n" + "".join(markers) + "after\n", encoding="utf-8")
     for page in write_tables(tmp_path):

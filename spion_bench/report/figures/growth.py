@@ -88,7 +88,7 @@ def growth_blocks(run: RecordSet) -> list[Table | Figure]:
     """Return, per family of lengths, the figure and the table of slopes."""
     blocks: list[Table | Figure] = []
     for lengths in lengths_of(run):
-        blocks += [*_figures(lengths), _table(lengths)]
+        blocks += [*_figures(lengths), slope_table(lengths)]
     return blocks
 
 
@@ -98,7 +98,8 @@ def slope(line: Line) -> float:
     return float(np.polyfit(np.log(line.xs), np.log(heights), 1)[0])
 
 
-def _table(lengths: Lengths) -> Table:
+def slope_table(lengths: Lengths) -> Table:
+    """Return how every method's times, memory and number of scores grow with the length."""
     shown = ", ".join(str(group.setting.length) for group in lengths.members)
     return Table.of(
         lengths.methods,

@@ -1,18 +1,21 @@
-"""The measured numbers of README.md, from committed records.
+"""The measured numbers of README.md and docs/findings.md, from committed records.
 
-``python -m spion_bench.report.tables.readme`` writes them into the README of the checkout that it
-runs in; a test compares the page with what it would write. No torch.
+``python -m spion_bench.report.docs.numbers`` writes them into the pages of the checkout that it
+runs in; a test compares the pages with what it would write. No torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from spion_bench.records.ratios import KINDS
+from spion_bench.report.claims.table import judgements
 from spion_bench.report.entries import SUMMARY_PASSES, accuracy_entry
 from spion_bench.report.evidence import evidence_of, graded
+from spion_bench.report.figures.growth import lengths_of, slope_table
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, load_records
 from spion_bench.report.methods import ordered
@@ -23,14 +26,18 @@ from spion_bench.report.words import join_words, plural
 from spion_bench.suite.pages import Section, markdown_table
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-COMMAND: Final = "python -m spion_bench.report.tables.readme"
+COMMAND: Final = "python -m spion_bench.report.docs.numbers"
 RECORDS: Final = "results/records"
 
-# Section of the page -> the committed records that it is made from.
+# Section of a page -> the committed records that it is made from.
 SETS: Final = {
-    "smoke": "amd-epyc-x2/smoke",
-    "speed": "amd-epyc-avx2-x2/speed",
-    "accuracy": "amd-epyc-avx2-x2/laptop",
+    "smoke": ("amd-epyc-x2/smoke",),
+    "speed": ("amd-epyc-avx2-x2/speed",),
+    "accuracy": ("amd-epyc-avx2-x2/laptop",),
+    "growth": ("amd-epyc-avx2-x2/scaling",),
+    "claims": tuple(
+        f"amd-epyc-avx2-x2/{name}" for name in ("speed", "scaling", "laptop", "matrix")
+    ),
 }
 
 _SHOWN: Final = (
@@ -79,51 +86,80 @@ def accuracy_section(run: RecordSet) -> str:
     return "\n\n".join([markdown_table(header, rows), *worth])
 
 
-SECTIONS: Final[dict[str, Callable[[RecordSet], str]]] = {
-    "smoke": smoke_section,
-    "speed": speed_section,
-    "accuracy": accuracy_section,
+def growth_section(run: RecordSet) -> str:
+    """Return how times and memory grow with the length."""
+    return "\n\n".join(_short(slope_table(lengths), None) for lengths in lengths_of(run))
+
+
+def claims_section(*runs: RecordSet) -> str:
+    """Return the verdict of every claim, with the number that decided and the reason."""
+    rows = [
+        (
+            f"{j.title} ({j.claim.source})",
+            f"**{j.verdict}**",
+            j.reason,
+        )
+        for j in judgements(runs)
+        if j.verdict != "not comparable"
+    ]
+    return markdown_table(("Claim", "Verdict", "Why"), rows)
+
+
+PAGES: Final[dict[str, dict[str, Callable[..., str]]]] = {
+    "README.md": {},
+    "docs/findings.md": {
+        "claims": claims_section,
+        "speed": speed_section,
+        "growth": growth_section,
+        "smoke": smoke_section,
+        "accuracy": accuracy_section,
+    },
 }
+"""Page -> its sections -> what makes each of them from its records."""
 
 
 def section(name: str) -> Section:
-    """Return where numbers stand in the page."""
+    """Return where numbers stand in their page."""
     return Section(COMMAND, name)
 
 
-def text_of(name: str, root: Path = ROOT) -> str:
+def text_of(page: str, name: str, root: Path = ROOT) -> str:
     """Return a section: where it was measured, and its numbers."""
-    run = load_records(root / RECORDS / SETS[name])
-    return f"{_measured(run, SETS[name])}\n\n{SECTIONS[name](run)}"
+    runs = [_records(root / RECORDS / place) for place in SETS[name]]
+    return f"{_measured(runs, SETS[name])}\n\n{PAGES[page][name](*runs)}"
 
 
-def write_numbers(root: Path = ROOT) -> Path:
-    """Write all sections into README.md below ``root`` and return it.
+def write_numbers(root: Path = ROOT) -> list[Path]:
+    """Write all sections into their pages below ``root`` and return the pages.
 
     Raises:
-        ValueError: If the page does not hold a section's markers once each, in order.
+        ValueError: If a page does not hold a section's markers once each, in order.
     """
-    page = root / "README.md"
-    for name in SECTIONS:
-        section(name).write(page, text_of(name, root))
-    return page
+    for page, sections in PAGES.items():
+        for name in sections:
+            section(name).write(root / page, text_of(page, name, root))
+    return [root / page for page in PAGES]
 
 
-def _measured(run: RecordSet, place: str) -> str:
-    environments = [outcome.record.environment for outcome in run.outcomes if outcome.is_ok]
+_records = cache(load_records)
+
+
+def _measured(runs: Sequence[RecordSet], places: Sequence[str]) -> str:
+    outcomes = [outcome for run in runs for outcome in run.outcomes if outcome.is_ok]
+    environments = [outcome.record.environment for outcome in outcomes]
     threads = sorted({environment.threads for environment in environments})
     machines = sorted({f"{e.cpu}, {e.cpu_capability}" for e in environments})
     torches = sorted({environment.torch for environment in environments})
     count = join_words([*(str(n) for n in threads[:-1]), plural(threads[-1], "thread")])
-    path = f"{RECORDS}/{place}"
+    folders = join_words([f"`{RECORDS}/{place}`" for place in places])
     return (
         f"Measured on {join_words(machines)} ({count}), torch {join_words(torches)}; records in "
-        f"[{path}]({path})."
+        f"{folders}."
     )
 
 
-def _short(table: Table) -> str:
-    places = [i for i, column in enumerate(table.columns) if column.key in _SHOWN]
+def _short(table: Table, shown: Sequence[str] | None = _SHOWN) -> str:
+    places = [i for i, c in enumerate(table.columns) if shown is None or c.key in shown]
     header = [table.columns[i].label for i in places]
     header[0] = table.title
     rows = [
@@ -150,4 +186,4 @@ def _accuracy(group: Group, name: str) -> Entry:
 
 
 if __name__ == "__main__":
-    print(f"{write_numbers()}: numbers written")
+    print("\n".join(f"{page}: numbers written" for page in write_numbers()))
