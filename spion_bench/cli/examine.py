@@ -23,6 +23,7 @@ from spion_bench.measure.machine import available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
 from spion_bench.native import library
 from spion_bench.native.cache import cache_root
+from spion_bench.native.prebuilt import is_prebuilt
 from spion_bench.tasks import SourceSpec, load_spec, task_names
 
 GIB = 1024**3
@@ -128,6 +129,9 @@ def _memory() -> Finding:
 def _compiler() -> Finding:
     command = (shlex.split(os.environ.get("CXX", "")) or ["c++"])[0]
     path = shutil.which(command)
+    if path is None and is_prebuilt():
+        remedy = "not needed on CPUs: this wheel brings their kernels along"
+        return Finding("C++ compiler", "limited", f"{command} is not installed", remedy)
     if path is None:
         remedy = "install a C++ compiler (Debian, Ubuntu: apt install g++) or set CXX to one"
         return Finding("C++ compiler", "missing", f"{command} is not installed", remedy)
@@ -139,6 +143,8 @@ def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
     if device == "cuda" and torch.version.cuda is None:
         remedy = "needed only with a GPU; compiling them takes a CUDA build of torch"
         return Finding(what, "limited", f"torch {torch.__version__} is not a CUDA build", remedy)
+    if device == "cpu" and not build and is_prebuilt():
+        return Finding(what, "ok", "in this wheel; --build loads them, or builds those that fit")
     if not build:
         try:
             cache = cache_root()
@@ -149,7 +155,7 @@ def _kernels(device: Literal["cpu", "cuda"], *, build: bool) -> Finding:
         found = f"{n_builds} finished builds in {cache}" if n_builds else f"none yet in {cache}"
         return Finding(what, "ok", f"{found}; --build builds and loads them")
     try:
-        info = library.build_info(device)
+        info = library.DEVICES[device].load(compiles=True)
     except library.BuildError as error:
         if device == "cuda" and not torch.cuda.is_available():
             return Finding(what, "limited", str(error), "not needed without a GPU")

@@ -88,21 +88,28 @@ class BuildInfo:
     """How the loaded library came to be.
 
     Attributes:
-        status: ``"built"`` by this process or ``"cached"``.
+        status: ``"built"`` by this process, ``"cached"``, or ``"prebuilt"``: it came with the wheel.
         seconds: How long its compilation took, in whichever process.
         path: The shared library.
         compiler: First line of ``$CXX --version``.
         flags: Compiler flags in addition to those that torch adds; nvcc's after those for C++.
     """
 
-    status: Literal["built", "cached"]
+    status: Literal["built", "cached", "prebuilt"]
     seconds: float
     path: Path
     compiler: str
     flags: tuple[str, ...]
 
 
-def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU_RECIPE) -> BuildInfo:
+def load_library(
+    name: str,
+    sources: Path,
+    root: Path,
+    recipe: Recipe = CPU_RECIPE,
+    *,
+    refusal: BuildError | None = None,
+) -> BuildInfo:
     """Load the library of the sources in a folder, building it unless the cache holds it.
 
     Args:
@@ -110,14 +117,20 @@ def load_library(name: str, sources: Path, root: Path, recipe: Recipe = CPU_RECI
         sources: Folder whose files are compiled as the recipe says.
         root: Cache folder, created if needed.
         recipe: What to compile, and how.
+        refusal: Raised instead of building; a build in the cache is loaded all the same.
 
     Raises:
         BuildError: If the compiler is missing or fails, or the cache cannot be written.
     """
-    compiler = _compiler_version()
+    try:
+        compiler = _compiler_version()
+    except BuildError as error:
+        raise (refusal or error) from None
     folder = root / f"{name}-{_build_key(sources, compiler, recipe)}"
     info = _read_complete(folder, compiler, recipe)
     if info is None:
+        if refusal is not None:
+            raise refusal
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
             root.mkdir(mode=0o700, exist_ok=True)
@@ -161,11 +174,16 @@ def _build_key(sources: Path, compiler: str, recipe: Recipe = CPU_RECIPE) -> str
     versions = [torch.__version__, str(torch.compiled_with_cxx11_abi()), sys.version, compiler]
     versions += [recipe.cuda_version, platform.system(), platform.machine()]
     parts = [*versions, *recipe.flags, *LINKER_FLAGS]
-    digest = hashlib.sha256("\n".join(parts).encode())
+    return sources_digest(sources, recipe, "\n".join(parts))[:16]
+
+
+def sources_digest(sources: Path, recipe: Recipe, what_else: str = "") -> str:
+    """Return the SHA-256 of all files that a recipe compiles or includes, in hexadecimal."""
+    digest = hashlib.sha256(what_else.encode())
     for file in [*_files(sources, recipe.compiled), *_files(sources, recipe.included)]:
         digest.update(f"\n{file.relative_to(sources)}\n".encode())
         digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def _read_complete(folder: Path, compiler: str, recipe: Recipe) -> BuildInfo | None:

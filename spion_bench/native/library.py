@@ -1,7 +1,8 @@
 """The libraries of kernels built from ``csrc``, and which of them the operators run on.
 
 Three libraries are built on first use, kept in ``$SPION_BENCH_CACHE`` (``~/.cache/spion_bench``)
-and loaded from there in milliseconds by later processes:
+and loaded from there in milliseconds by later processes (a wheel may bring the first one along, see
+``native.prebuilt``):
 
 - ``CPU``: the schemas of ``torch.ops.spion_bench`` and the CPU kernels
 - ``CUDA``: the CUDA kernels, apart from the others because only they need nvcc
@@ -25,6 +26,7 @@ from spion_bench.native.build import CPU_RECIPE, BuildInfo, Recipe, load_library
 from spion_bench.native.cache import cache_root
 from spion_bench.native.cuda import cuda_recipe
 from spion_bench.native.error import BuildError
+from spion_bench.native.prebuilt import load_prebuilt
 
 __all__ = ["BuildError", "BuildInfo"]  # and what is defined here
 
@@ -72,7 +74,13 @@ class Library:
     """
 
     def __init__(
-        self, name: str, recipe: Callable[[], Recipe], *, folder: str = "", schemas: Library | None
+        self,
+        name: str,
+        recipe: Callable[[], Recipe],
+        *,
+        folder: str = "",
+        schemas: Library | None,
+        in_wheels: bool = False,
     ) -> None:
         """Describe a library; nothing is built or loaded before ``load``.
 
@@ -81,17 +89,22 @@ class Library:
             recipe: Returns how to build it here, or raises BuildError.
             folder: Folder of its sources, in ``csrc``.
             schemas: The library that has to be loaded before this one, for its schemas.
+            in_wheels: Whether a wheel may bring it along.
         """
         self.name = name
         self.info: BuildInfo | None = None
         self._recipe = recipe
         self._folder = folder
         self._schemas = schemas
+        self._in_wheels = in_wheels
         self._failure: BuildError | None = None
         self._after_load: list[Callable[[], None]] = []
 
-    def load(self) -> BuildInfo:
+    def load(self, *, compiles: bool = False) -> BuildInfo:
         """Build the library if needed, load it and register what waits for it; once per process.
+
+        Args:
+            compiles: Whether to compile it also where a wheel brought one that does not fit.
 
         Raises:
             BuildError: If it cannot be built; later calls raise the same error without another try.
@@ -103,7 +116,7 @@ class Library:
                 raise self._failure
             if self.info is None:  # else another thread has loaded it meanwhile
                 try:
-                    self.info = self._load()
+                    self.info = self._load(compiles)
                 except BuildError as error:
                     self._failure = error
                     raise
@@ -120,17 +133,24 @@ class Library:
             else:
                 self._after_load.append(register)
 
-    def _load(self) -> BuildInfo:
+    def _load(self, compiles: bool) -> BuildInfo:
         recipe = self._recipe()
         if self._schemas is not None:
             self._schemas.load()
-        info = load_library(self.name, source_dir() / self._folder, cache_root(), recipe)
+        sources, info, refusal = source_dir() / self._folder, None, None
+        if self._in_wheels:
+            try:
+                info = load_prebuilt(sources)
+            except BuildError as error:
+                refusal = None if compiles else error
+        if info is None:
+            info = load_library(self.name, sources, cache_root(), recipe, refusal=refusal)
         while self._after_load:
             self._after_load.pop(0)()
         return info
 
 
-CPU = Library("spion_bench", lambda: CPU_RECIPE, schemas=None)
+CPU = Library("spion_bench", lambda: CPU_RECIPE, schemas=None, in_wheels=True)
 CUDA = Library("spion_bench_cuda", cuda_recipe, folder="cuda", schemas=CPU)
 EMULATED = Library("spion_bench_emulated", lambda: EMULATED_RECIPE, schemas=CPU)
 DEVICES = {"cpu": CPU, "cuda": CUDA}
