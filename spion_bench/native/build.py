@@ -88,7 +88,8 @@ class BuildInfo:
     """How the loaded library came to be.
 
     Attributes:
-        status: ``"built"`` by this process, ``"cached"``, or ``"prebuilt"``: it came with the wheel.
+        status: ``"built"`` by this process, ``"cached"``, or ``"prebuilt"`` where the wheel brought
+            it.
         seconds: How long its compilation took, in whichever process.
         path: The shared library.
         compiler: First line of ``$CXX --version``.

@@ -64,7 +64,9 @@ def test_a_failed_build_is_not_tried_again(monkeypatch):
 def test_a_library_loads_its_schemas_first_and_then_what_waits(monkeypatch):
     order = []
     info = library.build_info()
-    monkeypatch.setattr(library, "load_library", lambda name, *_: (order.append(name), info)[1])
+    monkeypatch.setattr(
+        library, "load_library", lambda name, *_, **__: (order.append(name), info)[1]
+    )
     schemas = fresh(library.CPU, schemas=None)
     kernels = fresh(library.EMULATED, schemas=schemas)
     kernels.after_load(lambda: order.append("registered"))
