@@ -91,9 +91,13 @@ class SpionController:
             The names of the layers that turned sparse.
 
         Raises:
-            RuntimeError: If an observed step had no forward pass in training mode.
-            ValueError: If a map is not finite, or not shaped as at the earlier observations.
+            RuntimeError: If the first step, or an observed one, had no forward pass in training
+                mode.
+            ValueError: If a map is not finite, or the sparse phase cannot do what a compiled model
+                asks for.
         """
+        for layer in self._dense().values():
+            layer.check_used()
         self.steps += 1
         leaving: list[str] = []
         if self._is_due(self.steps):
@@ -198,21 +202,28 @@ class SpionController:
         return [name for name, leaving in zip(self.layers, leaves, strict=True) if leaving]
 
     def _turn_sparse(self, name: str, attention_map: Tensor) -> None:
-        spion = self.settings
-        # Blocks that are partly beyond the sequence's end average zeros there.
-        missing = -attention_map.shape[0] % spion.block_size
-        attention_map = F.pad(attention_map, (0, missing, 0, missing))
-        self.stages[name] = pattern_stages(
-            attention_map,
-            variant=self.variant,
-            block_size=spion.block_size,
-            quantile=spion.quantile,
-            density=spion.density,
-            filter_size=spion.filter_size,
-            selection=spion.selection,
-        )
+        self.stages[name] = make_pattern(attention_map, self.variant, self.settings)
         self.layers[name].pattern = self.stages[name].pattern
         self.layer_steps[name] = self.steps
+
+
+def make_pattern(attention_map: Tensor, variant: Variant, spion: SpionConfig) -> PatternStages:
+    """Make a pattern of a map ``[L, L]`` of any length.
+
+    Raises:
+        ValueError: See ``generate_pattern``.
+    """
+    # Blocks that are partly beyond the sequence's end average zeros there.
+    missing = -attention_map.shape[0] % spion.block_size
+    return pattern_stages(
+        F.pad(attention_map, (0, missing, 0, missing)),
+        variant=variant,
+        block_size=spion.block_size,
+        quantile=spion.quantile,
+        density=spion.density,
+        filter_size=spion.filter_size,
+        selection=spion.selection,
+    )
 
 
 def _average(attention_map: Tensor) -> Tensor:

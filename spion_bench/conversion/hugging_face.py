@@ -7,11 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spion_bench.conversion.layer import SUBMODULE, ConvertedAttention
+from spion_bench.conversion.layer import SUBMODULE, Call, ConvertedAttention
 from spion_bench.model.attention import dense_attention
 
 INTERFACE = "spion"
 CHANGE_SCORES = ("softcap", "s_aux", "position_bias")
+_WEIGHTS = (
+    "output_attentions: expected False, got True; block-sparse attention stores no weights, the "
+    "controller's stages hold the pooled maps"
+)
 CROSS = ("encoder_attn", "crossattention", "EncDecAttention")
 
 
@@ -33,8 +37,10 @@ def use_interface(model: nn.Module) -> None:
     """Register SPION with transformers and make ``model`` use it.
 
     Raises:
-        ValueError: If the model does not support the attention interface.
+        ValueError: If the model does not support the attention interface, or is to return weights.
     """
+    if getattr(getattr(model, "config", None), "output_attentions", False):
+        raise ValueError(_WEIGHTS)
     from transformers import AttentionInterface, AttentionMaskInterface, masking_utils
 
     plain = (masking_utils.causal_mask_function, masking_utils.bidirectional_mask_function)
@@ -83,6 +89,8 @@ def _attention(
             f"{', '.join(changing)}: expected None; a converted layer computes plain softmax "
             "attention"
         )
+    if others.get("output_attentions"):
+        raise ValueError(_WEIGHTS)
     if attention_mask is not None and attention_mask.ndim != 2:
         raise ValueError(
             f"attention_mask: expected [B, L], True or 1 for real tokens, got "
@@ -101,14 +109,5 @@ def _attention(
     if layer is None:
         return dense()
     assert isinstance(layer, ConvertedAttention)
-    return layer.attend(
-        query,
-        key,
-        value,
-        dense=dense,
-        join=join,
-        key_padding_mask=mask,
-        scale=scaling,
-        dropout_p=dropout,
-        causal=causal,
-    )
+    call = Call(query, key, value, mask, scaling, dropout, causal)
+    return layer.attend(call, dense=dense, join=join)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from spion_bench.conversion.layer import SUBMODULE, ConvertedAttention
+from spion_bench.conversion.layer import SUBMODULE, Call, ConvertedAttention
 
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
@@ -91,17 +91,9 @@ def _attend(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    return layer.attend(
-        query,
-        key,
-        value,
-        dense=dense,
-        join=lambda out: out,
-        key_padding_mask=_key_padding(layer.name, attn_mask, query),
-        scale=scale,
-        dropout_p=dropout_p,
-        causal=is_causal,
-    )
+    mask = _key_padding(layer.name, attn_mask, query)
+    call = Call(query, key, value, mask, scale, dropout_p, is_causal)
+    return layer.attend(call, dense=dense, join=lambda out: out)
 
 
 def _attend_with_projections(
@@ -115,6 +107,7 @@ def _attend_with_projections(
     mask = call["key_padding_mask"]
     if mask is not None:
         mask = ~mask if mask.dtype == torch.bool else _kept(layer.name, mask)
+    layer.check_lengths(call["query"].shape[0], call["key"].shape[0])
     if not layer.needs_heads:
         return dense()
     weights = call["in_proj_weight"].chunk(3)
@@ -135,17 +128,8 @@ def _attend_with_projections(
         joined = out.permute(2, 0, 1, 3).flatten(2)
         return F.linear(joined, call["out_proj_weight"], call["out_proj_bias"]), None
 
-    return layer.attend(
-        q,
-        k,
-        v,
-        dense=dense,
-        join=join,
-        key_padding_mask=mask,
-        scale=None,
-        dropout_p=call["dropout_p"] if call["training"] else 0.0,
-        causal=False,
-    )
+    dropout_p = call["dropout_p"] if call["training"] else 0.0
+    return layer.attend(Call(q, k, v, mask, None, dropout_p, False), dense=dense, join=join)
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:
@@ -174,14 +158,23 @@ def _kept(name: str, mask: Tensor) -> Tensor:
         ValueError: If it has other values, which would add to scores.
     """
     kept = mask == 0
-    # Values are read in eager mode only: in a compiled function that would break the graph.
-    is_read = not torch.compiler.is_compiling()
-    if is_read and bool((kept ^ (mask > torch.finfo(mask.dtype).min)).any()):
-        raise ValueError(
-            f"{name}: attn_mask, key_padding_mask: expected bool, or 0 and minus infinity; got "
-            "values that add to scores"
-        )
+    _require(
+        ~(kept ^ (mask > torch.finfo(mask.dtype).min)).any(),
+        f"{name}: attn_mask, key_padding_mask: expected bool, or 0 and minus infinity; got "
+        "values that add to scores",
+    )
     return kept
+
+
+def _require(holds: Tensor, message: str) -> None:
+    """Raise unless ``holds``, a bool of a mask's values, is true.
+
+    In a compiled function a ValueError would break the graph; there the graph raises RuntimeError.
+    """
+    if torch.compiler.is_compiling():
+        torch._assert_async(holds, message)
+    elif not bool(holds):
+        raise ValueError(message)
 
 
 def _key_padding(name: str, mask: Tensor | None, q: Tensor) -> Tensor | None:
@@ -195,10 +188,10 @@ def _key_padding(name: str, mask: Tensor | None, q: Tensor) -> Tensor | None:
     length = mask.shape[-1]
     by_row = mask.broadcast_to((*q.shape[:2], mask.shape[-2], length))
     keys = by_row[:, 0, 0, :]
-    if not bool((by_row == keys[:, None, None, :]).all()):
-        raise ValueError(
-            f"{name}: attn_mask {list(mask.shape)} differs between queries or heads; a converted "
-            "layer takes key padding, and causal attention as is_causal=True"
-        )
+    _require(
+        (by_row == keys[:, None, None, :]).all(),
+        f"{name}: attn_mask differs between queries or heads; a converted layer takes key "
+        "padding, and causal attention as is_causal=True",
+    )
     kept = keys if mask.dtype == torch.bool else _kept(name, keys)
     return kept.expand(q.shape[0], length)

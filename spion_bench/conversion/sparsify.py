@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from spion_bench.block_pattern import check_block_size
 from spion_bench.conversion import hugging_face, sdpa
-from spion_bench.conversion.controller import SpionController, Switch, When
+from spion_bench.conversion.controller import SpionController, Switch, When, make_pattern
 from spion_bench.conversion.layer import SUBMODULE, ConvertedAttention
 from spion_bench.literals import Pruned, Selection, TransitionMode, Variant
 from spion_bench.pattern.generate import PUBLISHED_FILTER_SIZE
@@ -70,10 +71,15 @@ def sparsify(
             ``"minus_inf"`` leaves pruned scores out of the softmax.
         threshold_percent: How much a map may still change for its layer to have settled.
 
+    What the sparse phase cannot do is refused before the dense phase begins: settings here; what
+    the model asks of its attention (head width, dtype, device, masks, dropout) at its first forward
+    pass, and sequences of different lengths at the first that differs.
+
     Raises:
         ValueError: If nothing to convert is found, a name is unknown, the model is converted
             already, or the arguments do not fit together.
         pydantic.ValidationError: If a setting is out of range, naming it.
+        BuildError: If the kernels cannot be built here; they are built now, if need be.
     """
     _check(switch, observe_every, latest_step, block_size)
     mode: TransitionMode = "per_layer" if switch == "per_layer" else "joint"
@@ -89,7 +95,8 @@ def sparsify(
     )
     found = _modules(model, modules)
     through_interface = modules is None and hugging_face.is_model(model)
-    layers = {name: ConvertedAttention(name, pruned) for name in found}
+    _rehearse(variant, settings)
+    layers = {name: ConvertedAttention(name, pruned, block_size) for name in found}
     for name, module in found.items():
         layers[name].to(_device(module))
         layers[name].train(module.training)
@@ -103,6 +110,12 @@ def sparsify(
         if isinstance(module, nn.TransformerEncoder):
             module.use_nested_tensor = False  # else it hands padded batches to its fused path
     return SpionController(layers, variant, settings, When(switch, observe_every, latest_step))
+
+
+def _rehearse(variant: Variant, settings: SpionConfig) -> None:
+    """Make a pattern of a map without features, so that what cannot be done is said now."""
+    size = 2 * settings.block_size
+    make_pattern(torch.full((size, size), 1 / size), variant, settings)
 
 
 def _check(

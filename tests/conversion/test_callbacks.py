@@ -51,6 +51,8 @@ def test_a_trainer_turns_a_model_sparse_and_resumes_to_the_bit(saved_at, tmp_pat
         assert torch.equal(ends[1][name], value), name
 
 
+# Lightning asks torch for a class that torch has renamed.
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
 @pytest.mark.parametrize("saved_at", [5, 8])
 def test_lightning_turns_a_model_sparse_and_resumes_to_the_bit(saved_at, tmp_path):
     lightning = pytest.importorskip("lightning.pytorch")

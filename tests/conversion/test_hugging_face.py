@@ -107,6 +107,30 @@ def test_what_changes_scores_is_refused():
         hugging_face._attention(torch.nn.Module(), q, q, q, None, softcap=0.5)
 
 
+def test_attention_weights_are_refused():
+    model, inputs = bert()
+    sparsify(model, switch=1, block_size=8)
+    with pytest.raises(ValueError, match="output_attentions: expected False"):
+        model(**inputs, output_attentions=True)
+    config = transformers.BertConfig(vocab_size=100, output_attentions=True, **WIDTHS)
+    model = transformers.BertModel(config)
+    with pytest.raises(ValueError, match="output_attentions: expected False"):
+        sparsify(model, switch=1, block_size=8)
+
+
+def test_a_sparse_checkpoint_loaded_without_spion_says_what_it_does_not_use(tmp_path):
+    model, inputs = bert()
+    controller = sparsify(model, switch=1, block_size=8, quantile=0.8)
+    model(**inputs)
+    controller.step()
+    model.save_pretrained(tmp_path)
+    _, report = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    unexpected = report["unexpected_keys"]
+    assert "encoder.layer.1.attention.self.spion.crow_indices" in unexpected
+    assert len(unexpected) == 6
+    assert not report["missing_keys"]
+
+
 def test_packed_sequences_and_masks_per_query_are_refused():
     config = transformers.LlamaConfig(vocab_size=100, **WIDTHS)
     model = transformers.LlamaModel(config)
