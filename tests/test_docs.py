@@ -31,7 +31,7 @@ SHELL = {"", "sh", "bash", "shell", "console"}
 # Folders of records that commands name, and files that they read.
 FOLDERS = ("smoke", "mine", "before", "after", "old", "speed", "paper")
 # Programs that are not this project's: nothing here can go out of date.
-KNOWN = {"git", "apt", "export", "source", "eval", "pre-commit", "setarch"}
+KNOWN = {"git", "apt", "export", "source", "eval", "pre-commit", "setarch", "build", "auditwheel"}
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(?:\.venv/bin/)?((?:spion-bench|nox -s) [^`]*)`")
 
@@ -161,7 +161,9 @@ def check_python(arguments):
     if arguments[:2] == ["-m", "spion_bench"]:
         check_spion_bench(arguments[2:])
     elif arguments[0] == "-m":
-        assert importlib.util.find_spec(arguments[1]) is not None, arguments
+        assert arguments[1] in KNOWN or importlib.util.find_spec(arguments[1]) is not None, (
+            arguments
+        )
     else:
         assert (ROOT / arguments[0]).is_file(), arguments
 
