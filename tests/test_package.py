@@ -13,6 +13,8 @@ from tests import ROOT
 def test_version_is_that_of_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert spion_bench.__version__ == project["version"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {spion_bench.__version__}\n" in citation
 
 
 def test_every_folder_of_modules_is_in_the_wheel():

@@ -11,15 +11,18 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from spion_bench.records.files import replace_file
 from spion_bench.records.ratios import KINDS
 from spion_bench.report.claims.table import judgements
+from spion_bench.report.docs.front import THEMES, first_sentence, front_section, steps_picture
+from spion_bench.report.docs.markdown import short_table, shown
 from spion_bench.report.entries import SUMMARY_PASSES, accuracy_entry
 from spion_bench.report.evidence import evidence_of, graded
 from spion_bench.report.figures.growth import lengths_of, slope_table
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, load_records
 from spion_bench.report.methods import ordered
-from spion_bench.report.parts import Entry, Table
+from spion_bench.report.parts import Entry
 from spion_bench.report.tables.ratios import ratio_entry, ratios_of
 from spion_bench.report.tables.summary import summary_tables
 from spion_bench.report.words import join_words, plural
@@ -31,6 +34,8 @@ RECORDS: Final = "results/records"
 
 # Section of a page -> the committed records that it is made from.
 SETS: Final = {
+    "first": ("amd-epyc-avx2-x2/speed",),
+    "front": ("amd-epyc-avx2-x2/speed",),
     "smoke": ("amd-epyc-x2/smoke",),
     "speed": ("amd-epyc-avx2-x2/speed",),
     "accuracy": ("amd-epyc-avx2-x2/laptop",),
@@ -48,7 +53,7 @@ _SHOWN: Final = (
 
 def smoke_section(run: RecordSet) -> str:
     """Return, per setting, what each method reached and cost."""
-    return "\n\n".join(_short(table) for table in summary_tables(run))
+    return "\n\n".join(short_table(table, _SHOWN) for table in summary_tables(run))
 
 
 def speed_section(run: RecordSet) -> str:
@@ -65,7 +70,7 @@ def speed_section(run: RecordSet) -> str:
                 next((c for c in ratios if (c.kind, c.measure) == (kind, measure)), None)
                 for ratios in found.values()
             ]
-            rows.append((label, *(_shown(ratio_entry(c), noted=c is not None) for c in of_kind)))
+            rows.append((label, *(shown(ratio_entry(c), noted=c is not None) for c in of_kind)))
         parts.append(markdown_table((title, *found), rows))
     return "\n\n".join(parts)
 
@@ -74,9 +79,7 @@ def accuracy_section(run: RecordSet) -> str:
     """Return the test accuracy of every method in every setting, and what it is worth."""
     settings = [group for group in groups(run, SUMMARY_PASSES) if _is_trained(group)]
     names = ordered(cells.info for group in settings for cells in group.methods.values())
-    rows = [
-        (f"`{name}`", *(_shown(_accuracy(group, name)) for group in settings)) for name in names
-    ]
+    rows = [(f"`{name}`", *(shown(_accuracy(group, name)) for group in settings)) for name in names]
     header = ("Test accuracy", *(group.label for group in settings))
     worth = [
         f"{group.label}: {evidence.sentence}"
@@ -88,7 +91,7 @@ def accuracy_section(run: RecordSet) -> str:
 
 def growth_section(run: RecordSet) -> str:
     """Return how times and memory grow with the length."""
-    return "\n\n".join(_short(slope_table(lengths), None) for lengths in lengths_of(run))
+    return "\n\n".join(short_table(slope_table(lengths)) for lengths in lengths_of(run))
 
 
 def claims_section(*runs: RecordSet) -> str:
@@ -106,7 +109,7 @@ def claims_section(*runs: RecordSet) -> str:
 
 
 PAGES: Final[dict[str, dict[str, Callable[..., str]]]] = {
-    "README.md": {},
+    "README.md": {"first": first_sentence, "front": front_section},
     "docs/findings.md": {
         "claims": claims_section,
         "speed": speed_section,
@@ -124,13 +127,25 @@ def section(name: str) -> Section:
 
 
 def text_of(page: str, name: str, root: Path = ROOT) -> str:
-    """Return a section: where it was measured, and its numbers."""
+    """Return a section: its numbers, and where they were measured unless it is one sentence."""
     runs = [_records(root / RECORDS / place) for place in SETS[name]]
-    return f"{_measured(runs, SETS[name])}\n\n{PAGES[page][name](*runs)}"
+    text = PAGES[page][name](*runs)
+    return text if name == "first" else f"{text}\n\n{_measured(runs, SETS[name])}"
+
+
+def pictures(root: Path = ROOT) -> dict[str, str]:
+    """Return the picture of README's front in every theme, by its file below ``root``."""
+    (place,) = SETS["front"]
+    run = _records(root / RECORDS / place)
+    stamp = f"<!-- Written by `{COMMAND}` from {RECORDS}/{place}. -->"
+    return {
+        f"docs/pictures/steps-{theme}.svg": f"{stamp}\n{steps_picture(run, theme)}\n"
+        for theme in THEMES
+    }
 
 
 def write_numbers(root: Path = ROOT) -> list[Path]:
-    """Write all sections into their pages below ``root`` and return the pages.
+    """Write all sections into their pages below ``root``, and the pictures; return the files.
 
     Raises:
         ValueError: If a page does not hold a section's markers once each, in order.
@@ -138,7 +153,10 @@ def write_numbers(root: Path = ROOT) -> list[Path]:
     for page, sections in PAGES.items():
         for name in sections:
             section(name).write(root / page, text_of(page, name, root))
-    return [root / page for page in PAGES]
+    drawn = pictures(root)
+    for path, svg in drawn.items():
+        replace_file(root / path, svg.encode("utf-8"))
+    return [root / path for path in (*PAGES, *drawn)]
 
 
 _records = cache(load_records)
@@ -158,22 +176,6 @@ def _measured(runs: Sequence[RecordSet], places: Sequence[str]) -> str:
     )
 
 
-def _short(table: Table, shown: Sequence[str] | None = _SHOWN) -> str:
-    places = [i for i, c in enumerate(table.columns) if shown is None or c.key in shown]
-    header = [table.columns[i].label for i in places]
-    header[0] = table.title
-    rows = [
-        (f"`{row[places[0]].text}`", *(_shown(row[i]) for i in places[1:])) for row in table.rows
-    ]
-    return markdown_table(header, rows)
-
-
-def _shown(entry: Entry, *, noted: bool = False) -> str:
-    note = f"({entry.note})" if noted or entry.flag in ("warning", "modelled") else ""
-    text = f"*{entry.text}*" if entry.flag == "greyed" else entry.text
-    return " ".join(part for part in (text, entry.interval, note) if part)
-
-
 def _is_trained(group: Group) -> bool:
     return any(cells.ok("accuracy") for cells in group.methods.values())
 
@@ -186,4 +188,4 @@ def _accuracy(group: Group, name: str) -> Entry:
 
 
 if __name__ == "__main__":
-    print("\n".join(f"{page}: numbers written" for page in write_numbers()))
+    print("\n".join(f"{path}: written" for path in write_numbers()))

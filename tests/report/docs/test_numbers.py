@@ -1,7 +1,10 @@
+import re
+
 import pytest
 
 from spion_bench.report.docs import numbers
-from spion_bench.report.docs.numbers import COMMAND, PAGES, ROOT, section, text_of
+from spion_bench.report.docs.front import THEMES
+from spion_bench.report.docs.numbers import COMMAND, PAGES, ROOT, pictures, section, text_of
 
 SECTIONS = [(page, name) for page, found in PAGES.items() for name in found]
 
@@ -28,6 +31,28 @@ def test_growth_names_linear_and_quadratic_methods():
     text = text_of("docs/findings.md", "growth")
     assert "| `dense_sdpa` | 1.55 | 1.80 |" in text
     assert "| `reformer` |" in text
+
+
+def test_the_picture_of_the_front_is_what_the_records_give():
+    for path, svg in pictures().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == svg, f"renew it: {COMMAND}"
+
+
+def test_the_first_sentence_is_what_the_table_says():
+    sentence, table = text_of("README.md", "first"), text_of("README.md", "front")
+    for number in re.findall(r"[\d.]+\u00d7", sentence):
+        assert f"| {number} [" in table
+    assert "13 settings of other sparse attention" in sentence
+    assert "not measured yet" in sentence
+
+
+def test_the_picture_shows_rivals_and_the_kernel_on_their_patterns():
+    light, dark = pictures().values()
+    for name in ("spion_cf", "sliding_window@matched", "spion+window_block", "reformer"):
+        assert light.count(f">{name}</text>") == 1
+    assert "spion_f<" not in light
+    assert THEMES["dark"] in dark
+    assert "prefers-color-scheme" not in dark  # the page chooses
 
 
 def test_a_page_without_the_markers_is_refused(tmp_path, monkeypatch):
