@@ -86,7 +86,7 @@ MAY_IMPORT_WITHIN = {
         },
         "figures": {
             *("entries", "evidence", "figures", "groups", "load", "methods", "parts", "style"),
-            *("tables", "words"),
+            *("attention_rule", "tables", "words"),
         },
         "kernels": {
             *("entries", "figures", "groups", "kernels", "load", "methods", "parts", "style"),

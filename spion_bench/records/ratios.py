@@ -100,22 +100,18 @@ def four_ratios(turn: Sequence[Record], trained: Iterable[Record] = ()) -> list[
         own = _metric(champion, measure, by_name, own_runs)
         for kind, belongs in _BELONGS.items():
             leads = [
-                Comparison(
-                    kind,
-                    measure,
-                    name,
-                    ratio_in_turn(metric, own),
-                    p_value_in_turn(metric, own),
-                    _marks(champion),
-                )
+                (ratio_in_turn(metric, own), name, metric)
                 for name, record in by_name.items()
                 if own is not None
                 and belongs(record.cell.method)
                 and took_turns(champion, record)
                 and (metric := _metric(record, measure, by_name, own_runs)) is not None
             ]
-            known = [lead for lead in leads if lead.ratio.value > 0]
-            found += [min(known, key=lambda lead: lead.ratio.value)] if known else []
+            known = [lead for lead in leads if lead[0].value > 0]
+            if own is not None and known:
+                ratio, name, metric = min(known, key=lambda lead: lead[0].value)
+                p_value = p_value_in_turn(metric, own)
+                found.append(Comparison(kind, measure, name, ratio, p_value, _marks(champion)))
     return found
 
 
@@ -160,16 +156,21 @@ def _metric(
 ) -> Metric | None:
     if measure != TRAINING:
         return record.measurement.metric(measure)
-    return _training(record, by_name.get(REFERENCE), own_runs)
+    return whole_training(record, by_name.get(REFERENCE), own_runs)
 
 
-def _training(
+def whole_training(
     record: Record, reference: Record | None, own_runs: Sequence[Record]
 ) -> Metric | None:
     """Return the seconds of a whole training, round by round, from the times of single steps.
 
     A method with patterns trains densely first: dense steps, the patterns, sparse steps. Others
     take every step alike. None where a part is not known.
+
+    Args:
+        record: Of the speed pass.
+        reference: Of dense attention in the same turn.
+        own_runs: Trainings of a method with patterns, on the same task and length.
     """
     cell = record.cell
     step = record.measurement.metric("train_step_ms")

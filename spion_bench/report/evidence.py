@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from spion_bench.records.statistics import Estimate
@@ -15,6 +16,7 @@ from spion_bench.tasks import load_spec, task_names
 CONTROLS: Final = tuple(name for name, m in METHODS.items() if m.family == "control")
 
 
+@lru_cache(maxsize=1024)  # a bootstrap, asked for by every part of a report
 def evidence_of(group: Group) -> Evidence | None:
     """Return what a group's controls and shortcuts say; None if nothing was trained in it."""
     if not any(cells.ok("accuracy") for cells in group.methods.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -93,14 +94,16 @@ class MethodCells:
 
 def cells_by_method(outcomes: Sequence[Outcome]) -> dict[str, MethodCells]:
     """Return what each method did, in the order of every table."""
-    infos = {outcome.method.name: outcome.method for outcome in outcomes}
+    by_name: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_name.setdefault(outcome.method.name, []).append(outcome)
+    infos = [those[-1].method for those in by_name.values()]
     return {
-        name: MethodCells(infos[name], tuple(o for o in outcomes if o.method.name == name))
-        for name in ordered(infos.values())
+        name: MethodCells(by_name[name][-1].method, tuple(by_name[name])) for name in ordered(infos)
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """One setting with all its methods; numbers within a group may be compared.
 
@@ -136,6 +139,11 @@ class Group:
 
 def groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
     """Return the settings in which any of ``passes`` was run, largest length last."""
+    return list(_groups(run, tuple(passes)))
+
+
+@lru_cache(maxsize=16)  # the choices of passes of a report; a group keeps what it costs to judge it
+def _groups(run: RecordSet, passes: tuple[PassName, ...]) -> tuple[Group, ...]:
     found: dict[Setting, list[Outcome]] = {}
     shortcuts: dict[Setting, list[Outcome]] = {}
     for outcome in run.outcomes:
@@ -143,11 +151,11 @@ def groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
             found.setdefault(setting_of(outcome), []).append(outcome)
         elif outcome.pass_name == "shortcuts":
             shortcuts.setdefault(setting_of(outcome), []).append(outcome)
-    return [
+    return tuple(
         Group(setting, label, cells_by_method(found[setting]), tuple(shortcuts.get(setting, ())))
         for setting, label in run.settings.items()
         if setting in found
-    ]
+    )
 
 
 def measured_groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:

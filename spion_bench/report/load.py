@@ -133,9 +133,9 @@ def _ways(cell: TaskCell | KernelCell) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecordSet:
-    """Everything that a report is made from.
+    """Everything that a report is made from; equal to itself alone, so results can be kept for it.
 
     Attributes:
         source: The records folder as the reader may know it (relative where possible).

@@ -8,11 +8,18 @@ import shlex
 
 from spion_bench import __version__
 from spion_bench.records import TaskCell
-from spion_bench.report.claims.table import claim_table, in_one_sentence, judgements
+from spion_bench.report.claims.table import (
+    QUESTION,
+    claim_lines,
+    claim_table,
+    in_one_sentence,
+    judgements,
+)
 from spion_bench.report.figures.breakdown import breakdown_figures
 from spion_bench.report.figures.comparison import comparison_figures
 from spion_bench.report.figures.curves import curve_figures
 from spion_bench.report.figures.growth import growth_blocks
+from spion_bench.report.figures.opening import front_figures, opening_figure
 from spion_bench.report.figures.patterns import pattern_figures
 from spion_bench.report.kernels.cases import kernel_tables
 from spion_bench.report.kernels.page import KERNEL_PAGE
@@ -20,7 +27,7 @@ from spion_bench.report.kernels.points import is_sweep
 from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.narrative import headlines, lede, overview_items
-from spion_bench.report.parts import Link, Page, Section
+from spion_bench.report.parts import FirstScreen, Link, Page, Section
 from spion_bench.report.tables.breakdown import breakdown_tables
 from spion_bench.report.tables.energy import energy_sentence, energy_tables, gpu_table
 from spion_bench.report.tables.evidence import evidence_tables
@@ -61,8 +68,13 @@ def build_page(run: RecordSet) -> Page:
     return Page(
         title=f"SPION benchmark report: {profiles}",
         stamp=stamp(run),
-        answer=in_one_sentence(judged),
-        claims=claim_table(judged, run),
+        first=FirstScreen(
+            question=QUESTION,
+            answer=in_one_sentence(judged),
+            lines=claim_lines(judged),
+            claims=claim_table(judged, run),
+            picture=opening_figure(run),
+        ),
         lede=tuple(lede(run)),
         headlines=tuple(headlines(run)),
         sections=sections,
@@ -102,7 +114,7 @@ def _result_sections(run: RecordSet) -> list[Section]:
             "accuracy",
             "Training phases",
             () if phases else ("Training was not measured: this run has no accuracy cell.",),
-            (*evidence_tables(run), *phases, *seed_tables(run)),
+            (*evidence_tables(run), *front_figures(run), *phases, *seed_tables(run)),
         ),
         _kernel_section(run),
         Section(

@@ -231,8 +231,48 @@ class Headline:
 
 
 @dataclass(frozen=True)
+class ClaimLine:
+    """A claim on one line, and what stands behind it.
+
+    Attributes:
+        key: Its anchor.
+        title: The claim in plain words.
+        form: In which form it is judged: "" as it was made.
+        verdict: The verdict.
+        found: The number that decided, or the one that does not count.
+        reason: Why, in a few words.
+        details: What is folded away, by what it is.
+        link: The section with the evidence; "" if there is none.
+    """
+
+    key: str
+    title: str
+    form: str
+    verdict: Entry
+    found: Entry
+    reason: str
+    details: dict[str, str]
+    link: str
+
+
+@dataclass(frozen=True)
+class FirstScreen:
+    """What a reader sees first: a question and its answer, claims on a line each, one picture.
+
+    ``claims`` are the same as ``lines``, for Markdown and CSV. There is no picture without
+    accuracies and ratios.
+    """
+
+    question: str
+    answer: str
+    lines: tuple[ClaimLine, ...]
+    claims: Table
+    picture: Figure | None
+
+
+@dataclass(frozen=True)
 class Page:
-    """The whole report; ``claims`` and how they fared are what a reader sees first."""
+    """The whole report."""
 
     title: str
     stamp: str
@@ -240,8 +280,7 @@ class Page:
     headlines: tuple[Headline, ...]
     sections: tuple[Section, ...] = ()
     links: tuple[Link, ...] = ()
-    answer: str = ""
-    claims: Table | None = None
+    first: FirstScreen | None = None
 
 
 def slug(*parts: str) -> str:

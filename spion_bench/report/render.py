@@ -90,9 +90,10 @@ def markdown_entry(entry: Entry) -> str:
 def _write_parts(pages: Sequence[Page], out_dir: Path) -> None:
     stamp_line = pages[0].stamp
     blocks = [b for page in pages for section in page.sections for b in section.blocks]
+    firsts = [page.first for page in pages if page.first]
+    blocks += [block for first in firsts for block in (first.claims, first.picture) if block]
     figures = [block for block in blocks if isinstance(block, Figure)]
-    tables = [page.claims for page in pages if page.claims is not None]
-    tables += [block for block in blocks if isinstance(block, Table)]
+    tables = [block for block in blocks if isinstance(block, Table)]
     for folder, suffix in (("figures", "svg"), ("tables", "csv")):
         (out_dir / folder).mkdir(exist_ok=True)
         _remove_generated((out_dir / folder).glob(f"*.{suffix}"))

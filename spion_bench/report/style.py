@@ -30,6 +30,11 @@ GRID = "#040506"
 PAPER = "#070809"
 """Sentinel of what covers lines behind a label: the page's ``--page`` colour, nothing in a file."""
 
+GREY = "#8a929b"
+"""What says nothing about attention; readable on a light and on a dark page."""
+
+_OF_METHOD = "method:"
+
 # Hues of Okabe and Ito's palette, which stays distinct under the common colour-vision deficiencies.
 _HUES: dict[Family, str] = {
     "dense": "#0072b2",
@@ -52,6 +57,7 @@ _STYLE: Any = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
     "axes.grid": True,
+    "axes.axisbelow": True,
     "axes.grid.axis": "y",
     "axes.labelcolor": INK,
     "axes.linewidth": 0.7,
@@ -69,6 +75,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "spion_bench",
     "text.color": INK,
+    "text.parse_math": False,  # texts come from records
     "xtick.color": INK,
     "xtick.major.width": 0.7,
     "ytick.color": INK,
@@ -119,6 +126,11 @@ def _shade(hue: str, place: int) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
+def of_method(name: str) -> str:
+    """Return the ``gid`` of what a figure draws of a method; a page can hide it."""
+    return _OF_METHOD + name
+
+
 @contextmanager
 def new_figure(width: float, height: float) -> Iterator[MplFigure]:
     """Yield an empty figure, ``width`` x ``height`` inches, in the report's style."""
@@ -136,6 +148,7 @@ def to_svg(figure: MplFigure, name: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(rf'\bid="{_OF_METHOD}([^"]*)"', r'data-method="\1"', text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     text = text.replace(INK, "currentColor").replace(GRID, "var(--grid, #8888)")

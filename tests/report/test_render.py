@@ -88,7 +88,7 @@ def test_the_page_loads_nothing(page, html):
 
 def test_figures_and_tables_are_described(page):
     drawings = [values for _, values in page.tags if values.get("class") == "drawing"]
-    assert len(drawings) == 7
+    assert len(drawings) == 10
     assert all(values["role"] == "img" and len(values["aria-label"]) > 30 for values in drawings)
     tables = [values for tag, values in page.tags if tag == "table"]
     assert all(values["aria-labelledby"] in page.ids for values in tables)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from spion_bench.report.claims.claim import RuleName, read_claims
 from spion_bench.report.claims.rules import findings_of
-from spion_bench.report.claims.verdict import CPU_FORM, Finding, Judgement, Verdict, judge
+from spion_bench.report.claims.verdict import Finding, Judgement, Verdict, judge
 from spion_bench.report.load import RecordSet, provenance
-from spion_bench.report.parts import Column, Entry, Flag, Table
+from spion_bench.report.parts import ClaimLine, Column, Entry, Flag, Table
 from spion_bench.report.words import join_words, plural
 
 _FLAGS: Final[dict[Verdict, Flag]] = {
@@ -31,6 +31,8 @@ _SECTIONS: Final[dict[RuleName, str]] = {
 }
 """Which section of the page shows the evidence."""
 
+QUESTION: Final = "Does SPION do what its paper says, here?"
+
 
 def judgements(runs: Iterable[RecordSet]) -> list[Judgement]:
     """Return the verdict of every claim, in the order of the file; CPU forms follow theirs."""
@@ -43,14 +45,78 @@ def judgements(runs: Iterable[RecordSet]) -> list[Judgement]:
 
 
 def in_one_sentence(found: Sequence[Judgement]) -> str:
-    """Return how many claims have which verdict; CPU forms are counted by themselves."""
-    sentences = []
-    for form, where in (("", "as claimed"), (CPU_FORM, "in their form for this CPU")):
-        counts = Counter(judgement.verdict for judgement in found if judgement.form == form)
-        parts = [f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict]]
-        if parts:
-            sentences.append(f"{plural(counts.total(), 'claim')} {where}: {join_words(parts)}.")
-    return f"Does SPION do what is claimed for it, here? {' '.join(sentences)}"
+    """Return the answer to ``QUESTION``: how many claims have which verdict.
+
+    Of a claim with a CPU form that form counts, because the other one is not comparable.
+    """
+    last = {judgement.claim.id: judgement for judgement in found}
+    counts = Counter(judgement.verdict for judgement in last.values())
+    is_on_cpu = any(j.form and j.verdict != "not run" for j in last.values())
+    held, missed = counts["reproduced"] + counts["partly"], counts["not reproduced"]
+    unknown = len(last) - held - missed
+    if held:
+        begin = "In part" if missed else "Yes, as far as measured"
+    else:
+        begin = "No, as far as measured" if missed else "These records cannot say"
+    parts = [
+        f"{count} {verb}"
+        for count, verb in (
+            (counts["reproduced"], "reproduced"),
+            (counts["partly"], "reproduced in part"),
+            (missed, "not reproduced"),
+            (unknown, "not judged"),
+        )
+        if count
+    ]
+    where = ", on this CPU" if is_on_cpu else ""
+    return f"{begin}{where}: of {plural(len(last), 'claim')}, {join_words(parts)}."
+
+
+def claim_lines(found: Sequence[Judgement]) -> tuple[ClaimLine, ...]:
+    """Return every claim as one line with what stands behind it, CPU forms instead of theirs."""
+    return tuple(map(_line, _shown(found)))
+
+
+def _shown(found: Sequence[Judgement]) -> list[Judgement]:
+    return [judgement for judgement in found if judgement.verdict != "not comparable"]
+
+
+def _line(judgement: Judgement) -> ClaimLine:
+    claim = judgement.claim
+    findings = [f"{finding.shown}{_marks_text(finding)}" for finding in judgement.findings]
+    details = {
+        "Form": _form_text(judgement),
+        "Claimed": " ".join(
+            filter(None, (f"\u201c{claim.quote}\u201d" * bool(claim.quote), claim.source))
+        ),
+        "Means here": claim.means,
+        "Why": judgement.reason,
+        "Found": "; ".join(findings),
+    }
+    return ClaimLine(
+        key=f"claim-{claim.id}",
+        title=claim.title,
+        form=judgement.form,
+        verdict=Entry.of_text(judgement.verdict, flag=_flag(judgement)),
+        found=_found_entry(judgement),
+        reason=judgement.short,
+        details={name: text for name, text in details.items() if text},
+        link=_SECTIONS[claim.rule] if judgement.findings else "",
+    )
+
+
+def _form_text(judgement: Judgement) -> str:
+    if not judgement.form:
+        return ""
+    return (
+        "on this CPU; as claimed, on a GPU, these records are not comparable"
+        if all(finding.device == "cpu" for finding in judgement.findings)
+        else "on this CPU"
+    )
+
+
+def _marks_text(finding: Finding) -> str:
+    return f" (not counted: {join_words(list(finding.marks))})" if finding.marks else ""
 
 
 def claim_table(found: Sequence[Judgement], run: RecordSet) -> Table:
@@ -58,9 +124,8 @@ def claim_table(found: Sequence[Judgement], run: RecordSet) -> Table:
 
     A claim that is not comparable is shown in its CPU form alone, which says so.
     """
-    shown = [judgement for judgement in found if judgement.verdict != "not comparable"]
     return Table.of(
-        shown,
+        _shown(found),
         [
             Column.text("claim", "Claim", _claim_entry),
             Column.text("verdict", "Verdict", lambda j: Entry.of_text(j.verdict, flag=_flag(j))),
@@ -106,6 +171,9 @@ def _claim_entry(judgement: Judgement) -> Entry:
 
 def _found_entry(judgement: Judgement) -> Entry:
     finding: Finding | None = judgement.leading
+    if finding is None and judgement.findings:
+        most = max(judgement.findings, key=lambda found: found.estimate.value)
+        return Entry.estimate(most.estimate, most.unit, note="not counted", flag="greyed")
     if finding is None:
         return Entry.absent(judgement.reason)
     entry = Entry.estimate(finding.estimate, finding.unit, note=finding.estimate.basis)

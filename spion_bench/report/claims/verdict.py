@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -60,6 +61,7 @@ class Judgement:
         form: ``""`` as it was made, or ``CPU_FORM`` of a claim about a GPU.
         verdict: The verdict.
         reason: Why, in one sentence.
+        short: The reason in a few words.
         leading: The finding that decided, None if there was none.
         findings: All findings, those that may not speak last.
     """
@@ -68,6 +70,7 @@ class Judgement:
     form: str
     verdict: Verdict
     reason: str
+    short: str = ""
     leading: Finding | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -103,7 +106,7 @@ def judge(claim: Claim, findings: Sequence[Finding]) -> list[Judgement]:
     if on_cpu:
         if not there:
             reason = "The claim is about a GPU; these records are of a CPU, see the CPU form."
-            judgements = [Judgement(claim, "", "not comparable", reason)]
+            judgements = [Judgement(claim, "", "not comparable", reason, "made on a GPU")]
         judgements.append(_judge(claim, CPU_FORM, on_cpu))
     return judgements
 
@@ -112,18 +115,19 @@ def _judge(claim: Claim, form: str, findings: Sequence[Finding]) -> Judgement:
     speaking = [finding for finding in findings if not finding.marks]
     ordered = (*speaking, *(finding for finding in findings if finding.marks))
     if not findings:
-        return Judgement(claim, form, "not run", f"It needs {claim.needs}.")
+        reason = f"It needs {claim.needs}."
+        return Judgement(claim, form, "not run", reason, "its cells were not run")
     if not speaking:
         marks = list(dict.fromkeys(mark for finding in findings for mark in finding.marks))
         most = max(findings, key=lambda finding: finding.estimate.value)
         reason = f"No number may speak for it: {join_words(marks)}. Not counted: {most.shown}."
-        return Judgement(claim, form, "not run", reason, None, ordered)
+        return Judgement(claim, form, "not run", reason, _few_words(marks), None, ordered)
     adjusted = holm([finding.p_value for finding in speaking])
     shown = [f for f, p in zip(speaking, adjusted, strict=True) if p < LEVEL]
     best = max(speaking, key=lambda finding: finding.estimate.value)
     count = f"{len(shown)} of {plural(len(speaking), 'setting')}"
-    adjusting = f"(Holm over {len(speaking)})" if len(speaking) > 1 else ""
-    beyond = f"beyond {best.null:g} in {count} {adjusting}".rstrip()
+    beyond = f"beyond {best.null:g} in {count}"
+    adjusting = f" (Holm over {len(speaking)})" if len(speaking) > 1 else ""
     if claim.reach is None:
         is_full, wanted = len(shown) == len(speaking), ""
     else:
@@ -131,6 +135,10 @@ def _judge(claim: Claim, form: str, findings: Sequence[Finding]) -> Judgement:
         is_full = best in shown and high >= claim.reach
         wanted = f"; claimed: up to {format_quantity(claim.reach, best.unit)[0]}"
     verdict: Verdict = "reproduced" if is_full else "partly" if shown else "not reproduced"
-    return Judgement(
-        claim, form, verdict, f"At most {best.shown}; {beyond}{wanted}.", best, ordered
-    )
+    reason = f"At most {best.shown}; {beyond}{adjusting}{wanted}."
+    return Judgement(claim, form, verdict, reason, beyond, best, ordered)
+
+
+def _few_words(marks: Sequence[str]) -> str:
+    first = re.split("[:;]", marks[0])[0]
+    return f"{first}, and {len(marks) - 1} more" if len(marks) > 1 else first

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from spion_bench.records import Record, Turn
 from spion_bench.records.ratios import KINDS, MEASURES, Comparison, Kind, four_ratios, speed_turns
 from spion_bench.records.statistics import median_of
@@ -11,6 +13,7 @@ from spion_bench.report.parts import Column, Entry, Table, slug
 from spion_bench.report.words import format_quantity, join_words
 
 
+@lru_cache(maxsize=1024)  # with exact tests, asked for by every part of a report
 def ratios_of(group: Group) -> list[Comparison]:
     """Return the ratios of a setting: of its first turn that has any."""
     records = [outcome.record for outcome in group.outcomes]

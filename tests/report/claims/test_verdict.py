@@ -2,7 +2,7 @@ import pytest
 
 from spion_bench.records.statistics import Estimate
 from spion_bench.report.claims.claim import Claim, claims_file, read_claims
-from spion_bench.report.claims.table import in_one_sentence
+from spion_bench.report.claims.table import claim_lines, in_one_sentence
 from spion_bench.report.claims.verdict import CPU_FORM, Finding, holm, judge
 
 CLAIM = Claim(
@@ -77,11 +77,23 @@ def test_marked_numbers_do_not_speak_but_are_shown():
     assert "Not counted: 3.20" in judgement.reason
 
 
-def test_the_answer_counts_verdicts_by_form():
+def test_the_answer_counts_the_form_that_could_be_judged():
+    other = CLAIM.model_copy(update={"id": "other"})
     on_cpu = finding(3.2, 3.0, 3.4, 0.004, device="cpu")
-    answer = in_one_sentence([*judge(CLAIM, [on_cpu]), *judge(CLAIM, [])])
-    assert "2 claims as claimed: 1 not comparable and 1 not run." in answer
-    assert "1 claim in their form for this CPU: 1 reproduced." in answer
+    answer = in_one_sentence([*judge(CLAIM, [on_cpu]), *judge(other, [])])
+    assert answer == (
+        "Yes, as far as measured, on this CPU: of 2 claims, 1 reproduced and 1 not judged."
+    )
+
+
+def test_a_claim_is_one_line_with_its_reason_and_the_rest_folded():
+    on_cpu = finding(3.2, 3.0, 3.4, 0.004, device="cpu", marks=["A/A is off by 8 %; and so on"])
+    (line,) = claim_lines(judge(CLAIM, [on_cpu]))
+    assert (line.verdict.text, line.form) == ("not run", "On this CPU")
+    assert (line.found.text, line.found.flag) == ("3.20\u00d7", "greyed")
+    assert line.reason == "A/A is off by 8 %"
+    assert line.details["Form"].endswith("on a GPU, these records are not comparable")
+    assert "not counted: A/A is off by 8 %" in line.details["Found"]
 
 
 def test_the_claims_that_come_with_the_suite_are_read():
