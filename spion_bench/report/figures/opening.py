@@ -284,8 +284,8 @@ def _draw_ratios(ax: Axes, timed: Sequence[Group]) -> str:
             most = max(most, _draw_bar(ax, ratio, at, 0.86 * height, shown))
             told.append(f"{label} on {group.label}: {_ratio_text(ratio)}")
         if not found:
-            style = {"va": "center", "fontsize": 8, "fontstyle": "italic"}
-            ax.text(0.0, y - 0.14 - 0.5 * height, "  not measured", **style)
+            at = y - 0.14 - 0.5 * height
+            ax.text(0.0, at, "  not measured", va="center", fontsize=8, fontstyle="italic")
             told.append(f"{label}: not measured")
     ax.axvline(1.0, color=INK, linewidth=0.9)
     ax.set_yticks([])
@@ -306,8 +306,9 @@ def _draw_bar(ax: Axes, found: Comparison, y: float, height: float, shown: str) 
     if ratio.low is not None and ratio.high is not None:
         ax.plot([ratio.low, ratio.high], [y, y], color=INK, linewidth=1.2)
         reach = max(reach, ratio.high)
-    offset = {"xytext": (4, 0), "textcoords": "offset points"}
-    ax.annotate(shown, (reach, y), va="center", fontsize=8, **offset)
+    ax.annotate(
+        shown, (reach, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+    )
     return reach
 
 
