@@ -48,23 +48,24 @@ MAY_IMPORT = {
 }
 # The same inside two parts, by module or subfolder.
 ON_A_TASK = {"gate", "session", "subject", "task_session"}
+ON_A_STEP = {"session", "step", "subject"}
 MAY_IMPORT_WITHIN = {
     "passes": {
         "attention": set(),
         "synthetic": set(),
         "session": {"gate"},
-        "gate": {"gate", "task_session"},
+        "gate": {"gate", "step"},
         "subject": {"attention", "gate", "session", "synthetic"},
         "task_session": {"gate", "session", "subject"},
-        "training_step": {"subject"},
+        "step": {"gate", "step", "subject", "task_session"},
         "accuracy": {*ON_A_TASK, "prefix"},
         "prefix": ON_A_TASK,
         "shortcuts": {"session", "subject"},
-        "steps": {*ON_A_TASK, "training_step"},
-        "breakdown": {*ON_A_TASK, "training_step"},
-        "speed": {*ON_A_TASK, "training_step"},
-        "memory": {*ON_A_TASK, "training_step"},
-        "energy": {*ON_A_TASK, "training_step"},
+        "steps": ON_A_STEP,
+        "breakdown": {*ON_A_TASK, "step"},
+        "speed": ON_A_STEP,
+        "memory": ON_A_STEP,
+        "energy": ON_A_STEP,
         "kernel": {"attention", "gate", "kernel", "session", "synthetic"},
     },
     "report": {

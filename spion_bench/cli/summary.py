@@ -15,6 +15,7 @@ from spion_bench.records.ratios import (
     KINDS,
     MEASURES,
     attention_cost,
+    compile_of,
     four_ratios,
     speed_turns,
 )
@@ -122,6 +123,7 @@ def ratio_lines(records: Sequence[Record]) -> list[str]:
     lines = []
     for turn in speed_turns(records):
         label, taken = turn[0].cell.label, turn[0].measurement.turn
+        label += "" if compile_of(turn[0]) == "none" else ", compiled"
         if taken is not None and taken.marks:
             lines.append(f"{label}: marked, so no ratios are shown: {'; '.join(taken.marks)}")
             continue

@@ -81,7 +81,8 @@ def _way(record: Record) -> Way:
     threads = f"{cell.threads} thread{'s' if cell.threads > 1 else ''}"
     settings = cell.settings if isinstance(cell, TaskCell) else None
     precision = cell.dtype if settings is None else settings.precision
-    return cell.device, threads, precision, record.environment.machine
+    compiled = "compiled" if settings is not None and settings.compile != "none" else "eager"
+    return cell.device, threads, precision, compiled, record.environment.machine
 
 
 def _times(record: Record) -> Iterator[tuple[str, Metric]]:

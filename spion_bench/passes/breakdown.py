@@ -19,8 +19,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from spion_bench.model.attention import Attention
 from spion_bench.model.encoder import EncoderLayer
 from spion_bench.passes.session import Job, OnProgress
+from spion_bench.passes.step.training_step import TrainingStep
 from spion_bench.passes.task_session import TaskSession
-from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
 from spion_bench.suite.metrics import PARTS, part_metric, sampled
 

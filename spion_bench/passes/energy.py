@@ -10,12 +10,12 @@ from spion_bench.measure.clock import warm_up
 from spion_bench.measure.energy import WINDOW_S, EnergyError, energy_meter, measure_energy
 from spion_bench.model.attention import UnavailableError
 from spion_bench.passes.session import Job, OnProgress, RoundSamples
-from spion_bench.passes.task_session import TaskSession
-from spion_bench.passes.training_step import TrainingStep
+from spion_bench.passes.step.session import StepSession
+from spion_bench.passes.step.training_step import TrainingStep
 from spion_bench.records import Measurement
 
 
-class EnergySession(TaskSession):
+class EnergySession(StepSession):
     """A method made ready on a task; ``measure`` takes one round.
 
     Raises:
@@ -56,5 +56,8 @@ class EnergySession(TaskSession):
 
     def result(self) -> Measurement:
         """Return what was measured."""
-        found = {"metrics": self.rounds.metrics(), "energy_method": self._meter.method}
+        found = {
+            "metrics": {**self.rounds.metrics(), **self._step.compile_metrics()},
+            "energy_method": self._meter.method,
+        }
         return self.describe().model_copy(update=found)

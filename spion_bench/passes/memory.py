@@ -21,8 +21,8 @@ from spion_bench.measure.memory import (
 )
 from spion_bench.model.attention import UnavailableError
 from spion_bench.passes.session import Job, OnProgress, RoundSamples
-from spion_bench.passes.task_session import TaskSession
-from spion_bench.passes.training_step import TrainingStep
+from spion_bench.passes.step.session import StepSession
+from spion_bench.passes.step.training_step import TrainingStep
 from spion_bench.records import Measurement
 from spion_bench.suite.metrics import single
 
@@ -34,7 +34,7 @@ METHODS = {
 }
 
 
-class MemorySession(TaskSession):
+class MemorySession(StepSession):
     """A method made ready on a task.
 
     Raises:
@@ -63,6 +63,7 @@ class MemorySession(TaskSession):
         model = self._step.model
         metrics = {
             **self.rounds.metrics(),
+            **self._step.compile_metrics(),
             "parameters": single("parameters", model.parameter_count()),
             "model_bytes": single("model_bytes", model.size_bytes()),
         }

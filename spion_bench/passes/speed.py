@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from spion_bench.measure.clock import sample_ms, warm_up
 from spion_bench.passes.session import Job, OnProgress, RoundSamples
-from spion_bench.passes.task_session import TaskSession
-from spion_bench.passes.training_step import TrainingStep
+from spion_bench.passes.step.session import StepSession
+from spion_bench.passes.step.training_step import TrainingStep
 from spion_bench.records import Measurement
 from spion_bench.suite.metrics import single
 
 
-class SpeedSession(TaskSession):
+class SpeedSession(StepSession):
     """A method made ready on a task; ``measure`` takes one round."""
 
     def __init__(self, job: Job, on_progress: OnProgress) -> None:
         super().__init__(job, on_progress)
         self._step = TrainingStep(self._subject)
-        self._calls = {
+        self._calls: dict[str, Callable[[], object]] = {
             "train_step_ms": self._step.run,
             "forward_ms": self._step.run_forward,
-            "attention_ms": self._step.run_attention,
         }
+        if self._step.compile_s is None:  # within a compiled encoder there is none alone
+            self._calls["attention_ms"] = self._step.run_attention
         self.rounds = RoundSamples()
 
     def measure(self) -> None:
@@ -43,4 +46,5 @@ class SpeedSession(TaskSession):
         )
         metrics["parameters"] = single("parameters", step.model.parameter_count())
         metrics["model_bytes"] = single("model_bytes", step.model.size_bytes())
+        metrics |= step.compile_metrics()
         return self.describe().model_copy(update={"metrics": metrics})

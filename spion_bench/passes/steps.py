@@ -10,16 +10,16 @@ from typing import Any
 
 from spion_bench.model.attention import UnsupportedError
 from spion_bench.passes.session import Job, OnProgress
+from spion_bench.passes.step.session import StepSession
+from spion_bench.passes.step.training_step import TrainingStep
 from spion_bench.passes.subject import check_training
-from spion_bench.passes.task_session import TaskSession
-from spion_bench.passes.training_step import TrainingStep
 from spion_bench.records import Measurement
 from spion_bench.suite.metrics import single
 
 STEPS = 2
 
 
-class StepsSession(TaskSession):
+class StepsSession(StepSession):
     """A method on a task.
 
     A method without a backward pass on the device passes the gate forward only and is then
@@ -47,6 +47,7 @@ class StepsSession(TaskSession):
         self._found["metrics"] = {
             "final_train_loss": single("final_train_loss", losses[-1]),
             "parameters": single("parameters", step.model.parameter_count()),
+            **step.compile_metrics(),
         }
 
     def result(self) -> Measurement:

@@ -46,6 +46,7 @@ Role = Literal["subject", "reference", "rival", "isolates", "control", "limit"]
 Origin = Literal["lra", "skyformer", "paper", "hf", "ours"]
 PatternKind = Literal["band+stripes", "band"]
 Quantity = Literal["time", "passes", "memory"]
+Compile = Literal["none", "default"]
 Scalar = str | int | float | bool | None
 
 
@@ -146,6 +147,7 @@ class TaskSettings(Stored):
         spion: The patterns, and the moment at which they are made.
         recipe: The training recipe.
         precision: In what the model multiplies, in training and timing.
+        compile: Whether the encoder is compiled: ``"default"`` is torch.compile's default mode.
         measure: How times and memory are measured.
     """
 
@@ -155,6 +157,7 @@ class TaskSettings(Stored):
     spion: SpionConfig
     recipe: RecipeName
     precision: Precision = "float32"
+    compile: Compile = "none"
     measure: MeasureSettings
 
 

@@ -94,6 +94,7 @@ def four_ratios(turn: Sequence[Record], trained: Iterable[Record] = ()) -> list[
         == (champion.environment.machine, champion.cell.device)
         and record.measurement.transition is not None
         and record.measurement.transition.is_spion
+        and compile_of(record) == compile_of(champion)
     ]
     found = []
     for measure in MEASURES:
@@ -113,6 +114,12 @@ def four_ratios(turn: Sequence[Record], trained: Iterable[Record] = ()) -> list[
                 p_value = p_value_in_turn(metric, own)
                 found.append(Comparison(kind, measure, name, ratio, p_value, _marks(champion)))
     return found
+
+
+def compile_of(record: Record) -> str:
+    """Return whether the encoder was compiled, by the name that its setting has."""
+    settings = record.cell.settings if isinstance(record.cell, TaskCell) else None
+    return "none" if settings is None else settings.compile
 
 
 def attention_cost(turn: Sequence[Record], method: str) -> Estimate | None:

@@ -28,6 +28,7 @@ from spion_bench.run.messages import (
     Started,
 )
 from spion_bench.suite.influence import ROOT
+from spion_bench.suite.passes import time_limit
 
 AnyEvent = Started | Ready | Measured | Progress | Result
 
@@ -96,7 +97,7 @@ class Child:
     def serve(self, job: Job) -> None:
         """Give the worker a job and the time for it: its first one, or one after a result."""
         self.busy_s = 0.0
-        self.allow(job.cell.timeout_s)
+        self.allow(time_limit(job.cell))
         self.send(JobRequest(job=job))
 
     def allow(self, seconds: float) -> None:

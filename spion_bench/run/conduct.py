@@ -26,7 +26,7 @@ from spion_bench.run.messages import (
     Started,
 )
 from spion_bench.run.rounds import Rounds, Sampler
-from spion_bench.suite.passes import PASSES, measures_memory
+from spion_bench.suite.passes import PASSES, measures_memory, time_limit
 from spion_bench.suite.plan import baseline_of
 
 SECOND = "~second"
@@ -189,7 +189,7 @@ def _take_rounds(
             return None
         total = rule.least_rounds if number <= rule.least_rounds else rule.most_rounds
         on_event(cells[key], RoundStarted(number=number, rounds=total))
-        children[key].allow(cells[key].timeout_s)
+        children[key].allow(time_limit(cells[key]))
         children[key].send(RoundRequest(repeats=repeats))
         return _await(cells[key], children, found, Measured, on_event)
 
@@ -197,7 +197,7 @@ def _take_rounds(
     rounds = Rounds(subjects, baseline.key, second, rule, sampler)
     rounds.take(ask, baseline.seed)
     for key in cells.keys() - found.keys():
-        children[key].allow(cells[key].timeout_s)
+        children[key].allow(time_limit(cells[key]))
         children[key].send(FinishRequest())
     return Turn(
         methods=[cells[key].method.name for key in subjects],

@@ -26,8 +26,8 @@ from spion_bench.measure.parallelism import prove, shortage
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
 from spion_bench.passes.session import Job, RoundSession, Session
+from spion_bench.passes.step.training_step import NonFiniteStepError
 from spion_bench.passes.subject import MissingDataError
-from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.records import KernelCell, Measurement, Parallelism, Status, TaskCell, TorchModes
 from spion_bench.run.channel import Channel
 from spion_bench.run.messages import (

@@ -43,6 +43,8 @@ def with_key(cell: _CellT) -> _CellT:
     """Return the cell with its key: what it asks, its sources, and the versions of libraries."""
     what = cell.model_dump(mode="json", exclude=_UNHASHED)
     what["method"] = cell.method.model_dump(mode="json", exclude=_SHOWN)
+    if (settings := what.get("settings")) and settings["compile"] == "none":
+        del settings["compile"]  # keys from before encoders could be compiled stay valid
     what["versions"] = _versions(cell.method.requires)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     prefix = f"{cell.pass_name}-{cell.label}-{cell.method.name}-s{cell.seed}"

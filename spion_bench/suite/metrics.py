@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "sparse_step_ms": _TIME_MS,
     "train_step_ms": _TIME_MS,
     "forward_ms": _TIME_MS,
+    "compile_s": _TIME_S,
     "attention_ms": _TIME_MS,
     "attention_flops_per_step": Kind("FLOP", modelled=True),
     "train_step_peak_bytes": _BYTES,

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from spion_bench.records.cell import KernelCell, PassName, TaskCell
 from spion_bench.records.names import check_name
 
+COMPILE_LIMIT_S = 1800.0
+"""What a cell with a compiled encoder may take on top of its own time, to compile."""
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -28,6 +31,8 @@ class Pass:
         deterministic: Whether it trains with deterministic algorithms only. Where anything is timed
             they are never asked for: they can cost a method its best kernel.
         uses_pattern: Whether SPION's cells measure with the pattern of an accuracy cell.
+        compiles: Whether its cells may ask for a compiled encoder. Training does not: each pattern
+            would be compiled anew. A breakdown does not: compiled parts have no borders.
         gated: Whether there is attention to check; a predictor without any has no gate.
     """
 
@@ -41,6 +46,7 @@ class Pass:
     samples_gpu: bool = False
     deterministic: bool = False
     uses_pattern: bool = False
+    compiles: bool = False
     gated: bool = True
 
 
@@ -52,6 +58,7 @@ PASSES: dict[str, Pass] = {
             "output and gradients against a float64 oracle; planned for every measured method",
             "spion_bench.passes.gate.session:GateSession",
             checks_itself=True,
+            compiles=True,
         ),
         Pass(
             "steps",
@@ -59,6 +66,7 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.steps:StepsSession",
             checks_itself=True,
             isolation="warm",
+            compiles=True,
         ),
         Pass(
             "shortcuts",
@@ -91,6 +99,7 @@ PASSES: dict[str, Pass] = {
             interleaved=True,
             samples_gpu=True,
             uses_pattern=True,
+            compiles=True,
         ),
         Pass(
             "breakdown",
@@ -107,6 +116,7 @@ PASSES: dict[str, Pass] = {
             interleaved=True,
             samples_gpu=True,
             uses_pattern=True,
+            compiles=True,
         ),
         Pass(
             "energy",
@@ -116,6 +126,7 @@ PASSES: dict[str, Pass] = {
             interleaved=True,
             samples_gpu=True,
             uses_pattern=True,
+            compiles=True,
         ),
         Pass(
             "kernel",
@@ -146,6 +157,13 @@ def measures_memory(cell: TaskCell | KernelCell) -> bool:
     if isinstance(cell, KernelCell):
         return cell.measures == "memory"
     return cell.pass_name == "memory"
+
+
+def time_limit(cell: TaskCell | KernelCell) -> float:
+    """Return how long a worker may be busy with a cell, in seconds: compiling is not its fault."""
+    settings = cell.settings if isinstance(cell, TaskCell) else None
+    is_compiled = settings is not None and settings.compile != "none"
+    return cell.timeout_s + (COMPILE_LIMIT_S if is_compiled else 0.0)
 
 
 def place(name: str) -> int:

@@ -106,7 +106,9 @@ def estimate_seconds(cell: TaskCell | KernelCell, records: Iterable[Record]) -> 
 
 
 def _kind(cell: TaskCell | KernelCell) -> tuple[str, ...]:
-    return (cell.pass_name, cell.label, cell.method.name, cell.profile, cell.machine)
+    settings = cell.settings if isinstance(cell, TaskCell) else None
+    how = "none" if settings is None else settings.compile
+    return (cell.pass_name, cell.label, cell.method.name, cell.profile, cell.machine, how)
 
 
 def _place(cell: TaskCell | KernelCell) -> tuple[int, int]:

@@ -16,10 +16,12 @@ from pydantic import (
 )
 
 from spion_bench.literals import Precision, RecipeName
+from spion_bench.records.cell import Compile
 from spion_bench.records.names import UsageError, check_name
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.methods import METHODS
+from spion_bench.suite.passes import PASSES
 from spion_bench.suite.profiles.mistakes import (
     describe_mistakes,
     describe_syntax,
@@ -64,6 +66,8 @@ class CellGroup(Frozen):
         recipe: The training recipe, ``"corrected"`` or ``"published"``.
         precision: In what the models multiply: ``"float32"``, ``"tf32"`` (CUDA only),
             ``"bfloat16"`` or ``"float16"``; kernel cases state their own.
+        compile: ``"default"``: the encoder is compiled, in passes that can measure it so; or
+            ``"none"``.
         measure: How to measure.
         timeout_s: How long one cell may be busy, in seconds: in all; or, where methods take turns,
             while it is made ready, in its first round, which may compile, and in the others, which
@@ -82,6 +86,7 @@ class CellGroup(Frozen):
     spion_on: dict[Literal["cpu", "cuda"], dict[str, Value]] = Field(default_factory=dict)
     recipe: RecipeName = "corrected"
     precision: Precision = "float32"
+    compile: Compile = "none"
     measure: MeasureSettings = MeasureSettings()
     timeout_s: float = Field(600.0, gt=0)
 
@@ -114,6 +119,13 @@ class CellGroup(Frozen):
                 )
         elif not self.task or self.cases or not (self.methods or self.passes == ("shortcuts",)):
             raise ValueError("a group needs `task` and `methods`; `cases` belong to kernel groups")
+        eager = [name for name in self.passes if not PASSES[name].compiles]
+        if self.compile != "none" and eager:
+            able = ", ".join(name for name, entry in PASSES.items() if entry.compiles)
+            raise ValueError(
+                f"compile: {', '.join(eager)} run uncompiled models only; give the compiled model "
+                f"a group of its own, with passes among {able}"
+            )
         return self
 
 

@@ -61,6 +61,7 @@ def resolve(group: CellGroup, device: Literal["cpu", "cuda"]) -> TaskSettings:
         spion=_replace(config.spion, spion, "spion", group.task),
         recipe=group.recipe,
         precision=group.precision,
+        compile=group.compile,
         measure=group.measure,
     )
 

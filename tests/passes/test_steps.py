@@ -2,8 +2,8 @@ import pytest
 
 from spion_bench.model.attention import UnsupportedError
 from spion_bench.passes import steps as steps_module
+from spion_bench.passes.step.training_step import NonFiniteStepError, TrainingStep
 from spion_bench.passes.steps import StepsSession
-from spion_bench.passes.training_step import NonFiniteStepError, TrainingStep
 from tests.cells import ignore, measure, tiny_job
 
 

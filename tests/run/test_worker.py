@@ -12,8 +12,8 @@ from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.native.library import BuildError
 from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import RoundSamples
+from spion_bench.passes.step.training_step import NonFiniteStepError
 from spion_bench.passes.subject import MissingDataError
-from spion_bench.passes.training_step import NonFiniteStepError
 from spion_bench.records import GpuReadings, GpuRound, Parallelism, TorchModes
 from spion_bench.run import worker
 from spion_bench.run.channel import Channel

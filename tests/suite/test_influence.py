@@ -78,7 +78,7 @@ EDITS = {
     "spion_bench/passes/speed.py": TIMED,
     "spion_bench/passes/memory.py": {"memory"},
     "spion_bench/passes/accuracy.py": {"accuracy"},
-    "spion_bench/passes/training_step.py": {"memory", *TIMED},
+    "spion_bench/passes/step/training_step.py": {"memory", *TIMED},
     "spion_bench/tasks/image/config.toml": IMAGE,
     "spion_bench/tasks/task.py": TASK,
     "baselines/window/longformer.py": {"speed"},

@@ -84,6 +84,10 @@ def test_missing_file_is_named():
             ("[[cells]]", "[[cells]]\noptions = { length = 5 }"),
             "line 5: cells[1].options: task image: option length: expected 256 or 1024, got 5",
         ),
+        (
+            ('["speed"]', '["speed", "accuracy"]\ncompile = "default"'),
+            "line 4: cells[1]: compile: accuracy run uncompiled models only",
+        ),
         (("methods = [", "methods = "), "line 7: "),
         (('["speed"]', '["kernel", "speed"]'), "line 4: cells[1]: a kernel group needs"),
         (('["speed"]', '["kernel"]'), "line 4: cells[1]: a kernel group needs"),

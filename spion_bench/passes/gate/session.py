@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from spion_bench.passes.task_session import TaskSession
+from spion_bench.passes.step.session import StepSession
 from spion_bench.records import Measurement
 
 
-class GateSession(TaskSession):
+class GateSession(StepSession):
     """The check is the whole measurement."""
 
     def measure(self) -> None:

@@ -109,9 +109,10 @@ def _add_passes(
     """Give the first of some groups the passes that none of them has."""
     notes = []
     for name in names:
-        if places and not any(_gives(groups[i], name) for i in places):
-            first = groups[places[0]]
-            groups[places[0]] = first.model_copy(update={"passes": (*first.passes, name)})
+        able = [i for i in places if groups[i].compile == "none" or PASSES[name].compiles]
+        if able and not any(_gives(groups[i], name) for i in places):
+            first = groups[able[0]]
+            groups[able[0]] = first.model_copy(update={"passes": (*first.passes, name)})
             notes.append(_note(profile, f"pass {name}", first))
     return notes
 

@@ -46,6 +46,16 @@ def test_a_pass_that_the_profile_lacks_for_a_task_is_added():
     assert len(ask(SMOKE, Filters(**wanted)).notes) == 2
 
 
+def test_an_added_pass_goes_where_it_can_be_measured():
+    fields = {"task": "image", "methods": ("dense_sdpa",)}
+    compiled = CellGroup(passes=("memory",), compile="default", **fields)
+    mine = Profile(
+        name="mine", description="", cells=(compiled, CellGroup(passes=("gate",), **fields))
+    )
+    groups = ask(mine, Filters(passes=("accuracy", "speed"))).groups
+    assert [group.passes for group in groups] == [("memory", "speed"), ("gate", "accuracy")]
+
+
 @pytest.mark.parametrize("pass_name", ["gate", "steps", "accuracy", "speed", "memory"])
 @pytest.mark.parametrize("method", ["dense_sdpa", "spion_f", "reformer", "bigbird"])
 @pytest.mark.parametrize("task", ["image", "listops"])

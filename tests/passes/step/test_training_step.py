@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from spion_bench.passes.step.training_step import NonFiniteStepError, TrainingStep
 from spion_bench.passes.subject import prepare_subject
-from spion_bench.passes.training_step import NonFiniteStepError, TrainingStep
 from tests.cells import tiny_job
 
 MODEL = {"layers": 2}

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from spion_bench.model.classifier import Classifier
+from spion_bench.passes.step.compiled import compile_encoder
 from spion_bench.passes.subject import Subject
+from spion_bench.records import Metric
 from spion_bench.suite.cases.case import attention_flops
+from spion_bench.suite.metrics import single
 from spion_bench.train.data import to_batch
 from spion_bench.train.phases import update_weights
 
@@ -26,7 +29,9 @@ class TrainingStep:
     the values, and loading data is not part of it.
 
     Attributes:
-        model: The classifier with the cell's attention.
+        model: The classifier with the cell's attention; its encoder is compiled where the cell asks
+            for it, before anything runs.
+        compile_s: The seconds that it took to compile, or None.
         attention_inputs: q, k, v and the output's gradient of one layer, ``[B, H, L, D]``.
     """
 
@@ -43,6 +48,9 @@ class TrainingStep:
         self._tokens, self._labels = to_batch(subject.task.train, chosen, self._device)
         self.attention_inputs = self._draw_attention_inputs()
         self._subject = subject
+        self.compile_s: float | None = None
+        if self._settings.compile != "none":
+            self.compile_s = compile_encoder(self.model, self._run_untrained)
 
     def run(self) -> float:
         """Do one step: forward, loss, backward, clip, AdamW; return the loss (nat) before it.
@@ -57,6 +65,10 @@ class TrainingStep:
         if not math.isfinite(value):
             raise NonFiniteStepError("the loss of a training step is not finite")
         return value
+
+    def compile_metrics(self) -> dict[str, Metric]:
+        """Return what compiling took, if it was done."""
+        return {} if self.compile_s is None else {"compile_s": single("compile_s", self.compile_s)}
 
     def forget_gradients(self) -> None:
         """Free the gradients, as they are before a step."""
@@ -97,6 +109,12 @@ class TrainingStep:
             scores=scores,
             backward=True,
         )
+
+    def _run_untrained(self) -> None:
+        """Run every pass of the model that is measured, without changing its weights."""
+        self._arithmetic.loss(self.model, self._tokens, self._labels).backward()  # type: ignore[no-untyped-call]
+        self.forget_gradients()
+        self.run_forward()
 
     def _attention_batch(self) -> int:
         return self._tokens.shape[0] * (2 if self._settings.model.two_towers else 1)

@@ -1,0 +1,1 @@
+"""One whole training step of the suite's classifier, which several passes measure."""
