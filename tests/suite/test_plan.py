@@ -5,7 +5,7 @@ import pytest
 from spion_bench.records import TaskCell
 from spion_bench.records.names import UsageError
 from spion_bench.suite import keys as key_module
-from spion_bench.suite.passes import PASSES, time_limit
+from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import Machine, estimate_seconds, expand, turns
 from spion_bench.suite.profile import CellGroup, Profile, load_profile
 from spion_bench.suite.profiles.ask import Filters
@@ -212,18 +212,6 @@ def test_key_changes_with_the_source_text_and_torch(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(key_module, "_versions", lambda packages: ["99"])
     assert set(before).isdisjoint(keys(expand(TINY, MACHINE)))
-
-
-def test_a_compiled_encoder_has_a_gate_a_key_and_time_of_its_own():
-    fields = {"passes": ("speed",), "methods": ("spion_cf",), **IMAGE}
-    plain, compiled = (
-        expand(profile(CellGroup(compile=how, **fields)), MACHINE) for how in ("none", "default")
-    )
-    assert [cell.pass_name for cell in compiled] == ["gate", "speed"]
-    assert set(keys(plain)).isdisjoint(keys(compiled))
-    assert [cell.settings.compile for cell in compiled] == ["default"] * 2
-    assert [time_limit(cell) for cell in plain] == [600.0] * 2
-    assert min(time_limit(cell) for cell in compiled) > 1200.0
 
 
 def test_settings_are_resolved_in_the_plan():
