@@ -81,6 +81,7 @@ MAY_IMPORT_WITHIN = {
         "entries": {"groups", "methods", "parts", "words"},
         "attention_rule": set(),
         "evidence": {"attention_rule", "groups", "parts"},
+        "course": {"course", "groups", "load", "words"},
         "tables": {
             *("entries", "evidence", "groups", "kernels", "load", "methods", "parts", "published"),
             *("tables", "words"),
