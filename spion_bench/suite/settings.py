@@ -11,6 +11,7 @@ from spion_bench.records.cell import TaskSettings
 from spion_bench.records.names import UsageError
 from spion_bench.records.settings import Settings, describe_problems
 from spion_bench.tasks import load_config, load_spec
+from spion_bench.tasks.variants import spell_out
 
 if TYPE_CHECKING:  # a profile is checked with these settings
     from spion_bench.suite.profile import CellGroup
@@ -40,6 +41,9 @@ def check_settings(group: CellGroup) -> None:
 def resolve(group: CellGroup, device: Literal["cpu", "cuda"]) -> TaskSettings:
     """Return the settings of a group's cells on a type of device.
 
+    A named variant of the task's data becomes the options that it stands for: a cell that names it
+    is the one that spells them out.
+
     Raises:
         SettingsError: If an option of the task or a replacement of a setting is unknown, or has a
             value that is not allowed.
@@ -47,15 +51,16 @@ def resolve(group: CellGroup, device: Literal["cpu", "cuda"]) -> TaskSettings:
     if group.task is None:
         raise ValueError("group.task: expected a task name, got None (a kernel group has no task)")
     try:
-        load_spec(group.task).parse(group.options)
+        options = spell_out(group.task, group.options)
+        load_spec(group.task).parse(options)
     except UsageError as error:
         raise SettingsError("options", str(error)) from error
     config = load_config(group.task)
-    length = group.options.get("length")
+    length = options.get("length")
     model = {"max_length": length, **group.model} if length else group.model
     spion = {**group.spion, **group.spion_on.get(device, {})}
     return TaskSettings(
-        options=dict(group.options),
+        options=options,
         model=_replace(config.model, model, "model", group.task),
         train=_replace(config.train, group.train, "train", group.task),
         spion=_replace(config.spion, spion, "spion", group.task),

@@ -24,8 +24,8 @@ class ImageOptions(Settings):
     """Options of the image task.
 
     Attributes:
-        source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is found, and
-            the data source says which.
+        source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is found and
+            has pictures of this length, and the data source says which.
         length: Pixels of a picture: 1024 (32x32), of digits and Fashion-MNIST also 256 (16x16).
         n_train: Use at most this many training examples, the first ones; None: all.
         n_dev: The same for the dev split.
@@ -74,13 +74,13 @@ def _choose_source(data_dir: Path | None, options: ImageOptions) -> tuple[Source
     """Return the source and why it was chosen."""
     if options.source != "auto":
         return options.source, "as requested"
-    if options.length != _FULL_LENGTH:
-        return "digits", "chosen because they are always there in this length"
-    if find_cifar10(data_dir) is not None:
+    is_full = options.length == _FULL_LENGTH
+    if is_full and find_cifar10(data_dir) is not None:
         return "cifar10", "chosen because it was found"
+    without = "CIFAR-10 was not found" if is_full else "CIFAR-10 has no pictures of this length"
     if find_fashion_mnist(data_dir) is not None:
-        return "fashion-mnist", "chosen because CIFAR-10 was not found"
-    return "digits", "chosen because neither CIFAR-10 nor Fashion-MNIST was found"
+        return "fashion-mnist", f"chosen because {without}"
+    return "digits", f"chosen because {without} and Fashion-MNIST was not found"
 
 
 def _cap(splits: TaskSplits, options: ImageOptions, reason: str) -> TaskSplits:

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import PIL
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -21,9 +22,10 @@ from spion_bench.tasks.pathfinder.release import (
 )
 from spion_bench.tasks.pathfinder.workers import draw_split
 from spion_bench.tasks.shared import long_range_arena
-from spion_bench.tasks.task import TaskSplits
+from spion_bench.tasks.task import Split, TaskSplits
 
 _PUBLISHED_COUNTS = (160_000, 20_000, 20_000)
+_LEAST_DRAWN = 32  # rows and columns in which two paths find room
 _SPLIT_STRIDE = 1_000_000_000  # between the numbers of train, dev and test pictures
 
 
@@ -33,7 +35,8 @@ class PathfinderOptions(Settings):
     Attributes:
         source: ``"auto"`` takes the Long Range Arena's release if pictures of this size and level
             are there, else they are drawn; the data source says which.
-        length: Pixels of a picture: 1024 (32x32), 4096, 16384 (128x128: Path-X) or 65536.
+        length: Pixels of a picture: 1024 (32x32), 4096, 16384 (128x128: Path-X) or 65536; or 256:
+            drawn pictures of 32x32 averaged down to 16x16, which no release has.
         contour_length: Dashes of a path: 14 is the published level; 9 and 6 are easier.
         folder: The release's folder inside the data folder; needed if there are two.
         split: How the release is split into eight, one and one tenths: in the ``"order"`` of its
@@ -47,7 +50,7 @@ class PathfinderOptions(Settings):
     """
 
     source: Literal["auto", "release", "generated"] = "auto"
-    length: Literal[1024, 4096, 16384, 65536] = 1024
+    length: Literal[256, 1024, 4096, 16384, 65536] = 1024
     contour_length: Literal[6, 9, 14] = 14
     folder: str | None = None
     split: Literal["order", "shuffle"] = "order"
@@ -133,16 +136,31 @@ def _draw(options: PathfinderOptions, reason: str) -> TaskSplits:
     ):
         start = number * _SPLIT_STRIDE
         numbers = range(start, start + (published if count is None else count))
-        splits.append(draw_split(options.side, options.contour_length, options.seed, numbers))
+        drawn_side = max(_LEAST_DRAWN, options.side)
+        split = draw_split(drawn_side, options.contour_length, options.seed, numbers)
+        splits.append(_averaged(split, drawn_side, options.side))
     train, dev, test = splits
+    is_small = options.side < _LEAST_DRAWN
+    averaged = f", averaged from {_LEAST_DRAWN}x{_LEAST_DRAWN}," if is_small else ""
     return TaskSplits.of(
         splits,
         name="generated",
         version=f"{GENERATOR_VERSION}, pillow {PIL.__version__}",
         stand_in=True,
         description=(
-            f"Stand-in: {options.side}x{options.side} pixels drawn with seed {options.seed} and "
-            f"the Long Range Arena's parameters ({reason}), paths of {options.contour_length} "
-            f"dashes; {len(train)} train, {len(dev)} dev and {len(test)} test examples"
+            f"Stand-in: {options.side}x{options.side} pixels{averaged} drawn with seed "
+            f"{options.seed} and the Long Range Arena's parameters ({reason}), paths of "
+            f"{options.contour_length} dashes; {len(train)} train, {len(dev)} dev and {len(test)} "
+            "test examples"
         ),
     )
+
+
+def _averaged(split: Split, side: int, smaller: int) -> Split:
+    """Return pictures of ``side`` averaged down to ``smaller`` rows and columns."""
+    if smaller == side:
+        return split
+    cell = side // smaller
+    cells = split.inputs.reshape(len(split), smaller, cell, smaller, cell)
+    grey = np.rint(cells.mean(axis=(2, 4), dtype=np.float32)).astype(np.int16)
+    return Split(grey.reshape(len(split), -1), split.labels)

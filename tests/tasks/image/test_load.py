@@ -33,7 +33,7 @@ def test_auto_then_takes_fashion_mnist(tmp_path: Path) -> None:
 def test_auto_then_takes_the_digits(tmp_path: Path, with_folder: bool) -> None:
     splits = load(tmp_path if with_folder else None, {})
     assert (splits.source.name, splits.source.stand_in) == ("digits", True)
-    assert "neither CIFAR-10 nor Fashion-MNIST was found" in splits.source.description
+    assert "CIFAR-10 was not found and Fashion-MNIST was not found" in splits.source.description
     assert splits.train.inputs.shape == (1297, 1024)
 
 
@@ -50,11 +50,21 @@ def test_named_source_is_never_replaced(tmp_path: Path, source: str) -> None:
         load(tmp_path, {"source": source})
 
 
+def test_length_256_is_fashion_mnist_where_it_is_found(tmp_path: Path) -> None:
+    write_cifar10(tmp_path)
+    write_fashion_mnist(tmp_path / "fashion-mnist")
+    splits = load(tmp_path, {"length": 256, **UNVERIFIED})
+    assert splits.source.name == "fashion-mnist"
+    assert "CIFAR-10 has no pictures of this length" in splits.source.description
+    assert "averaged down to 16x16" in splits.source.description
+    assert f"uses {len(splits.train)} of {len(splits.train)} train" in splits.source.description
+
+
 def test_length_256_is_digits_even_next_to_cifar10(tmp_path: Path) -> None:
     write_cifar10(tmp_path)
     splits = load(tmp_path, {"length": 256})
     assert splits.source.name == "digits"
-    assert "always there in this length" in splits.source.description
+    assert "CIFAR-10 has no pictures of this length and Fashion" in splits.source.description
     assert splits.train.inputs.shape == (1297, 256)
 
 

@@ -142,6 +142,18 @@ def test_a_picture_listed_twice_is_refused(tmp_path: Path) -> None:
         load(tmp_path, {})
 
 
+def test_pictures_of_16_pixels_are_those_of_32_averaged() -> None:
+    options = {"source": "generated", "n_train": 4, "n_dev": 1, "n_test": 1, "contour_length": 6}
+    whole, small = load(None, options), load(None, {**options, "length": 256})
+    assert small.train.inputs.shape == (4, 256)
+    assert small.train.inputs.dtype == np.int16
+    assert np.array_equal(small.train.labels, whole.train.labels)
+    square = whole.train.inputs.reshape(4, 32, 32)[:, 2:4, 8:10].mean(axis=(1, 2))
+    assert np.array_equal(small.train.inputs.reshape(4, 16, 16)[:, 1, 4], np.rint(square))
+    assert "16x16 pixels, averaged from 32x32, drawn" in small.source.description
+    assert small.source.stand_in
+
+
 def test_level_without_tables_is_refused(tmp_path: Path) -> None:
     (tmp_path / HARD / "metadata").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"metadata: holds no table"):
@@ -163,7 +175,7 @@ def test_without_a_release_pictures_are_drawn_and_the_source_says_so(tmp_path: P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 512}, "option length: .*1024, 4096, 16384 or 65536, got 512"),
+        ({"length": 512}, "option length: .*256, 1024, 4096, 16384 or 65536, got 512"),
         ({"contour_length": 7}, "option contour_length: .*6, 9 or 14, got 7"),
         ({"split": "random"}, "option split: .*'order' or 'shuffle', got 'random'"),
     ],
