@@ -1,4 +1,4 @@
-"""The measured numbers of README.md and docs/findings.md, from committed records.
+"""The measured numbers of README.md and of pages in docs, from committed records.
 
 ``python -m spion_bench.report.docs.numbers`` writes them into the pages of the checkout that it
 runs in; a test compares the pages with what it would write. No torch.
@@ -14,6 +14,7 @@ from typing import Final
 from spion_bench.records.files import replace_file
 from spion_bench.records.ratios import KINDS
 from spion_bench.report.claims.table import judgements
+from spion_bench.report.docs.break_even import break_even_section
 from spion_bench.report.docs.front import THEMES, first_sentence, front_section, steps_picture
 from spion_bench.report.docs.markdown import short_table, shown
 from spion_bench.report.entries import SUMMARY_PASSES, accuracy_entry
@@ -43,6 +44,7 @@ SETS: Final = {
     "claims": tuple(
         f"amd-epyc-avx2-x2/{name}" for name in ("speed", "scaling", "laptop", "matrix")
     ),
+    "break_even": tuple(f"amd-epyc-avx2-x2/{name}" for name in ("kernels", "scaling", "speed")),
 }
 
 _SHOWN: Final = (
@@ -117,6 +119,7 @@ PAGES: Final[dict[str, dict[str, Callable[..., str]]]] = {
         "smoke": smoke_section,
         "accuracy": accuracy_section,
     },
+    "docs/own_model.md": {"break_even": break_even_section},
 }
 """Page -> its sections -> what makes each of them from its records."""
 
