@@ -108,8 +108,8 @@ MAY_IMPORT_WITHIN = {
         },
         "render": {"kernels", "load", "page", "parts", "style"},
         "docs": {
-            *("claims", "docs", "entries", "evidence", "figures", "groups", "load", "methods"),
-            *("parts", "style", "tables", "words"),
+            *("claims", "docs", "entries", "evidence", "figures", "groups", "kernels", "load"),
+            *("methods", "parts", "style", "tables", "words"),
         },
     },
 }
