@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spion_bench.records import FAILED_STATUSES, Record
+from spion_bench.records import FAILED_STATUSES, Record, TaskCell
 from spion_bench.records.ratios import (
     CHAMPION,
     KINDS,
@@ -105,7 +105,7 @@ def mean_accuracies(records: Sequence[Record]) -> list[str]:
     for record in records:
         metric = record.measurement.metrics.get("test_accuracy")
         if metric is not None:
-            key = (record.cell.label, record.cell.method.name)
+            key = (record.cell.label, f"{record.cell.method.name}{_level(record)}")
             runs.setdefault(key, []).append(metric.value)
     lines = []
     for (label, method), values in runs.items():
@@ -116,6 +116,14 @@ def mean_accuracies(records: Sequence[Record]) -> list[str]:
                 f"{len(values)} seeds"
             )
     return lines
+
+
+def _level(record: Record) -> str:
+    """Return in which setting a level of an ablation differs, or ""."""
+    cell = record.cell
+    if not isinstance(cell, TaskCell) or cell.factor is None:
+        return ""
+    return f" with {cell.factor.partition('.')[2]} = {cell.level(cell.factor)}"
 
 
 def ratio_lines(records: Sequence[Record]) -> list[str]:

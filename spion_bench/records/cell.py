@@ -47,6 +47,17 @@ Origin = Literal["lra", "skyformer", "paper", "hf", "ours"]
 PatternKind = Literal["band+stripes", "band"]
 Quantity = Literal["time", "passes", "memory"]
 Compile = Literal["none", "default"]
+Factor = Literal[
+    "spion.block_size",
+    "spion.quantile",
+    "spion.density",
+    "spion.filter_size",
+    "spion.selection",
+    "spion.pruned",
+    "spion.transition_threshold_percent",
+    "train.latest_transition_step",
+    "method.variant",
+]
 Scalar = str | int | float | bool | None
 
 
@@ -174,6 +185,8 @@ class TaskCell(CellBase):
         gate: Key of the gate cell that must be ok before this one is measured; None for cells
             that check themselves.
         parent: Key of the cell that this one continues, or None.
+        factor: The setting in which it differs on purpose from the other cells of its profile, task
+            and length, or None; see ``level``.
     """
 
     kind: Literal["task"] = "task"
@@ -184,6 +197,14 @@ class TaskCell(CellBase):
     data_dir: str | None = None
     gate: str | None = None
     parent: str | None = None
+    factor: Factor | None = None
+
+    def level(self, factor: Factor) -> str | float:
+        """Return the cell's value of a setting that an ablation varies."""
+        section, _, name = factor.partition(".")
+        owner = self.method if section == "method" else getattr(self.resolved(), section)
+        found: str | float = getattr(owner, name)
+        return found
 
     def resolved(self) -> TaskSettings:
         """Return the settings.

@@ -95,6 +95,7 @@ def four_ratios(turn: Sequence[Record], trained: Iterable[Record] = ()) -> list[
         and record.measurement.transition is not None
         and record.measurement.transition.is_spion
         and compile_of(record) == compile_of(champion)
+        and not (isinstance(record.cell, TaskCell) and record.cell.factor)
     ]
     found = []
     for measure in MEASURES:

@@ -8,7 +8,7 @@ from typing import Final
 
 from spion_bench.records.statistics import Estimate
 from spion_bench.report.attention_rule import Evidence, last_gain, minus_control, minus_shortcut
-from spion_bench.report.groups import Group, MethodCells
+from spion_bench.report.groups import Group, MethodCells, accuracies
 from spion_bench.report.parts import Entry
 from spion_bench.suite.methods import METHODS
 from spion_bench.tasks import load_spec, task_names
@@ -24,9 +24,9 @@ def evidence_of(group: Group) -> Evidence | None:
     differences: dict[str, Estimate] = {}
     missing: list[str] = []
     dense = group.baseline
-    accuracies = _accuracies(dense)
+    trained = _accuracies(dense)
     for name in CONTROLS:
-        found = minus_control(accuracies, _accuracies(group.methods.get(name)))
+        found = minus_control(trained, _accuracies(group.methods.get(name)))
         if found is None:
             missing.append(name)
         else:
@@ -61,12 +61,7 @@ def graded(group: Group, entry: Entry) -> Entry:
 
 
 def _accuracies(cells: MethodCells | None) -> dict[int, float]:
-    outcomes = cells.ok("accuracy") if cells else []
-    return {
-        outcome.cell.seed: outcome.measured.metrics["test_accuracy"].value
-        for outcome in outcomes
-        if "test_accuracy" in outcome.measured.metrics
-    }
+    return accuracies(cells.ok("accuracy") if cells else ())
 
 
 def _shortcut_names(group: Group) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from spion_bench.records import MethodInfo, Metric, PassName, PatternInfo
+from spion_bench.records import MethodInfo, Metric, PassName, PatternInfo, TaskCell
 from spion_bench.report.load import Outcome, RecordSet, Setting, setting_of
 from spion_bench.report.methods import BASELINE, CHAMPION, is_spion, ordered
 from spion_bench.report.parts import Entry
@@ -137,8 +137,16 @@ class Group:
         return [cells for cells in self.methods.values() if is_spion(cells.info)]
 
 
+def is_level(outcome: Outcome) -> bool:
+    """Return whether a cell differs on purpose from its group, as a level of an ablation."""
+    return isinstance(outcome.cell, TaskCell) and outcome.cell.factor is not None
+
+
 def groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
-    """Return the settings in which any of ``passes`` was run, largest length last."""
+    """Return the settings in which any of ``passes`` was run, largest length last.
+
+    Levels of an ablation are left out: they are other settings on purpose.
+    """
     return list(_groups(run, tuple(passes)))
 
 
@@ -147,6 +155,8 @@ def _groups(run: RecordSet, passes: tuple[PassName, ...]) -> tuple[Group, ...]:
     found: dict[Setting, list[Outcome]] = {}
     shortcuts: dict[Setting, list[Outcome]] = {}
     for outcome in run.outcomes:
+        if is_level(outcome):
+            continue
         if outcome.pass_name in passes:
             found.setdefault(setting_of(outcome), []).append(outcome)
         elif outcome.pass_name == "shortcuts":
@@ -161,6 +171,15 @@ def _groups(run: RecordSet, passes: tuple[PassName, ...]) -> tuple[Group, ...]:
 def measured_groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
     """Return those of ``groups`` in which at least one cell gave numbers."""
     return [g for g in groups(run, passes) if any(o.measured.metrics for o in g.outcomes)]
+
+
+def accuracies(outcomes: Iterable[Outcome]) -> dict[int, float]:
+    """Return the test accuracy of each run that has one, by seed."""
+    return {
+        outcome.cell.seed: outcome.measured.metrics["test_accuracy"].value
+        for outcome in outcomes
+        if "test_accuracy" in outcome.measured.metrics
+    }
 
 
 def is_what_it_says(outcome: Outcome) -> bool:

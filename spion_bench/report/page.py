@@ -15,6 +15,7 @@ from spion_bench.report.claims.table import (
     in_one_sentence,
     judgements,
 )
+from spion_bench.report.figures.ablation import ablation_figures
 from spion_bench.report.figures.breakdown import breakdown_figures
 from spion_bench.report.figures.comparison import comparison_figures
 from spion_bench.report.figures.curves import curve_figures
@@ -28,6 +29,7 @@ from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.narrative import headlines, lede, overview_items
 from spion_bench.report.parts import FirstScreen, Link, Page, Section
+from spion_bench.report.tables.ablation import ablation_tables
 from spion_bench.report.tables.breakdown import breakdown_tables
 from spion_bench.report.tables.energy import energy_sentence, energy_tables, gpu_table
 from spion_bench.report.tables.evidence import evidence_tables
@@ -133,6 +135,11 @@ def _comparison_sections(run: RecordSet) -> list[Section]:
     taken = [table for table in (turn_table(run), gpu_table(run)) if table is not None]
     sections = (
         Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
+        Section(
+            "ablation",
+            "One factor at a time",
+            blocks=(*ablation_figures(run), *ablation_tables(run)),
+        ),
         Section("rivals", "Against other attention", blocks=tuple(rivals)),
         Section("growth", "Growth with length", blocks=tuple(growth)),
         Section(

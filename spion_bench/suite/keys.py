@@ -20,7 +20,7 @@ from spion_bench.suite.passes import PASSES
 _SHOWN = {"family", "role", "base", "summary", "native", "devices", "origins"}
 _UNHASHED = {
     *("key", "profile", "label", "method", "timeout_s", "turn", "gate"),
-    *("sweeps", "tasks", "precision"),
+    *("sweeps", "tasks", "precision", "factor"),
 }
 
 _CellT = TypeVar("_CellT", TaskCell, KernelCell, TaskCell | KernelCell)

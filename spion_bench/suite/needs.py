@@ -74,6 +74,7 @@ def _gate_cell(cell: TaskCell) -> TaskCell:
         "batch_size": None,
         "gate": None,
         "parent": None,
+        "factor": None,
     }
     return with_key(with_code(cell.model_copy(update=changes)))
 
@@ -106,6 +107,7 @@ def _prefix_cell(cell: TaskCell) -> TaskCell | None:
                 "method": trained_by,
                 "settings": settings.model_copy(update=changes),
                 "turn": "",
+                "factor": None,
             }
         )
     )

@@ -209,6 +209,7 @@ def _task_cell(
             length=length,
             batch_size=settings.train.batch_size if trains else settings.measure.batch_size,
             settings=settings,
+            factor=group.factor,
             data_dir=str(machine.data_dir.resolve()) if machine.data_dir else None,
         )
     )

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from spion_bench.literals import Precision, RecipeName
-from spion_bench.records.cell import Compile
+from spion_bench.records.cell import Compile, Factor
 from spion_bench.records.names import UsageError, check_name
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import CASES
@@ -66,6 +66,8 @@ class CellGroup(Frozen):
         recipe: The training recipe, ``"corrected"`` or ``"published"``.
         precision: In what the models multiply: ``"float32"``, ``"tf32"`` (CUDA only),
             ``"bfloat16"`` or ``"float16"``; kernel cases state their own.
+        factor: The setting in which the group differs from the others of its task on purpose: its
+            cells are levels of an ablation, and reports show them as such alone.
         compile: ``"default"``: the encoder is compiled, in passes that can measure it so; or
             ``"none"``.
         measure: How to measure.
@@ -86,6 +88,7 @@ class CellGroup(Frozen):
     spion_on: dict[Literal["cpu", "cuda"], dict[str, Value]] = Field(default_factory=dict)
     recipe: RecipeName = "corrected"
     precision: Precision = "float32"
+    factor: Factor | None = None
     compile: Compile = "none"
     measure: MeasureSettings = MeasureSettings()
     timeout_s: float = Field(600.0, gt=0)
@@ -119,6 +122,8 @@ class CellGroup(Frozen):
                 )
         elif not self.task or self.cases or not (self.methods or self.passes == ("shortcuts",)):
             raise ValueError("a group needs `task` and `methods`; `cases` belong to kernel groups")
+        if self.factor and self.passes != ("accuracy",):
+            raise ValueError("factor: levels of an ablation are cells of the pass accuracy alone")
         eager = [name for name in self.passes if not PASSES[name].compiles]
         if self.compile != "none" and eager:
             able = ", ".join(name for name, entry in PASSES.items() if entry.compiles)
