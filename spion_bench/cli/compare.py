@@ -61,7 +61,9 @@ def compare(base: str, head: str, cases: str, form: Format, threads: int | None)
     console = make_console()
     try:
         if Path(base).exists() and Path(head).exists():
-            found, apart = compare_folders(Path(base), Path(head))
+            found, apart, problems = compare_folders(Path(base), Path(head))
+            for problem in problems:
+                click.echo(f"warning: {problem}", err=True)
             result = Comparison(base, head, {"measured": "in two runs, not in turns"}, found, apart)
         else:
             patterns = tuple(cases.split(","))

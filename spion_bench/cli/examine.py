@@ -234,7 +234,7 @@ def _source(task: str, source: SourceSpec, data_dir: Path | None) -> Finding:
     remedy = source.how_to_get.format(folder=folder)
     try:
         found = source.find(data_dir)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return Finding(what, "limited", str(error), remedy)
     if found is None:
         return Finding(what, "limited", f"not here{kind}", remedy)

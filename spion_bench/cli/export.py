@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spion_bench.cli.console import RECORDS, examples
+from spion_bench.cli.console import RECORDS, examples, plain_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def export(records: Path, file_format: str, out: Path | None) -> None:
     from spion_bench.records.files import replace_file
     from spion_bench.records.frame import records_frame
 
-    with warnings.catch_warnings(record=True) as caught:
+    with plain_errors(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         frame = records_frame(records)
     for warning in caught:

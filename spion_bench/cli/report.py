@@ -61,7 +61,10 @@ def claims(records: tuple[Path, ...], form: Literal["table", "json", "quiet"]) -
     from spion_bench.report.load import load_records
 
     with plain_errors("the claims were not judged: "):
-        found = judgements(load_records(folder) for folder in records)
+        runs = [load_records(folder) for folder in records]
+        found = judgements(runs)
+    for problem in [problem for run in runs for problem in run.problems]:
+        click.echo(f"warning: {problem}", err=True)
     if form == "json":
         click.echo(json.dumps([as_data(judgement) for judgement in found], indent=2))
         return

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from spion_bench.cli.console import RECORDS, examples, make_console, plain_errors, print_line
 from spion_bench.cli.run import environment_of
-from spion_bench.records.names import UsageError
 
 STYLES = {"reproduces": "green", "differs": "red", "cannot be told": "yellow"}
 
@@ -36,6 +35,7 @@ STYLES = {"reproduces": "green", "differs": "red", "cannot be told": "yellow"}
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder with downloaded data sets.  [default: as the records say]",
 )
+@plain_errors()
 def verify(records: Path, sample: int, seed: int, data_dir: Path | None) -> None:
     """Hash the artifacts of RECORDS again, and measure a random sample of cells once more.
 
@@ -54,11 +54,7 @@ def verify(records: Path, sample: int, seed: int, data_dir: Path | None) -> None
     from spion_bench.run.conduct import WarmConductor
     from spion_bench.run.interrupts import interrupt_on_sigterm
 
-    with plain_errors():
-        try:
-            stores = check.open_stores(records)
-        except UsageError as error:
-            raise click.UsageError(str(error)) from error
+    stores = check.open_stores(records)
     for problem in [problem for store in stores for problem in store.problems]:
         click.echo(f"warning: {problem}", err=True)
     n_artifacts, damaged = check.damaged_artifacts(stores)

@@ -59,10 +59,16 @@ def worktrees(root: Path, commits: tuple[str, ...]) -> Iterator[list[Path]]:
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
-    except FileNotFoundError as error:
-        raise UsageError("no git: comparing commits needs it; records need none") from error
+    except OSError as error:
+        raise UsageError(
+            f"no git ({error.strerror}): comparing commits needs it; records need none"
+        ) from error
     if done.returncode != 0:
         raise UsageError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout.strip()

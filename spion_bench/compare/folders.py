@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,35 @@ Way = tuple[str, ...]
 """How a case was measured, where one folder has it in several ways."""
 
 
-def compare_folders(base: Path, head: Path) -> tuple[list[Compared], dict[str, str]]:
+def _read(folder: Path) -> tuple[list[Record], list[str]]:
+    """Return the records of a folder, and one sentence for each line that is none.
+
+    Raises:
+        UsageError: If it has no records.
+        OSError: If a file, or a folder below it, cannot be read.
+    """
+    records, problems = read_records(folder)
+    if not records:
+        damaged = f" but {len(problems)} damaged lines ({problems[0]})" if problems else ""
+        raise UsageError(f"{folder}: expected a folder of records, found none below it{damaged}")
+    return records, problems
+
+
+def compare_folders(base: Path, head: Path) -> tuple[list[Compared], dict[str, str], list[str]]:
     """Compare the times of two folders of records.
 
     The runs took no turns, so ratios are not paired. What noise does is the larger A/A of the two.
 
     Returns:
-        The cases that both measured alike, and for each other one why it is not compared.
+        The cases that both measured alike; for each other one why it is not compared; and one
+        sentence for each line that is not a record.
 
     Raises:
         UsageError: If a folder has no records.
+        OSError: If a file, or a folder below one, cannot be read.
     """
-    ours, theirs = _by_case(base), _by_case(head)
+    (before_records, problems), (after_records, others) = _read(base), _read(head)
+    ours, theirs = _by_case(before_records), _by_case(after_records)
     found: list[Compared] = []
     apart: dict[str, str] = {}
     for case in sorted(ours.keys() | theirs.keys()):
@@ -46,7 +63,7 @@ def compare_folders(base: Path, head: Path) -> tuple[list[Compared], dict[str, s
                 apart[full] = "; ".join(differences)
             else:
                 found += _compare(full, before, after)
-    return found, apart
+    return found, apart, [*problems, *others]
 
 
 def _pairs(
@@ -63,10 +80,7 @@ def _pairs(
         yield shown, ours.get(way), theirs.get(way)
 
 
-def _by_case(folder: Path) -> dict[Case, dict[Way, Record]]:
-    records, _ = read_records(folder)
-    if not records:
-        raise UsageError(f"{folder}: expected a folder of records, found none below it")
+def _by_case(records: Iterable[Record]) -> dict[Case, dict[Way, Record]]:
     found: dict[Case, dict[Way, Record]] = {}
     for record in latest_by_cell(records).values():
         cell = record.cell

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AllowInfNan, BaseModel, Field, PositiveFloat, TypeAdapter
+
+from spion_bench.measure.answers import AnswerError, read_answer
 from spion_bench.measure.machine import shell_affinity, worker_environment
 from spion_bench.records.names import UsageError
 
@@ -22,6 +26,30 @@ WORKER = PACKAGE / "compare" / "worker.py"
 START_S = 600.0  # imports alone, but perhaps on a busy machine
 TURN_S = 300.0
 BUILD_S = 1800.0
+
+
+class Ready(BaseModel):
+    """What a worker says first: where its package lies, the torch version, its cases."""
+
+    package: str
+    torch: str
+    cases: list[str]
+
+
+class Samples(BaseModel):
+    """A worker's answer to a request."""
+
+    samples_ms: list[Annotated[PositiveFloat, AllowInfNan(False)]] = Field(min_length=1)
+
+
+class Problem(BaseModel):
+    """Why there are no samples."""
+
+    problem: str
+
+
+READY: TypeAdapter[Ready] = TypeAdapter(Ready)
+TAKEN: TypeAdapter[Samples | Problem] = TypeAdapter(Samples | Problem)
 
 
 class SideError(RuntimeError):
@@ -94,12 +122,13 @@ class Worker:
                 env=side.environment(threads),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
+                bufsize=0,
+                process_group=0,  # what it starts ends with it
             )
 
     def wait_ready(self) -> dict[str, Any]:
         """Wait until everything is imported; return the torch version and the cases."""
-        said = self._read(START_S)
+        said = self._read(READY, START_S)
         if Path(said["package"]) != self._side.root.resolve():
             raise SideError(
                 f"{self._side.name}: expected the package in {self._side.root}, got the one in "
@@ -111,29 +140,25 @@ class Worker:
         """Let it time one case; return its samples, or its problem."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended; reading says so, and of which side
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        return self._read(TURN_S)
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        return self._read(TAKEN, TURN_S)
 
     def end(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
+        """End it, and what it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
-    def _read(self, seconds: float) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        timer = threading.Timer(seconds, self._process.kill)
-        timer.start()
+    def _read(self, kind: TypeAdapter[Any], seconds: float) -> dict[str, Any]:
         try:
-            line = self._process.stdout.readline()
-        finally:
-            timer.cancel()
-        if not line:
-            raise SideError(
-                f"{self._side.name}: its worker ended or took more than {seconds:g} s, see above"
-            )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+            answer: BaseModel = kind.validate_json(read_answer(self._process, seconds))
+        except (AnswerError, ValueError) as error:
+            said = str(error).splitlines()[0]
+            raise SideError(f"{self._side.name}: its worker: {said}, see above") from error
+        return answer.model_dump()
 
 
 def choose_cases(patterns: tuple[str, ...], known: list[str]) -> list[str]:

@@ -129,9 +129,15 @@ class SpionController:
         """Go on from a ``state_dict``; load the model's own first, it holds the patterns.
 
         Raises:
-            ValueError: If the state was saved with a different number of layers, threshold or
-                mode, or if the model lacks the patterns that the state speaks of.
+            ValueError: If it is no such state, was saved with a different number of layers,
+                threshold or mode, or if the model lacks the patterns that the state speaks of.
         """
+        missing = sorted(self.state_dict().keys() - state.keys())
+        if missing:
+            raise ValueError(
+                f"state: expected what SpionController.state_dict returns, got one without "
+                f"{', '.join(missing)}"
+            )
         without = [name for name in state["layer_steps"] if name not in self.patterns]
         if without:
             raise ValueError(

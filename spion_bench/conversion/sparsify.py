@@ -133,17 +133,23 @@ def _check(
             f"observe_every: expected None with switch={switch!r}, got {observe_every}; maps are "
             "observed for the criterion of 'joint' and 'per_layer' alone"
         )
-    elif switch != "by_hand" and not (isinstance(switch, int) and switch >= 1):
+    elif switch != "by_hand" and not _is_number_of_steps(switch):
         raise ValueError(
             "switch: expected 'joint', 'per_layer', 'by_hand' or a number of steps from 1, got "
             f"{switch!r}"
         )
     for name, value in (("observe_every", observe_every), ("latest_step", latest_step)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: expected a positive number of steps, got {value}")
+        if value is not None and not _is_number_of_steps(value):
+            raise ValueError(f"{name}: expected a positive int, a number of steps, got {value!r}")
+
+
+def _is_number_of_steps(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _modules(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Module]:
+    if isinstance(names, str):
+        raise ValueError(f"modules: expected a list of names, got the text {names!r}")
     every = dict(model.named_modules())
     if names is not None:
         unknown = [name for name in names if name not in every]

@@ -58,20 +58,6 @@ class Window:
         """Return the window as a line of JSON."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
-    @classmethod
-    def from_line(cls, line: bytes) -> Window:
-        """Return the window of such a line, whose keys JSON made texts of.
-
-        Raises:
-            ValueError: If it is no JSON.
-        """
-        found = json.loads(line)
-        counts = {
-            name: {int(value): count for value, count in each.items()}
-            for name, each in found["values"].items()
-        }
-        return cls(**{**found, "values": counts})
-
 
 @dataclass
 class Tally:

@@ -7,7 +7,6 @@ kernels. The other process imports no torch and reads only while a window is ope
 from __future__ import annotations
 
 import os
-import select
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import torch
+from pydantic import TypeAdapter
 
+from spion_bench.measure.answers import AnswerError, read_answer
 from spion_bench.measure.gpu_sampler import BEGIN, END, Window
 from spion_bench.records.metric import GpuReadings, GpuRound, Spread
 
@@ -24,6 +25,7 @@ INTERVAL_S = 0.02
 LONG_INTERVAL_S = 0.5  # of training, which takes minutes to days
 ANSWER_S = 20.0  # more than starting Python and NVML takes
 UNITS = {"power_mw": ("power_w", 1e-3)}
+WINDOW = TypeAdapter(Window)
 BOOT = (
     "import sys; n = int(sys.argv[1]); sys.path[:] = sys.argv[2 + n:]; del sys.argv[2 + n:], "
     "sys.argv[1]; from spion_bench.measure.gpu_sampler import main; main()"
@@ -49,17 +51,23 @@ class GpuWatch:
         self._windows: list[Window] = []
         self._problem: str | None = None
         arguments = [uuid, str(interval_s), *([str(os.getpid())] if with_memory else [])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", BOOT, str(len(arguments)), *arguments, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", BOOT, str(len(arguments)), *arguments, *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+            )
+        except OSError as error:
+            self._problem = f"the sampling process does not start: {error}"
 
     def __enter__(self) -> GpuWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):
@@ -129,32 +137,21 @@ class GpuWatch:
 
     def _ask(self, request: bytes) -> Window:
         if self._problem is None:
-            assert self._process.stdin is not None
             try:
-                self._process.stdin.write(request)
-                return self._answer()
-            except (OSError, ValueError) as error:
-                self._problem = f"the sampling process does not answer: {error}"
+                found = self._answer(request)
+                self._problem = found.problem
+                return found
+            # Of validation, ValueError: the line is no window.
+            except (OSError, AnswerError, ValueError) as error:
+                said = str(error).splitlines()[0]
+                self._problem = f"the sampling process does not answer: {said}"
         return Window(problem=self._problem)
 
-    def _answer(self) -> Window:
-        """Return the sampler's next line.
-
-        Raises:
-            ValueError: If none comes.
-        """
-        assert self._process.stdout is not None
-        line = b""
-        while not line.endswith(b"\n"):
-            if not select.select([self._process.stdout], [], [], ANSWER_S)[0]:
-                raise ValueError(f"nothing came within {ANSWER_S:g} s")
-            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-            if not chunk:
-                raise ValueError("it ended")
-            line += chunk
-        found = Window.from_line(line)
-        self._problem = found.problem
-        return found
+    def _answer(self, request: bytes) -> Window:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(request)
+        return WINDOW.validate_json(read_answer(self._process, ANSWER_S))
 
 
 class NoGpu:

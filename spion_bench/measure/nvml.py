@@ -124,11 +124,14 @@ class NvmlGpu:
 
         A process whose memory NVML does not know has None.
         """
-        found = self._ask(
+        found: dict[int, int | None] | None = self._ask(
             "process_peak_bytes",
-            lambda nvml: nvml.nvmlDeviceGetComputeRunningProcesses(self._handle),
+            lambda nvml: {
+                int(each.pid): None if each.usedGpuMemory is None else int(each.usedGpuMemory)
+                for each in nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
+            },
         )
-        return None if found is None else {int(each.pid): each.usedGpuMemory for each in found}
+        return found
 
     def _find(self, uuid: str | None) -> Any:
         """Return the device's handle; torch gives a GPU's number, or that of a MIG instance."""
@@ -158,7 +161,7 @@ class NvmlGpu:
         return None if found is None else str(found)
 
     def _number(self, what: str, query: Callable[[Any], Any]) -> int | None:
-        found = self._ask(what, query)
+        found = self._ask(what, lambda nvml: int(query(nvml)))
         return None if found is None else int(found)
 
     def _ask(self, what: str, query: Callable[[Any], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ from spion_bench.train.precision import Arithmetic
 
 
 class MissingDataError(RuntimeError):
-    """The task's data is missing; the message says how to get it."""
+    """The task's data is missing, damaged or unreadable; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +153,13 @@ def prepare_subject(job: Job) -> Subject:
 
 
 def load_data(cell: TaskCell) -> TaskData:
-    """Return the examples of a cell's task; MissingDataError says how to get what is missing."""
+    """Return the examples of a cell's task; MissingDataError says why there are none."""
     try:
         data_dir = None if cell.data_dir is None else Path(cell.data_dir)
         return load_task(cell.task, data_dir=data_dir, options=cell.resolved().options)
-    except FileNotFoundError as error:
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ENOMEM:
+            raise
         raise MissingDataError(str(error)) from error
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from spion_bench.records.cell import KernelCell
 from spion_bench.records.schema import Record
-from spion_bench.records.store import latest_by_cell, read_records
+from spion_bench.records.store import latest_by_cell, read_records, record_files
 
 _TEXT = ("key", "reason", "git_sha")
 _CATEGORIES = (
@@ -80,12 +80,12 @@ def read_files(path: Path) -> tuple[dict[str, list[Record]], list[str]]:
 
     Raises:
         FileNotFoundError: If ``path`` does not exist.
+        OSError: If a file, or a folder below it, cannot be read.
     """
     root = path if path.is_dir() else path.parent
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     found: dict[str, list[Record]] = {}
     problems: list[str] = []
-    for file in files:
+    for file in record_files(path):
         name = file.relative_to(root).as_posix()
         found[name], damaged = read_records(file)
         problems += [line.replace(str(file), name, 1) for line in damaged]

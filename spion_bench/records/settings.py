@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from spion_bench.literals import Precision, Pruned, Selection, TransitionMode
+from spion_bench.records.quote import shorten
 
 PRODUCT_DTYPES: dict[Precision, str] = {
     "float32": "float32",
@@ -165,7 +166,8 @@ class SpionConfig(Settings):
 def describe_problems(error: ValidationError) -> str:
     """Return pydantic's findings in one line: key, what was expected, what came."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {describe_problem(problem)}"
+        f"{'.'.join(shorten(str(part), ends=30) for part in problem['loc'])}: "
+        f"{describe_problem(problem)}"
         for problem in error.errors()
     )
 

@@ -78,13 +78,11 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
 
     Raises:
         FileNotFoundError: If ``path`` does not exist.
+        OSError: If a file, or a folder below it, cannot be read.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such records file or folder; run `spion-bench run`")
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     records: list[Record] = []
     problems: list[str] = []
-    for file in files:
+    for file in record_files(path):
         lines = file.read_bytes().split(b"\n")
         earlier = Schema1Reader(lines)
         for number, line in enumerate(lines, start=1):
@@ -96,6 +94,29 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
                 reason = str(error).splitlines()[0]
                 problems.append(f"{file}:{number}: not a record, skipped ({reason})")
     return records, problems
+
+
+def record_files(path: Path) -> list[Path]:
+    """Return ``path`` if it is a file, else every ``*.jsonl`` below it, sorted.
+
+    Raises:
+        FileNotFoundError: If ``path`` does not exist.
+        OSError: If a folder cannot be read; ``Path.rglob`` would pass over it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such records file or folder; run `spion-bench run`")
+    if not path.is_dir():
+        return [path]
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    return sorted(
+        Path(folder, name)
+        for folder, _, names in os.walk(path, onerror=refuse)
+        for name in names
+        if name.endswith(".jsonl")
+    )
 
 
 def latest_by_cell(records: Iterable[Record]) -> dict[str, Record]:

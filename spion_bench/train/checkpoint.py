@@ -69,7 +69,6 @@ class CheckpointStore:
             "tree": plain,
         }
         manifest["sha256"] = _digest(manifest)
-        self.directory.mkdir(parents=True, exist_ok=True)
         tensor_file = self.directory / manifest["tensors"]["file"]
         _replace(tensor_file, data)
         _replace(self.directory / MANIFEST, json.dumps(manifest).encode())
@@ -85,12 +84,12 @@ class CheckpointStore:
             CheckpointError: If it is damaged or of another run, naming the file and the remedy.
         """
         path = self.directory / MANIFEST
-        if not path.exists():
-            return None
         try:
             manifest = json.loads(path.read_bytes())
             version, digest = manifest["format_version"], manifest.pop("sha256", None)
             is_whole = _digest(manifest) == digest
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             reason = f"{type(error).__name__} {shorten(str(error))}"
             raise _damaged(path, f"not a checkpoint manifest: {reason}") from error
@@ -156,6 +155,7 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
 
 def _replace(path: Path, data: bytes) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, data)
     except OSError as error:
         raise CheckpointError(

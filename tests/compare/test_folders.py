@@ -28,7 +28,7 @@ def write(folder, ms, *, aa=(0.99, 1.01), environment=ENVIRONMENT, n=30, **chang
 )
 def test_records_that_agree_are_compared(tmp_path, ms, expected):
     base, head = write(tmp_path / "base", 10.0), write(tmp_path / "head", ms)
-    (found,), apart = compare_folders(base, head)
+    (found,), apart, _ = compare_folders(base, head)
     assert apart == {}
     assert found.verdict == expected
     assert found.case.endswith("spion_cf/seed0/train_step_ms")
@@ -38,7 +38,7 @@ def test_records_that_agree_are_compared(tmp_path, ms, expected):
 
 def test_without_an_a_a_ratio_no_record_is_slower(tmp_path):
     base, head = write(tmp_path / "base", 10.0), write(tmp_path / "head", 20.0, aa=None)
-    (found,), _ = compare_folders(base, head)
+    (found,), _, _ = compare_folders(base, head)
     assert (found.verdict, found.null) == ("UNCLEAR", None)
 
 
@@ -54,7 +54,7 @@ def test_without_an_a_a_ratio_no_record_is_slower(tmp_path):
 )
 def test_records_that_differ_are_kept_apart_with_the_reason(tmp_path, change, reason):
     base, head = write(tmp_path / "base", 10.0), write(tmp_path / "head", 10.0, **change)
-    found, apart = compare_folders(base, head)
+    found, apart, _ = compare_folders(base, head)
     assert found == []
     (said,) = apart.values()
     assert reason in said
@@ -63,7 +63,7 @@ def test_records_that_differ_are_kept_apart_with_the_reason(tmp_path, change, re
 def test_a_case_of_one_folder_is_named(tmp_path):
     base = write(write(tmp_path / "base", 10.0), 10.0, method="dense_sdpa")
     head = write(tmp_path / "head", 10.0)
-    found, apart = compare_folders(base, head)
+    found, apart, _ = compare_folders(base, head)
     assert len(found) == 1
     ((name, said),) = apart.items()
     assert "dense_sdpa" in name
@@ -83,7 +83,7 @@ def test_runs_with_other_threads_in_one_folder_are_compared_with_their_own(tmp_p
     write(head, 10.0, key="two")
     write(head, 30.0, key="one", threads=1)
     write(head, 5.0, key="four", threads=4)
-    found, apart = compare_folders(base, head)
+    found, apart, _ = compare_folders(base, head)
     verdicts = {one.case.split("/")[-2]: one.verdict for one in found}
     assert verdicts == {"2 threads": "SAME", "1 thread": "SLOWER"}
     ((name, said),) = apart.items()

@@ -1,9 +1,11 @@
 """Workers in front of a made-up package: work is counted, no time is looked at."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from spion_bench.compare import sides
 from spion_bench.compare.sides import Side, SideError, Worker
 
 BENCHMARK = """
@@ -50,7 +52,7 @@ def test_each_side_runs_its_own_package(tmp_path):
         assert len(count.read_text()) == work * 5  # one to warm up
         missing = worker.turn({**REQUEST, "case": "work/none"})
         assert missing == {"problem": "NotImplementedError: not yet"}
-        with pytest.raises(SideError, match="its worker ended"):
+        with pytest.raises(SideError, match="its worker: it ended"):
             worker.turn({**REQUEST, "case": "unknown"})
         worker.end()
 
@@ -58,6 +60,53 @@ def test_each_side_runs_its_own_package(tmp_path):
 def test_a_worker_with_a_different_package_is_refused(tmp_path):
     side, _ = make_side(tmp_path, "BASE", 1)
     worker = Worker(Side("BASE", Path(tmp_path, "elsewhere"), side.benchmarks), threads=1)
-    with pytest.raises(SideError, match=r"expected the package in|its worker ended"):
+    with pytest.raises(SideError, match=r"expected the package in|its worker: it ended"):
         worker.wait_ready()
     worker.end()
+
+
+READY = 'b\'{"package": "%s", "torch": "2", "cases": []}\\n\''
+
+
+@pytest.mark.parametrize(
+    ("ready", "answer", "reason"),
+    [
+        ("b'not json\\n'", "", "its worker: 1 validation error"),
+        ("b'\\xff\\xfe\\n'", "", "its worker: 1 validation error"),
+        ("b'{\"cases\": 3}\\n'", "", "its worker: 3 validation errors"),
+        ("b'half'", "", "its worker: it ended"),
+        (READY, "b'{}\\n'", "its worker: 2 validation errors"),
+        (READY, "b'{\"samples_ms\": []}\\n'", "its worker: "),
+        (READY, "b'{\"samples_ms\": [NaN]}\\n'", "its worker: "),
+        (READY, "b'{\"samples_ms\": [-1.0]}\\n'", "its worker: "),
+        (READY, "b'{\"samples_ms\": [1]}\\nmore'", "its worker: it sent what is no answer"),
+    ],
+)
+def test_a_worker_that_answers_nonsense_ends_the_comparison(
+    tmp_path, monkeypatch, ready, answer, reason
+):
+    ready = ready.replace("%s", str(tmp_path.resolve()))
+    script = tmp_path / "worker.py"
+    then = f"os.read(0, 99)\nos.write(1, {answer})\n" if answer else ""
+    script.write_text(f"import os\nos.write(1, {ready})\n{then}")
+    monkeypatch.setattr(sides, "WORKER", script)
+    worker = Worker(Side("BASE", tmp_path), threads=1)
+    try:
+        if answer:
+            worker.wait_ready()
+        with pytest.raises(SideError, match=f"BASE: {reason}"):
+            worker.turn(REQUEST) if answer else worker.wait_ready()
+    finally:
+        worker.end()
+
+
+def test_ending_a_worker_ends_what_it_started(tmp_path, monkeypatch):
+    script = tmp_path / "worker.py"
+    script.write_text("import os, time\nos.fork() or os.write(1, b'x')\ntime.sleep(600)\n")
+    monkeypatch.setattr(sides, "WORKER", script)
+    worker = Worker(Side("BASE", tmp_path), threads=1)
+    pipe = os.dup(worker._process.stdout.fileno())
+    assert os.read(pipe, 1) == b"x"
+    worker.end()
+    assert os.read(pipe, 1) == b""  # the grandchild held it too
+    os.close(pipe)

@@ -103,6 +103,21 @@ def test_a_checkpoint_says_what_is_missing():
         dense.load_state_dict(controller.state_dict())
 
 
+def test_what_is_no_state_is_refused():
+    _, controller = converted()
+    with pytest.raises(ValueError, match="got one without layer_steps, maps, monitor, requested"):
+        controller.load_state_dict({"steps": 3})
+    assert controller.steps == 0
+
+
+def test_a_map_that_is_not_finite_is_no_pattern():
+    model, controller = converted(switch=1)
+    with torch.no_grad():
+        model.layers[0].self_attn.in_proj_weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        train(model, controller, 1)
+
+
 def test_a_folder_without_state_or_of_other_layers_is_refused(tmp_path):
     _, controller = converted()
     with pytest.raises(CheckpointError, match="of a training without SPION"):

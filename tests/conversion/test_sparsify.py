@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -251,6 +252,12 @@ def test_what_multihead_attention_cannot_do_sparsely_is_refused_at_once():
         ({"switch": "by_hand", "observe_every": 2}, "observe_every: expected None"),
         ({"switch": 1, "block_size": 12}, "block_size"),
         ({"switch": 1, "quantile": 1.5}, "quantile"),
+        ({"switch": True}, "switch: expected 'joint'"),
+        ({"switch": 2.0}, "switch: expected 'joint'"),
+        ({"switch": "joint", "observe_every": "10"}, "observe_every: expected a positive int"),
+        ({"switch": "joint", "observe_every": 1.5}, "observe_every: expected a positive int"),
+        ({"switch": "by_hand", "latest_step": np.int64(5)}, "latest_step: expected a positive int"),
+        ({"switch": 1, "modules": "layers"}, "modules: expected a list of names, got the text"),
         ({"switch": 1, "modules": ["layers.7"]}, r"modules: .* \['layers.7'\]"),
     ],
 )

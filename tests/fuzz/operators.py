@@ -94,7 +94,7 @@ def by_face(random: Random) -> None:
     options = {
         "pruned": random.choice(("minus_inf", "zero_logit")),
         "key_padding_mask": torch.rand(batch, lengths[1]) < random.random(),
-        "scale": random.choice((None, 0.1, -0.5, 0.0)),
+        "scale": random.choice((None, 0.1, -0.5, 0.0, 10.0, -30.0)),
         **(dropout if random.random() < 0.5 else {}),
     }
     if is_plain:

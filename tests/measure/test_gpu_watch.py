@@ -6,7 +6,7 @@ import time
 import pytest
 
 from spion_bench.measure import gpu_watch
-from spion_bench.measure.gpu_sampler import Tally, Window
+from spion_bench.measure.gpu_sampler import Tally
 from spion_bench.measure.gpu_watch import GpuWatch, NoGpu
 from spion_bench.measure.nvml import NvmlGpu
 from spion_bench.records import GpuReadings, GpuRound, Spread
@@ -170,13 +170,36 @@ def test_a_sampler_that_hangs_is_not_waited_for(stub, monkeypatch):
     assert watch._process.returncode is not None
 
 
+@pytest.mark.parametrize(
+    "line", ["[]", "null", "{", "\\xff", '{"values": []}', '{"readings": "x"}']
+)
+def test_a_sampler_that_answers_nonsense_is_a_reason_and_no_error(monkeypatch, line):
+    boot = (
+        f"import os; os.read(0, 1); os.write(1, {line!r}.encode('latin-1') + b'\\n'); os.read(0, 1)"
+    )
+    monkeypatch.setattr(gpu_watch, "BOOT", boot)
+    with GpuWatch(UUID, 0.01) as watch:
+        with watch.window():
+            pass
+        assert watch.last_round() == GpuRound()
+        assert "the sampling process does not answer" in watch.readings().problem
+
+
+def test_a_sampler_that_cannot_start_is_a_reason_and_no_error(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with GpuWatch(UUID, 0.01) as watch:
+        with watch.window():
+            pass
+        assert "the sampling process does not start" in watch.readings().problem
+
+
 def test_hours_of_readings_stay_small(stub):
     with NvmlGpu(UUID) as gpu:
         tally = Tally(gpu)
         for _ in range(500):
             tally.read(lambda: False)
         line = tally.window().to_line()
-    assert Window.from_line(line).readings == 500
+    assert gpu_watch.WINDOW.validate_json(line).readings == 500
     assert len(line) < 1000
 
 

@@ -104,6 +104,15 @@ def test_a_binding_that_does_not_fit_costs_the_reading_alone(stub, monkeypatch, 
         assert reason in gpu.problems["name"]
 
 
+@pytest.mark.parametrize("answer", [None, "full", float("nan"), float("inf"), object()])
+def test_an_answer_that_is_no_number_costs_the_reading_alone(stub, monkeypatch, answer):
+    monkeypatch.setattr("pynvml.nvmlDeviceGetPowerUsage", lambda handle: answer)
+    monkeypatch.setattr("pynvml.nvmlDeviceGetComputeRunningProcesses", lambda handle: [answer])
+    with NvmlGpu(UUID) as gpu:
+        assert read_all(gpu) == {**READINGS, "power_mw": None, "process_bytes": None}
+        assert sorted(gpu.problems) == ["power_w", "process_peak_bytes"]
+
+
 def test_text_is_text_whatever_the_binding_returns(stub, monkeypatch):
     monkeypatch.setattr("pynvml.nvmlDeviceGetName", lambda handle: b"Some \xff GPU")
     with NvmlGpu(UUID) as gpu:

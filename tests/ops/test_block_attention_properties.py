@@ -169,6 +169,16 @@ def test_large_scores_neither_overflow_nor_vanish(pruned, implementation):
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [10.0, -30.0])
+def test_errors_at_large_scales_are_those_of_rounding_scores(scale, dtype, implementation):
+    # The fused operator's backward pass takes exp(score - lse) again, and scores reach hundreds:
+    # its gradients are off by tens to hundreds of eps, in float64 by as many of its own.
+    for pruned in PRUNED:
+        compare_attention(CASES["three_blocks"], dtype, implementation, pruned=pruned, scale=scale)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("name", ["block_8", "one_head", "many_heads"])
 def test_results_do_not_depend_on_the_number_of_threads(name, implementation):
     case = CASES[name]

@@ -18,6 +18,7 @@ from spion_bench.passes.gate.oracle import GateResult
 from spion_bench.passes.session import Job
 from spion_bench.passes.subject import MissingDataError, check_support, prepare_subject
 from spion_bench.records.names import UsageError
+from spion_bench.tasks.image.fashion_mnist import FILES
 from tests.cells import gate_errors, tiny_cell, tiny_job
 
 
@@ -106,6 +107,15 @@ def test_missing_data_says_how_to_get_it(tmp_path):
     job = tiny_job(tmp_path, "speed", data_dir=str(tmp_path), options={"source": "cifar10"})
     with pytest.raises(MissingDataError, match=re.escape("cifar-10-binary.tar.gz")):
         prepare_subject(job)
+
+
+def test_damaged_data_are_said_not_raised(tmp_path):
+    (tmp_path / "fashion-mnist").mkdir()
+    for name in FILES:
+        (tmp_path / "fashion-mnist" / name).write_bytes(b"\x1f\x8bnothing")
+    options = {"source": "fashion-mnist"}
+    with pytest.raises(MissingDataError, match=r"cannot be read as a gzip file.*download"):
+        prepare_subject(tiny_job(tmp_path, "speed", data_dir=str(tmp_path), options=options))
 
 
 def test_cuda_without_a_device_is_unsupported(tmp_path, monkeypatch):

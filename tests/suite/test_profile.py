@@ -100,6 +100,11 @@ def test_missing_file_is_named():
         ),
         (("[[cells]]", "[[cells]]\ntimeout_s = '" + "9" * 200 + "x'"), "...99999"),
         (("[[cells]]", "[[cells]]\nx = " + "[" * 9999), "nested too deeply"),
+        (
+            ("[[cells]]", f"[[cells]]\n{'9' * 5000} = 1"),
+            "9 ... 999999999999999999999999999999: unk",
+        ),
+        (("[[cells]]", f"[[cells]]\ntrain.{'9' * 5000} = 1"), "9 ... 9999999999"),
     ],
     ids=lambda value: None if isinstance(value, str) else value[1][:40],
 )
@@ -111,6 +116,15 @@ def test_wrong_profiles_are_refused_with_file_line_field_and_reason(write, chang
     assert text.startswith(f"profile {path}")
     assert message in text
     assert len(text) < 1000
+
+
+def test_a_profile_of_mistakes_alone_is_not_repeated_in_the_message(write):
+    mistakes = "\n".join(f"field{number} = {number}" for number in range(100))
+    with pytest.raises(
+        UsageError, match=r"field0: unknown field.* and 93 more mistakes$"
+    ) as caught:
+        load_profile(write(GROUP + mistakes))
+    assert len(str(caught.value)) < 4000
 
 
 def test_the_line_is_of_the_group_that_is_wrong(write):

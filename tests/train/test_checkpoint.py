@@ -9,6 +9,7 @@ import torch
 
 from spion_bench.train import checkpoint as checkpoint_module
 from spion_bench.train.checkpoint import CheckpointError, CheckpointStore
+from tests.unreadable import unreadable
 
 IDENTITY = {"task": "tiny", "seed": 1, "settings": {"betas": (0.9, 0.99)}}
 
@@ -161,6 +162,16 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch, failin
         kept.save({**tree(2), "scalar": torch.tensor(9.0)})
     assert not list(tmp_path.glob("*.tmp"))
     assert_same(store(tmp_path).load(), tree(1))
+
+
+def test_a_folder_that_cannot_be_written_or_read_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"file/run/.*could not store the checkpoint"):
+        CheckpointStore(tmp_path / "file" / "run", IDENTITY, every_s=60).save(tree())
+    store = CheckpointStore(tmp_path / "run", IDENTITY, every_s=60)
+    store.save(tree())
+    with unreadable(tmp_path / "run"), pytest.raises(CheckpointError, match="Permission"):
+        store.load()
 
 
 def test_periodic_checkpoints_are_due_by_time(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from spion_bench.report.published import published_folder
 
@@ -65,7 +65,7 @@ def read_claims(path: Path | None = None) -> list[Claim]:
     try:
         raw = tomllib.loads(source.read_text(encoding="utf-8"))
         claims = _Claims.model_validate(raw).claims
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, no claims, nested too deep
         raise ValueError(f"{source}: {error}") from error
     ids = [claim.id for claim in claims]
     doubled = sorted({name for name in ids if ids.count(name) > 1})

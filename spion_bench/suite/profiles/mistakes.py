@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import ValidationError
 
 from spion_bench.records.names import suggestion
+from spion_bench.records.quote import shorten
 from spion_bench.records.settings import describe_problem
 
 _GROUP = re.compile(r"\s*\[\[\s*cells\s*\]\]")
+_SHOWN_MISTAKES = 8
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -25,7 +27,7 @@ def describe_syntax(error: tomllib.TOMLDecodeError, text: str) -> str:
 def describe_mistakes(
     error: ValidationError, text: str, fields: Mapping[str, Iterable[str]]
 ) -> str:
-    """Return every mistake: its line, its field, what was expected and what came.
+    """Return the first mistakes: the line, the field, what was expected and what came.
 
     Args:
         error: What validation found.
@@ -33,7 +35,8 @@ def describe_mistakes(
         fields: The fields that are known within a field, by its name; "" is the file itself.
     """
     found = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems[:_SHOWN_MISTAKES]:
         place = problem["loc"]
         reason = describe_problem(problem)
         if problem["type"] == "extra_forbidden":
@@ -42,12 +45,16 @@ def describe_mistakes(
             near = suggestion(str(place[-1]), known)
             reason = f"unknown field; {near}known: {', '.join(known)}"
         found.append(f"line {line_of(text, place)}: {name_of(place)}: {reason}")
+    if len(problems) > _SHOWN_MISTAKES:
+        found.append(f"and {len(problems) - _SHOWN_MISTAKES} more mistakes")
     return "; ".join(found)
 
 
 def name_of(place: Sequence[int | str]) -> str:
     """Return how a message calls a field: ``cells[1].methods``, counted from 1."""
-    name = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place)
+    name = "".join(
+        f"[{part + 1}]" if isinstance(part, int) else f".{shorten(part, ends=30)}" for part in place
+    )
     return name.removeprefix(".") or "the profile"
 
 

@@ -109,11 +109,13 @@ def test_the_claims_that_come_with_the_suite_are_read():
         ("claims = 3", "claims"),
         ('[[claims]]\nid = "a"\nrule = "guess"', "rule"),
         ("[[claims", "claims.toml"),
+        ("claims = " + "[" * 100_000, "claims.toml"),
+        ("\ud8ff", "claims.toml"),
     ],
 )
 def test_a_wrong_file_is_refused_by_its_name(tmp_path, text, message):
     path = tmp_path / "claims.toml"
-    path.write_text(text)
+    path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
     with pytest.raises(ValueError, match=message) as caught:
         read_claims(path)
     assert str(path) in str(caught.value)
