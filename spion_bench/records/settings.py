@@ -180,7 +180,10 @@ def describe_problem(problem: ErrorDetails) -> str:
         return "is unknown"
     if problem["type"] == "value_error":
         return problem["msg"].removeprefix("Value error, ")
-    found = f"{problem['input']!r}"
+    try:
+        found = repr(problem["input"])
+    except ValueError:  # Python writes no number of more than 4300 digits
+        found = "an int that is too long to be shown"
     if len(found) > MOST_SHOWN:
         found = f"{found[: MOST_SHOWN // 2]}...{found[-MOST_SHOWN // 2 :]}"
     return f"{problem['msg'].replace('Input should be', 'expected')}, got {found}"

@@ -161,10 +161,13 @@ def why_not(again: Again, here: Environment) -> str | None:
             return f"{name}: it was measured with {then}, here is {now}"
     if cell.threads > here.cores:
         return f"threads: it was measured with {cell.threads}, here are {here.cores} cores"
-    current = with_code(cell)
+    try:
+        current = with_key(with_code(cell))
+    except (KeyError, ValueError) as error:
+        return f"it names what is unknown here: {error}"
     if current.code != cell.code:
         return f"code: its sources have changed since ({cell.code}, now {current.code})"
-    if with_key(current).key != cell.key:
+    if current.key != cell.key:
         return "key: it is not that of what the cell asks, with the libraries that are here"
     for needed in again.needed:
         if again.store.damaged(needed) and needed.cell.pass_name == "accuracy":

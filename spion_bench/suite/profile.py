@@ -177,6 +177,8 @@ def load_profile(name: str) -> Profile:
         }
         fields = {name: list(model.model_fields) for name, model in models.items()}
         raise UsageError(f"profile {path}, {describe_mistakes(error, text, fields)}") from error
+    except ValueError as error:  # a number of too many digits
+        raise UsageError(f"profile {path}: {error}") from error
     for number, group in enumerate(profile.cells):
         try:
             check_settings(group)

@@ -24,8 +24,8 @@ from tests.native.sanitize_emulated import build
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATORS = ("by_torch", "by_face")
-FILES = ("records", "artifacts", "checkpoints", "archives", "tables", "pictures", "profiles")
-TARGETS = (*OPERATORS, *FILES, "patterns", "addresses")
+FILES = ("records", "artifacts", "checkpoints", "archives", "tables", "pictures", "idx", "profiles")
+TARGETS = (*OPERATORS, *FILES, "patterns", "addresses", "folders")
 LONGEST_CASE_S = 30
 
 
@@ -35,8 +35,10 @@ def target_of(name: str) -> Callable[[Random, Path], None]:
         from tests.fuzz import operators
 
         return lambda random, folder: getattr(operators, name)(random)
-    from tests.fuzz import files
+    from tests.fuzz import files, folders
 
+    if name == "folders":
+        return folders.folders
     return getattr(files, name)
 
 

@@ -21,6 +21,7 @@ from spion_bench.records.files import file_digest
 from spion_bench.records.names import UsageError
 from spion_bench.records.store import read_records
 from spion_bench.suite.profile import load_profile
+from spion_bench.tasks.formats import read_idx
 from spion_bench.tasks.listops.release import read_tsv as read_listops
 from spion_bench.tasks.pathfinder.release import list_pictures, read_pictures
 from spion_bench.tasks.retrieval.aan import read_tsv as read_aan
@@ -119,12 +120,30 @@ def pictures(random: Random, folder: Path) -> None:
     )
 
 
+def idx(random: Random, folder: Path) -> None:
+    """Arrays of Fashion-MNIST's format, damaged inside or outside their compression."""
+    content = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, *range(24)))
+    if random.random() < 0.7:
+        content = gzip.compress(mutate(content, random))
+    else:
+        content = mutate(gzip.compress(content), random)
+    path = folder / "images.gz"
+    path.write_bytes(content)
+    found = _expect(
+        ValueError,
+        lambda: read_idx(path, n_dims=3, content_md5=None, remedy="get it again"),
+        path,
+    )
+    assert found is None or found.ndim == 3
+
+
 def profiles(random: Random, folder: Path) -> None:
     """Profiles as a user edits them."""
     source = random.choice(sorted((ROOT / "spion_bench/suite/profiles").glob("*.toml")))
     path = folder / "mine.toml"
     path.write_bytes(mutate(source.read_bytes(), random))
-    found = _expect(UsageError, lambda: load_profile(str(path)))
+    # Up to five mistakes, of which each may list every method.
+    found = _expect(UsageError, lambda: load_profile(str(path)), longest=5000)
     if found is not None:
         assert found.name == tomllib.loads(path.read_text(encoding="utf-8"))["name"]
 

@@ -117,6 +117,7 @@ def test_the_sample_is_drawn_by_its_seed(folder):
         ({"threads": 999}, {}, "threads: it was measured with 999, here are "),
         ({"seed": 5}, {}, "key: it is not that of what the cell asks"),
         ({"settings": None}, {}, "a record of schema 1"),
+        ({"device": "tpu"}, {}, "it names what is unknown here: 'tpu'"),
         ({}, {"torch": "1.0"}, "torch: it was measured with 1.0, here is "),
         ({}, {"compiler": "cc 1"}, "compiler: it was measured with cc 1, here is "),
     ],

@@ -100,6 +100,8 @@ def test_missing_file_is_named():
         ),
         (("[[cells]]", "[[cells]]\ntimeout_s = '" + "9" * 200 + "x'"), "...99999"),
         (("[[cells]]", "[[cells]]\nx = " + "[" * 9999), "nested too deeply"),
+        (("[[cells]]", "[[cells]]\ntimeout_s = " + "9" * 5000), "Exceeds the limit"),
+        (("[[cells]]", "[[cells]]\nprecision = 0x" + "f" * 5000), "an int that is too long"),
         (
             ("[[cells]]", f"[[cells]]\n{'9' * 5000} = 1"),
             "9 ... 999999999999999999999999999999: unk",
@@ -121,7 +123,7 @@ def test_wrong_profiles_are_refused_with_file_line_field_and_reason(write, chang
 def test_a_profile_of_mistakes_alone_is_not_repeated_in_the_message(write):
     mistakes = "\n".join(f"field{number} = {number}" for number in range(100))
     with pytest.raises(
-        UsageError, match=r"field0: unknown field.* and 93 more mistakes$"
+        UsageError, match=r"field0: unknown field.* and 96 more mistakes$"
     ) as caught:
         load_profile(write(GROUP + mistakes))
     assert len(str(caught.value)) < 4000

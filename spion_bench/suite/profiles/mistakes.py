@@ -13,7 +13,7 @@ from spion_bench.records.quote import shorten
 from spion_bench.records.settings import describe_problem
 
 _GROUP = re.compile(r"\s*\[\[\s*cells\s*\]\]")
-_SHOWN_MISTAKES = 8
+_SHOWN_MISTAKES = 5
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
