@@ -7,7 +7,9 @@ are imported by the commands that need them, so help and usage errors appear at 
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 import click
@@ -54,6 +56,9 @@ def main() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # of a locale that may lack quotes and dashes
+            stream.reconfigure(errors="backslashreplace")
 
 
 COMMANDS = (

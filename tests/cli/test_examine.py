@@ -152,6 +152,15 @@ def test_little_memory_is_pointed_out(findings, monkeypatch):
     assert findings()["memory"].verdict == "limited"
 
 
+def test_memory_is_unknown_where_proc_is_hidden(findings, monkeypatch):
+    def hidden():
+        raise FileNotFoundError(2, "No such file or directory", "/proc/meminfo")
+
+    monkeypatch.setattr("psutil.virtual_memory", hidden)
+    found = findings()["memory"]
+    assert (found.verdict, "does not report its memory" in found.detail) == ("limited", True)
+
+
 def test_every_source_of_every_task_is_looked_for(findings):
     found = findings()
     for name in task_names():
