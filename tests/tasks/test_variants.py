@@ -53,5 +53,6 @@ def test_the_calibrated_groups_are_named_variants():
 
 
 def test_the_profile_of_variants_has_them_all():
-    asked = [group.options["variant"] for group in load_profile("variants").cells]
-    assert asked == list(variants_of("listops"))
+    *named, published = [group.options for group in load_profile("variants").cells]
+    assert [options["variant"] for options in named] == list(variants_of("listops"))
+    assert load_spec("listops").parse(published).is_published
