@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spion_bench.report.entries import accuracy_entry
+from spion_bench.report.entries import accuracy_entry, metric_entry
 from spion_bench.report.evidence import graded
 from spion_bench.report.groups import Group, groups
-from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.parts import Column, Content, Entry, Table, slug
 from spion_bench.report.published import PublishedNumber, read_published
 
 _CLAIMS_FILE = "spion_abstracts.csv"
+_SHORTCUT = "no attention, measured here"
 
 
 def published_tables(run: RecordSet) -> list[Table]:
@@ -21,10 +22,17 @@ def published_tables(run: RecordSet) -> list[Table]:
     for group in groups(run, ("accuracy",)):
         for name in sorted({outcome.task.name for outcome in group.outcomes if outcome.task}):
             by_task.setdefault(name, []).append(group)
+    shortcuts: dict[str, list[Outcome]] = {}
+    for outcome in run.ok("shortcuts"):
+        if outcome.task is not None:
+            shortcuts.setdefault(outcome.task.name, []).append(outcome)
     claims = [n for n in numbers if n.file == _CLAIMS_FILE]
     return [
         _claim_table(claims),
-        *(_task_table(task, found, numbers) for task, found in by_task.items()),
+        *(
+            _task_table(run, task, by_task.get(task, []), shortcuts.get(task, []), numbers)
+            for task in dict.fromkeys([*by_task, *shortcuts])
+        ),
     ]
 
 
@@ -55,9 +63,15 @@ class _Row:
     note: str
 
 
-def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]) -> Table:
+def _task_table(
+    run: RecordSet,
+    task: str,
+    measured: list[Group],
+    shortcuts: list[Outcome],
+    numbers: list[PublishedNumber],
+) -> Table:
     published = [n for n in numbers if n.task == task and n.metric == "accuracy"]
-    outcomes = [outcome for group in measured for outcome in group.outcomes]
+    outcomes = [*(o for group in measured for o in group.outcomes), *shortcuts]
     stand_in = any(outcome.task.stand_in for outcome in outcomes if outcome.task)
     warning = "This run used a stand-in: its rows say nothing about the published ones. "
     ours = [
@@ -71,11 +85,22 @@ def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]
         for group in measured
         for name, cells in group.methods.items()
     ]
+    without = [
+        _Row(
+            outcome.method.name,
+            metric_entry(outcome.measured.metrics["test_accuracy"], "ratio"),
+            _SHORTCUT,
+            run.label_of(outcome),
+            f"{outcome.method.summary}; {_source_of(outcome)}",
+        )
+        for outcome in shortcuts
+        if "test_accuracy" in outcome.measured.metrics
+    ]
     theirs = [
         _Row(n.model, _value(n), "published", f"{n.source}, {n.table}", n.note) for n in published
     ]
     return Table.of(
-        [*ours, *theirs],
+        [*ours, *without, *theirs],
         [
             Column.text("model", "Model", lambda row: row.model),
             Column("accuracy_ratio", "Test accuracy", lambda row: row.accuracy),
@@ -87,7 +112,8 @@ def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]
         title=f"{task}: published accuracies",
         caption=(
             f"{warning if stand_in else ''}Published numbers as printed, from other models, "
-            "budgets, data preparations and code; they are not reproduced here."
+            "budgets, data preparations and code; they are not reproduced here. A published "
+            "accuracy that a shortcut reaches on the same kind of data needs no attention."
         ),
         provenance=(
             f"{provenance(outcomes)} Published: "
@@ -98,10 +124,12 @@ def _task_table(task: str, measured: list[Group], numbers: list[PublishedNumber]
 
 
 def _data_of(group: Group) -> str:
-    tasks = [outcome.task for outcome in group.outcomes if outcome.task]
-    if not tasks:
-        return ""
-    return f"{tasks[0].source}{' (stand-in)' if tasks[0].stand_in else ''}"
+    return next((_source_of(outcome) for outcome in group.outcomes if outcome.task), "")
+
+
+def _source_of(outcome: Outcome) -> str:
+    task = outcome.task
+    return "" if task is None else f"{task.source}{' (stand-in)' if task.stand_in else ''}"
 
 
 def _value(number: PublishedNumber) -> Entry:
