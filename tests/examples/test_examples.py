@@ -15,13 +15,18 @@ FOLDER = ROOT / "examples"
 NOT_COMPARISONS = {"comparison", "method_pictures"}
 SHORT = {
     "vit_fashion_mnist": ("--steps", "8"),
-    "bert_source_code": ("--steps", "8"),
+    "bert_source_code": ("--steps", "8", "--length", "256"),
     "character_model": ("--steps", "9", "--length", "128"),
 }
 ROW = r"\n{} +\d\.\d{{3}} +\d+\.\d ms +(\d+ MiB|not measured)\n"
 
 
-@pytest.mark.parametrize("name", SHORT)
+SLOW = {"vit_fashion_mnist"}  # its sequences are as long as a picture has pixels
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in SHORT]
+)
 def test_an_example_compares_dense_with_sparse_and_draws_the_patterns(name, tmp_path):
     if name != "character_model" and importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers is not installed; nox -s own_model")
