@@ -13,7 +13,7 @@ from spion_bench.cli.console import RECORDS, examples
 from spion_bench.records.files import replace_file
 from spion_bench.records.schema import Record
 from spion_bench.records.schema1 import Schema1Reader
-from spion_bench.records.store import BusyError, Store
+from spion_bench.records.store import BusyError, Store, record_files
 
 BACKUP_SUFFIX = ".schema1"
 """Suffix of a backup; reports do not read such files."""
@@ -60,10 +60,9 @@ def migrate(records: Path, out: Path | None) -> None:
     In place, every file that has records of schema 1 is kept as <name>.schema1. All files are
     converted before any is written; a line that is not a record stops the command.
     """
-    files = sorted(records.rglob("*.jsonl")) if records.is_dir() else [records]
-    if not files:
-        raise click.ClickException(f"{records}: holds no records file (*.jsonl)")
     try:
+        if not (files := record_files(records)):
+            raise ValueError(f"{records} holds no records file (*.jsonl)")
         with ExitStack() as stack:
             if out is None:
                 for folder in dict.fromkeys(file.parent for file in files):
