@@ -152,7 +152,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kMapThreads, 1)
   SPION_NO_UNROLL
   for (int step = 0; step < n_steps; ++step) {
     float s[kCols / 8][4] = {};
-    multiply_transposed<kCols>(s, q, k_tile(step), 0);
+    multiply_transposed<kCols>(&s, &q, k_tile(step), 0);
     prim::sync_threads();  // every warp is done with this step's keys
     load_keys(step + 2);
     const RealKeys<kCols> real(args, b, step * kCols);
@@ -217,7 +217,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kMapThreads, kMapBlocks)
     SPION_UNROLL
     for (int first = 0; first < kMapTile; first += kScoreColumns) {
       float s[kScoreColumns / 8][4] = {};
-      multiply_transposed<kScoreColumns>(s, q, k_tile, first);
+      multiply_transposed<kScoreColumns>(&s, &q, k_tile, first);
       SPION_UNROLL
       for (int n = 0; n < kScoreColumns / 8; ++n) SPION_UNROLL
       for (int i = 0; i < 4; ++i) {

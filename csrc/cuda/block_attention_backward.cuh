@@ -212,11 +212,11 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
     for (int first = 0; first < kCols; first += kSub) {
       if constexpr (kIsColumn) stats.read_columns(stats_at(step), first);
       float p[kSub / 8][4] = {}, ds[kSub / 8][4];
-      multiply_transposed<kSub>(p, x, u_tile(step), first);
+      multiply_transposed<kSub>(&p, &x, u_tile(step), first);
       SPION_UNROLL
       for (int n = 0; n < kSub / 8; ++n) SPION_UNROLL
       for (int i = 0; i < 4; ++i) ds[n][i] = kDropout ? 0.0f : -stats.delta[stats.index(n, i)];
-      multiply_transposed<kSub>(ds, y, w_tile(step), first);
+      multiply_transposed<kSub>(&ds, &y, w_tile(step), first);
 
       const float factor = args.is_negated ? -args.score_factor : args.score_factor;
       SPION_UNROLL
@@ -250,9 +250,9 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
         SPION_UNROLL
         for (int i = 0; i < kSub / 2; ++i) ds[i / 4][i % 4] *= p[i / 4][i % 4];
       }
-      Math::template multiply_rows<kSub, D>(first_sum, ds, u_tile(step), first);
+      Math::template multiply_rows<kSub, D>(&first_sum, &ds, u_tile(step), first);
       if constexpr (kIsColumn)
-        Math::template multiply_rows<kSub, D>(second_sum, p, w_tile(step), first);
+        Math::template multiply_rows<kSub, D>(&second_sum, &p, w_tile(step), first);
     }
     if (step + 1 == n_steps) break;
     prim::sync_threads();  // every warp is done with this step's tiles

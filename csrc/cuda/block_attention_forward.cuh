@@ -1,9 +1,9 @@
 // Fused block-sparse attention, forward: online softmax over a block row's kept blocks.
 //
-// Mapping: one thread block per kRows query rows of one (batch, head), one warp per 16 of them, so
-// that a row's statistics never leave the four lanes of a quad; keys stream through shared memory
-// kCols at a time, K two steps ahead and V one, with one barrier a step. P goes from accumulators
-// to left operands in registers. Blocks of 128 are two row tiles by two column steps.
+// Mapping: one thread block per kRows query rows of one (batch, head), one warp per 16 or 32 of
+// them, so that a row's statistics never leave the four lanes of a quad; keys stream through shared
+// memory kCols at a time, K two steps ahead and V one, with one barrier a step. P goes from
+// accumulators to left operands in registers. Blocks of 128 are two row tiles by two column steps.
 // Grid: x = row tiles of a (batch, head), y = b * H + h.
 // Shapes: q k v out [B, H, L, D] by strides, lse [B, H, L] float32; D = 32, 64, 128, stored width a
 // multiple of 16 bytes; block 16, 32, 64, 128.
@@ -22,14 +22,23 @@ namespace spion_bench::cuda {
 
 constexpr float kLowest = -3.402823466e38f;  // of all finite floats
 
-// Thread blocks that have to fit an SM side by side, which bounds the registers: 20 and 28 warps
+// Tiles of 16 rows that a warp owns: with two, a right operand is loaded (and split) once for both.
+// More columns, or dropout, would take more registers than there are.
+template <int D, int kRows, bool kDropout>
+constexpr int kForwardTiles = D == 32 && kRows >= 32 && !kDropout ? 2 : 1;
+template <int D, int kRows, bool kDropout>
+constexpr int kForwardThreads = kRows * 2 / kForwardTiles<D, kRows, kDropout>;
+
+// Thread blocks that have to fit an SM side by side, which bounds the registers: 24 tiles each
 // for the tuned shapes. float32 takes what it needs (1), as the compiler would rather spill; 0
-// leaves it to the compiler.
+// leaves it to the compiler, which spills some of 64 columns by 32 rows then.
 template <class Math, int D, int kRows, bool kDropout>
 constexpr int kForwardBlocks = sizeof(typename Math::Stored) == 4 ? 1
-                               : D != 32 || kDropout              ? 0
-                               : kRows == 64                      ? 5
-                               : kRows == 32                      ? 14
+                               : kDropout                         ? 0
+                               : D == 64 && kRows == 32           ? 8
+                               : D != 32                          ? 0
+                               : kRows == 64                      ? 6
+                               : kRows == 32                      ? 12
                                                                   : 0;
 
 template <class Math, int D, int kRows>
@@ -58,7 +67,7 @@ struct OnlineSoftmax {
   float highest[2];  // in units of log2
   float total[2];    // this lane's share of the denominator
 
-  SPION_DEVICE OnlineSoftmax(bool has_zeros, int n_zeros) {
+  SPION_DEVICE void start(bool has_zeros, int n_zeros) {
     const bool counts_them = has_zeros && prim::lane_index() % 4 == 0;
     SPION_UNROLL
     for (int i = 0; i < 2; ++i) {
@@ -106,16 +115,17 @@ struct OnlineSoftmax {
 };
 
 // Scores of padded keys become -inf.
-template <int kCols>
-SPION_DEVICE void mask_scores(float (&s)[kCols / 8][4], const bool* mask, int first_key) {
+template <int kCols, int kTiles>
+SPION_DEVICE void mask_scores(float (&s)[kTiles][kCols / 8][4], const bool* mask, int first_key) {
   KeyWords<kCols> keys;
   keys.read(mask, first_key);
   if (keys.all_real()) return;
   const int t = prim::lane_index() % 4;
   SPION_UNROLL
+  for (int m = 0; m < kTiles; ++m) SPION_UNROLL
   for (int n = 0; n < kCols / 8; ++n) SPION_UNROLL
   for (int i = 0; i < 4; ++i)
-    if (!keys.is_real(8 * n + 2 * t + i % 2)) s[n][i] = -kInfinity;
+    if (!keys.is_real(8 * n + 2 * t + i % 2)) s[m][n][i] = -kInfinity;
 }
 
 // Probabilities of dropped scores become 0, the others are scaled.
@@ -138,10 +148,13 @@ SPION_DEVICE void drop_scores(float (&p)[kCols / 8][4], const Dropout& dropout, 
 
 // With dropout there is one kernel for either, which tests for a mask itself: kPadded is true.
 template <class Math, int D, int kRows, bool kPadded, bool kDropout>
-SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kForwardBlocks<Math, D, kRows, kDropout>))
+SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
+                                      (kForwardBlocks<Math, D, kRows, kDropout>))
     block_attention_forward_kernel(SPION_KERNEL_ARGUMENT BlockAttentionArgs args) {
   using T = typename Math::Stored;
-  constexpr int kThreads = kRows * 2, kCols = kStepKeys<Math, D, kRows>;
+  constexpr int kTiles = kForwardTiles<D, kRows, kDropout>,
+                kThreads = kForwardThreads<D, kRows, kDropout>;
+  constexpr int kCols = kStepKeys<Math, D, kRows>;
   using Rows = Tile<D* static_cast<int>(sizeof(T))>;
   constexpr uint32_t kTileBytes = kCols * D * sizeof(T);
   const Rows q_tile{prim::shared_memory()};
@@ -153,10 +166,11 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kForwardBlocks<Math, D, kRows,
     return Rows{kv + 2 * kTileBytes + buffer, left_lane, right_lane};
   };
 
-  const int batch_head = prim::block_y(), b = batch_head / args.heads;
-  const int h = batch_head - b * args.heads;
+  const auto batch_head = static_cast<unsigned>(prim::block_y());
+  const auto heads = static_cast<unsigned>(args.heads);
+  const unsigned b = batch_head / heads, h = batch_head - b * heads;
   const int first_query = prim::block_x() * kRows;
-  const int warp_row = prim::warp_index() * 16, g = prim::lane_index() / 4;
+  const int warp_row = prim::warp_index() * 16 * kTiles, g = prim::lane_index() / 4;
   const int32_t* crow = args.crow + (first_query >> args.block_log2);
   const int list_begin = prim::load_constant(crow);
   const int n_kept = prim::load_constant(crow + 1) - list_begin;
@@ -188,27 +202,37 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kForwardBlocks<Math, D, kRows,
     prim::sync_threads();
   }
 
-  LeftRows<Math, D, kIsResident<Math, D>> q{q_tile, warp_row, {}};
-  if (args.is_negated) q.sign = Math::kSigns;
   const int n_zeros = args.length - (n_kept << args.block_log2);
-  OnlineSoftmax softmax(args.zero_logit && n_zeros > 0, n_zeros);
-  float out[D / 8][4] = {};
-  if (n_steps > 0) q.read();
+  LeftRows<Math, D, kIsResident<Math, D>> q[kTiles];
+  OnlineSoftmax softmax[kTiles];
+  float out[kTiles][D / 8][4] = {};
+  SPION_UNROLL
+  for (int m = 0; m < kTiles; ++m) {
+    q[m].tile = q_tile;
+    q[m].first_row = warp_row + 16 * m;
+    if (args.is_negated) q[m].sign = Math::kSigns;
+    softmax[m].start(args.zero_logit && n_zeros > 0, n_zeros);
+    if (n_steps > 0) q[m].read();
+  }
 
   uint32_t buffer = 0;  // where this step's tiles begin, 0 or kTileBytes
   SPION_NO_UNROLL
   for (int step = 0; step < n_steps; ++step, buffer ^= kTileBytes) {
-    float s[kCols / 8][4] = {};
-    multiply_transposed<kCols>(s, q, k_tile(buffer), 0);
+    float s[kTiles][kCols / 8][4] = {};
+    multiply_transposed<kCols, kTiles>(s, q, k_tile(buffer), 0);
     if constexpr (kPadded)
       if (args.key_padding_mask != nullptr)
         mask_scores<kCols>(s, args.key_padding_mask + static_cast<int64_t>(b) * args.length, key);
-    float rescale[2];
-    softmax.step(s, args.score_factor, rescale);
     SPION_UNROLL
-    for (int i = 0; i < D / 2; ++i) out[i / 4][i % 4] *= rescale[i % 4 / 2];
-    if constexpr (kDropout)
-      drop_scores<kCols>(s, args.dropout, first_query + warp_row + g, key, batch_head);
+    for (int m = 0; m < kTiles; ++m) {
+      float rescale[2];
+      softmax[m].step(s[m], args.score_factor, rescale);
+      SPION_UNROLL
+      for (int i = 0; i < D / 2; ++i) out[m][i / 4][i % 4] *= rescale[i % 4 / 2];
+      if constexpr (kDropout)
+        drop_scores<kCols>(s[m], args.dropout, first_query + warp_row + 16 * m + g, key,
+                           batch_head);
+    }
 
     prim::cp_async_wait<0>();  // V of this step and K of the next are there,
     prim::sync_threads();      // and every warp is done with this step's K and the last one's V
@@ -217,20 +241,24 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kForwardBlocks<Math, D, kRows,
       if (step + 2 < n_steps) k_copies.start(k_tile(buffer), key2);
       prim::cp_async_commit();
     }
-    Math::template multiply_rows<kCols, D>(out, s, v_tile(buffer), 0);
+    Math::template multiply_rows<kCols, D, kTiles>(out, s, v_tile(buffer), 0);
     key = key1;
     key1 = key2;
     if (step + 3 < n_steps) key2 = steps.first(step + 3);
   }
 
-  float lse[2], factor[2];
-  softmax.finish(lse, factor);
-  const int query = first_query + warp_row;
-  if (prim::lane_index() % 4 == 0) SPION_UNROLL
-  for (int i = 0; i < 2; ++i)
-    args.lse[static_cast<int64_t>(batch_head) * args.length + query + g + 8 * i] = lse[i];
-  store_rows<Math, D>(out, factor, q_tile, warp_row, row_of<T>(args.out, b, h, query),
-                      args.out.row_stride, args.width);
+  const unsigned query = first_query + warp_row;
+  float* row_lse = args.lse + static_cast<int64_t>(batch_head) * args.length + query;
+  T* row_out = row_of<T>(args.out, b, h, query);
+  SPION_UNROLL
+  for (int m = 0; m < kTiles; ++m) {
+    float lse[2], factor[2];
+    softmax[m].finish(lse, factor);
+    if (prim::lane_index() % 4 == 0) SPION_UNROLL
+    for (int i = 0; i < 2; ++i) row_lse[g + 16 * m + 8 * i] = lse[i];
+    store_rows<Math, D>(out[m], factor, q_tile, warp_row + 16 * m,
+                        row_out + 16 * m * args.out.row_stride, args.out.row_stride, args.width);
+  }
 }
 
 }  // namespace spion_bench::cuda

@@ -41,7 +41,8 @@ const char* launch_block_attention_forward(const BlockAttentionArgs& args, prim:
       return prim::launch<
           block_attention_forward_kernel<Math, kWidth, kRows, padded.value != 0, kDropout>,
           forward_shared_bytes<Math, kWidth, kRows>()>(
-          {tiles, static_cast<unsigned>(args.batch * args.heads)}, kRows * 2, stream, args);
+          {tiles, static_cast<unsigned>(args.batch * args.heads)},
+          kForwardThreads<kWidth, kRows, kDropout>, stream, args);
     };
     if constexpr (!kDropout)
       if (args.key_padding_mask == nullptr) return start(Constant<0>{});

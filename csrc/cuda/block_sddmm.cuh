@@ -68,7 +68,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, 1)
   SPION_NO_UNROLL
   for (int step = 0; step < steps.n_steps; ++step) {
     float s[kCols / 8][4] = {};
-    multiply_transposed<kCols>(s, q, k_tile(step), 0);
+    multiply_transposed<kCols>(&s, &q, k_tile(step), 0);
     prim::sync_threads();  // every warp is done with this step's keys
     load_keys(step + 2);
 

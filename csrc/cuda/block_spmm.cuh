@@ -45,8 +45,8 @@ struct ProbTile {
         for (int n = 0; n < D / 8; n += 2) {
           uint32_t b[4];
           prim::ldmatrix_x4_trans(b, v.left_address(16 * k, n));
-          Math::multiply(out[n], a, b[0], b[1]);
-          Math::multiply(out[n + 1], a, b[2], b[3]);
+          Math::multiply(out[n], a, Math::right(b[0], b[1]));
+          Math::multiply(out[n + 1], a, Math::right(b[2], b[3]));
         }
       }
     } else {
@@ -59,7 +59,7 @@ struct ProbTile {
           const int row = first_row + g + i / 2 * 8, col = 8 * k + 2 * t + i % 2;
           p[0][i] = kTransposed ? read(col, row) : read(row, col);
         }
-        Math::template multiply_rows<8, D>(out, p, v, 8 * k);
+        Math::template multiply_rows<8, D>(&out, &p, v, 8 * k);
       }
     }
   }

@@ -21,7 +21,7 @@ from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 
 from tests.native.cuda_resources import TABLE, Kernel, compare, table_row
-from tests.native.cuda_sass import Function, count, outermost_with, total
+from tests.native.cuda_sass import Function, around, count, outermost_with, total
 
 FUSED = ("forward", "backward")
 HALF = ("F16", "BF16")
@@ -33,7 +33,10 @@ COPY = "LDGSTS.E.BYPASS.128"
 
 @dataclass(frozen=True)
 class StepLoop:
-    """Instructions in a loop over steps, those of an inner loop or a branch counted once."""
+    """Instructions in a loop over steps, those of an inner loop or a branch counted once.
+
+    ``around``: of the longest way to the loop and from it to the kernel's end.
+    """
 
     instructions: int
     hmma: int
@@ -41,6 +44,7 @@ class StepLoop:
     ldgsts: int
     ex2: int
     ldg: int
+    around: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def read_code(function: Function) -> Code:
     for loop in outermost_with(function, "HMMA"):
         names = count(function, loop.body)
         kinds = (total(names, name) for name in ("HMMA", "LDSM", "LDGSTS", "MUFU.EX2", "LDG"))
-        loops.append(StepLoop(names.total(), *kinds))
+        loops.append(StepLoop(names.total(), *kinds, around(function, loop)))
     return Code(tuple(sorted(loops, key=lambda loop: loop.hmma)), count(function))
 
 
@@ -77,10 +81,17 @@ def loops_of(codes: Codes) -> Loops:
     }
 
 
+def row_tiles(kernel: Kernel) -> int:
+    """Return how many tiles of 16 rows a warp owns: ``kForwardTiles``."""
+    has_two = kernel.kind == "forward" and kernel.width == 32 and kernel.rows >= 32
+    return 2 if has_two and not kernel.dropout else 1
+
+
 def needed_loops(kernel: Kernel) -> tuple[StepLoop, ...] | None:
     """Return what a kernel's tiles need, ``instructions`` left at 0; None: not stated.
 
-    A warp has 16 of the tile's rows and sees all columns, backward 32 at a time. The loop over rows
+    A warp has 16 or 32 of the tile's rows (``row_tiles``) and sees all columns, backward 32 at a
+    time. With 32, right operands are loaded once for both halves. The loop over rows
     of the backward kernel makes three products (S, dP, dq) and looks at the padding where there is
     some; that over columns makes four (S, dP, dk, dv) and copies the rows' statistics as well.
     Dropout is drawn in registers forward; backward a lane reads a word of kept bits for each of its
@@ -92,16 +103,18 @@ def needed_loops(kernel: Kernel) -> tuple[StepLoop, ...] | None:
     if kernel.width > (32 if not is_half else 128 if kernel.kind == "forward" else 64):
         return None
     columns = kernel.rows if kernel.kind == "forward" else min(kernel.rows, 32)
+    tiles = row_tiles(kernel)
     masks = max(columns // 32, 1)  # a lane reads the padding of a key, 32 at a time
     # Two right operands come with one load, but float32 loads those of P V by plain loads.
     products = columns // 8 * (kernel.width // (16 if is_half else 8))
     loads = products // 2
     multiplied = products * (3 if kernel.precision == "TF32x3" else 1)
-    copies = 2 * kernel.rows * kernel.width * (2 if is_half else 4) // 16 // (2 * kernel.rows)
+    copies = tiles * kernel.width * (2 if is_half else 4) // 16
     if kernel.kind == "forward":
         ldsm, has_mask = (2 if is_half else 1) * loads, kernel.padded or kernel.dropout
         ldg = 1 + (masks if has_mask else 0)
-        return (StepLoop(0, 2 * multiplied, ldsm, copies, columns // 2 + 2, ldg),)
+        ex2 = tiles * (columns // 2 + 2)
+        return (StepLoop(0, tiles * 2 * multiplied, ldsm, copies, ex2, ldg),)
     again = 0 if is_half else 2 * (kernel.width // 8)  # of both left operands
     by_rows, by_columns = (3, 4) if is_half else (2, 2)
     bits = (2, 1 + columns // 4) if kernel.dropout else (0, 0)
@@ -116,15 +129,26 @@ def needed_share(kernel: Kernel, loop: StepLoop) -> float:
     """Return which share of a 16-bit forward step is needed.
 
     Per lane and step: a score takes a maximum, a fused multiply-add, an exponential, an addition
-    and half a conversion. Each of a lane's two rows takes seven operations more: two shuffles and
-    two maxima, a product, and a subtraction and an exponential for the factor of what was summed
-    before, which each of the lane's D / 2 outputs is multiplied by. A barrier, and a commit and a
-    wait for the copies.
+    and half a conversion. Each of a lane's two rows of a tile takes seven operations more: two
+    shuffles and two maxima, a product, and a subtraction and an exponential for the factor of what
+    was summed before, which each of the lane's D / 2 outputs is multiplied by. A barrier, and a
+    commit and a wait for the copies.
     """
     scores = kernel.rows // 2
     arithmetic = 4 * scores + scores // 2 + 2 * 7 + kernel.width // 2
+    arithmetic *= row_tiles(kernel)
     needed = loop.hmma + loop.ldsm + loop.ldgsts + arithmetic + 3
     return needed / loop.instructions
+
+
+def per_1024_scores(kernel: Kernel, loops: tuple[StepLoop, ...], blocks: int, kept: int) -> float:
+    """Return how many instructions the warps execute at most for 1024 scores.
+
+    Of a pattern with ``blocks`` block rows (and columns) and ``kept`` blocks, ``kernel.rows`` wide.
+    """
+    warps = kernel.rows // 16 // row_tiles(kernel)
+    executed = sum(loop.instructions * kept + loop.around * blocks for loop in loops)
+    return warps * executed * 1024 / (kept * kernel.rows**2)
 
 
 def broken_rules(codes: Codes) -> list[str]:
@@ -141,11 +165,12 @@ def bad_memory(kernel: Kernel, names: Counter[str]) -> list[str]:
     """Return accesses to global and local memory that are not as wide as they have to be."""
     size = 2 if kernel.precision in HALF else 4
     tensors = 1 if kernel.kind == "forward" else 3  # out; dq, dk and dv
+    tiles = row_tiles(kernel)
     expected = {
         COPY: total(names, "LDGSTS"),
-        "STG.E.128": tensors * kernel.width * size // 32,
-        # The log-sum-exp of a lane's two rows; dk and dv of a piece of a long column.
-        **({"STG.E": 2} if kernel.kind == "forward" else {"STG.E.64": kernel.width // 2}),
+        "STG.E.128": tiles * tensors * kernel.width * size // 32,
+        # The log-sum-exp of a lane's two rows of a tile; dk and dv of a piece of a long column.
+        **({"STG.E": 2 * tiles} if kernel.kind == "forward" else {"STG.E.64": kernel.width // 2}),
     }
     checked = ("LDGSTS", "STG", *(("LDL", "STL") if kernel.width <= 64 else ()))
     found = {name: n for name, n in names.items() if total(Counter([name]), *checked)}
@@ -161,7 +186,7 @@ def bad_loops(arch: str, kernel: Kernel, loops: tuple[StepLoop, ...]) -> list[st
     needed = needed_loops(kernel)
     if needed is None:
         return []
-    counts = tuple(replace(loop, instructions=0) for loop in loops)
+    counts = tuple(replace(loop, instructions=0, around=0) for loop in loops)
     if counts != needed:
         return [f"a step has {describe(counts)}, needed {describe(needed)}"]
     is_judged = is_plain(kernel) and kernel.precision in HALF and arch in JUDGED
@@ -181,7 +206,7 @@ def describe(loops: tuple[StepLoop, ...]) -> str:
         ", ".join(
             f"{value} {name}"
             for name, value in asdict(loop).items()
-            if name != "instructions" or value
+            if name not in ("instructions", "around") or value
         )
         for loop in loops
     )
@@ -191,9 +216,10 @@ def regressions(found: Loops, committed: Loops) -> list[str]:
     """Return loops that grew or whose counts differ from the committed table."""
     problems, pairs = compare(found, committed)
     for name, now, before in pairs:
-        counts = [[astuple(loop)[1:] for loop in loops] for loops in (now, before)]
+        counts = [[astuple(loop)[1:-1] for loop in loops] for loops in (now, before)]
         has_grown = any(
-            a.instructions > MAX_GROWTH * b.instructions for a, b in zip(now, before, strict=False)
+            a.instructions > MAX_GROWTH * b.instructions or a.around > MAX_GROWTH * b.around
+            for a, b in zip(now, before, strict=False)
         )
         if has_grown or counts[0] != counts[1]:
             problems.append(f"{name}: {describe(before)} -> {describe(now)}")
@@ -221,6 +247,7 @@ def table_lines(table: Loops) -> list[str]:
     names = ", ".join(field.name for field in fields(StepLoop))
     return [
         "# Instructions of each step loop of the fused kernels without padding and dropout,",
+        "# around: of the longest way to the loop and from it to the end,",
         f"# [{names}]; backward: over rows, then over columns.",
         "loops = [",
         *rows,

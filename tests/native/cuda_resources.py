@@ -4,7 +4,8 @@
 Rules, in addition to that table:
 
 - nothing spills up to D = 64, and at most ``MAX_SPILL`` bytes at D = 128
-- the tuned forward shapes (16-bit, D = 32, blocks of 32 and 64) leave room for 20 warps on an SM
+- the tuned forward shapes (16-bit, D = 32, blocks of 32 and 64) leave room for 20 tiles of 16 rows
+  on an SM
 - a kernel may not need ``MAX_GROWTH`` registers more than the table says
 """
 
@@ -22,7 +23,7 @@ TABLE = CUDA / "resources.toml"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 MAX_SPILL = 96
 MAX_GROWTH = 8
-MIN_WARPS = 20
+MIN_TILES = 20
 
 PRECISIONS = {
     ("Half", "0"): "F16",
@@ -98,12 +99,15 @@ def parse(log: str) -> Table:
     return table
 
 
-def forward_warps(kernel: Kernel, use: Use) -> int:
-    """Return how many warps of a 16-bit forward kernel fit an SM of 64 Ki registers, 164 KiB."""
-    warps = kernel.rows // 16
+def forward_tiles(kernel: Kernel, use: Use) -> int:
+    """Return how many tiles of 16 rows of a tuned 16-bit forward kernel fit an SM.
+
+    An SM has 64 Ki registers and 164 KiB; a warp has two tiles.
+    """
+    warps = kernel.rows // 32
     registers = -(-32 * use.registers // 256) * 256 * warps
     shared = 5 * kernel.rows * kernel.width * 2 + 1024
-    return warps * min(65536 // registers, 164 * 1024 // shared, 64 // warps, 32)
+    return 2 * warps * min(65536 // registers, 164 * 1024 // shared, 64 // warps, 32)
 
 
 def broken_rules(table: Table) -> list[str]:
@@ -117,9 +121,9 @@ def broken_rules(table: Table) -> list[str]:
             is_tuned = kernel.kind == "forward" and kernel.width == 32 and kernel.rows >= 32
             is_plain = not kernel.dropout and not kernel.padded
             if is_tuned and is_plain and kernel.precision in ("F16", "BF16"):
-                warps = forward_warps(kernel, use)
-                if warps < MIN_WARPS:
-                    problems.append(f"{arch} {kernel}: {warps} warps fit, needed {MIN_WARPS}")
+                tiles = forward_tiles(kernel, use)
+                if tiles < MIN_TILES:
+                    problems.append(f"{arch} {kernel}: {tiles} tiles fit, needed {MIN_TILES}")
     return problems
 
 

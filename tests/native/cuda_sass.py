@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 SECTION = re.compile(r"^\.text\.(\S+):$")
 LABEL = re.compile(r"^(\.L_\w+):$")
@@ -157,6 +158,34 @@ def outermost_with(function: Function, opcode: str) -> list[Loop]:
         if any(function.code[i].opcode == opcode for i in loop.body)
     ]
     return [loop for loop in holding if not any(loop.body < other.body for other in holding)]
+
+
+def around(function: Function, loop: Loop) -> int:
+    """Return how many instructions the longest way to an outermost loop and on to the end has.
+
+    The loop's own do not count, those of every other loop count once.
+    """
+    every = loops(function)
+    outermost = [one for one in every if not any(one.body < other.body for other in every)]
+    group = list(range(len(function.code)))  # an outermost loop goes by its head
+    for one in outermost:
+        for i in one.body:
+            group[i] = one.head
+    following: dict[int, set[int]] = {}
+    for i, nexts in enumerate(successors(function)):
+        following.setdefault(group[i], set()).update(
+            group[j] for j in nexts if group[j] != group[i]
+        )
+    size = Counter(group[i] for i, one in enumerate(function.code) if one.opcode != "NOP")
+    order = tuple(TopologicalSorter(following).static_order())  # what follows comes first
+    to_end: dict[int, int] = {}
+    for node in order:
+        to_end[node] = size[node] + max((to_end[j] for j in following[node]), default=0)
+    from_start = {group[0]: 0}
+    for node in reversed(order):
+        for j in following[node] if node in from_start else ():
+            from_start[j] = max(from_start.get(j, 0), from_start[node] + size[node])
+    return from_start[loop.head] + to_end[loop.head] - size[loop.head]
 
 
 def count(function: Function, indices: Iterable[int] | None = None) -> Counter[str]:

@@ -30,6 +30,9 @@ struct Half {
   struct A {
     uint32_t r[4];
   };
+  struct B {
+    uint32_t r[2];
+  };
 
   SPION_DEVICE static A left(const uint32_t (&r)[4]) { return {{r[0], r[1], r[2], r[3]}}; }
 
@@ -40,30 +43,37 @@ struct Half {
     return kIsBFloat16 ? prim::widen_bf16(x) : prim::widen_f16(x);
   }
 
-  SPION_DEVICE static void multiply(float (&c)[4], const A& a, uint32_t b0, uint32_t b1) {
-    const uint32_t b[2] = {b0, b1};
+  SPION_DEVICE static B right(uint32_t b0, uint32_t b1) { return {{b0, b1}}; }
+  SPION_DEVICE static void multiply(float (&c)[4], const A& a, const B& b) {
     if constexpr (kIsBFloat16)
-      prim::mma_bf16(c, a.r, b);
+      prim::mma_bf16(c, a.r, b.r);
     else
-      prim::mma_f16(c, a.r, b);
+      prim::mma_f16(c, a.r, b.r);
   }
 
-  // c[16][D] += p[16][kCols] tile[kCols][D], `p` in accumulator layout.
-  template <int kCols, int D>
-  SPION_DEVICE static void multiply_rows(float (&c)[D / 8][4], const float (&p)[kCols / 8][4],
+  // c[m][16][D] += p[m][16][kCols] tile[kCols][D] for each of kTiles; `p` in accumulator layout.
+  template <int kCols, int D, int kTiles = 1>
+  SPION_DEVICE static void multiply_rows(float (*c)[D / 8][4], const float (*p)[kCols / 8][4],
                                          Tile<D * 2> tile, int first_row) {
     SPION_UNROLL
     for (int k = 0; k < kCols / 16; ++k) {
-      const float (&even)[4] = p[2 * k];
-      const float (&odd)[4] = p[2 * k + 1];
-      const A a{{pack(even[0], even[1]), pack(even[2], even[3]), pack(odd[0], odd[1]),
+      A a[kTiles];
+      SPION_UNROLL
+      for (int m = 0; m < kTiles; ++m) {
+        const float (&even)[4] = p[m][2 * k];
+        const float (&odd)[4] = p[m][2 * k + 1];
+        a[m] = {{pack(even[0], even[1]), pack(even[2], even[3]), pack(odd[0], odd[1]),
                  pack(odd[2], odd[3])}};
+      }
       SPION_UNROLL
       for (int n = 0; n < D / 8; n += 2) {
         uint32_t b[4];
         prim::ldmatrix_x4_trans(b, tile.left_address(first_row + 16 * k, n));
-        multiply(c[n], a, b[0], b[1]);
-        multiply(c[n + 1], a, b[2], b[3]);
+        SPION_UNROLL
+        for (int m = 0; m < kTiles; ++m) {
+          multiply(c[m][n], a[m], right(b[0], b[1]));
+          multiply(c[m][n + 1], a[m], right(b[2], b[3]));
+        }
       }
     }
   }
@@ -75,7 +85,7 @@ struct Half {
   // Two neighbouring results of column group n (8 columns), columns 2t and 2t + 1, into a tile.
   template <int D>
   SPION_DEVICE static void store_pair(Tile<D * 2> tile, int row, int n, float low, float high) {
-    prim::store_shared(tile.address(row, n) + prim::lane_index() % 4 * 4, pack(low, high));
+    prim::store_shared(tile.staged_address(row, n) + prim::lane_index() % 4 * 4, pack(low, high));
   }
 };
 
@@ -88,12 +98,16 @@ struct Single {
     uint32_t high[4];
     uint32_t low[kIsSplit ? 4 : 1];
   };
+  struct B {
+    uint32_t high[2];
+    uint32_t low[kIsSplit ? 2 : 1];
+  };
 
   SPION_DEVICE static A left(const uint32_t (&r)[4]) {
     A a;
     SPION_UNROLL
     for (int i = 0; i < 4; ++i) {
-      a.high[i] = prim::round_tf32(prim::as_float(r[i]));
+      a.high[i] = high_of(r[i]);
       if constexpr (kIsSplit) a.low[i] = rest_of(r[i], a.high[i]);
     }
     return a;
@@ -101,32 +115,44 @@ struct Single {
 
   SPION_DEVICE static float widen(float x) { return x; }
 
-  SPION_DEVICE static void multiply(float (&c)[4], const A& a, uint32_t b0, uint32_t b1) {
-    const uint32_t high[2] = {prim::round_tf32(prim::as_float(b0)),
-                              prim::round_tf32(prim::as_float(b1))};
+  SPION_DEVICE static B right(uint32_t b0, uint32_t b1) {
+    B b{{high_of(b0), high_of(b1)}, {}};
     if constexpr (kIsSplit) {
-      const uint32_t low[2] = {rest_of(b0, high[0]), rest_of(b1, high[1])};
-      prim::mma_tf32(c, a.low, high);
-      prim::mma_tf32(c, a.high, low);
+      b.low[0] = rest_of(b0, b.high[0]);
+      b.low[1] = rest_of(b1, b.high[1]);
     }
-    prim::mma_tf32(c, a.high, high);
+    return b;
+  }
+  SPION_DEVICE static void multiply(float (&c)[4], const A& a, const B& b) {
+    if constexpr (kIsSplit) {
+      prim::mma_tf32(c, a.high, b.low);
+      prim::mma_tf32(c, a.low, b.high);
+    }
+    prim::mma_tf32(c, a.high, b.high);
   }
 
-  template <int kCols, int D>
-  SPION_DEVICE static void multiply_rows(float (&c)[D / 8][4], const float (&p)[kCols / 8][4],
+  template <int kCols, int D, int kTiles = 1>
+  SPION_DEVICE static void multiply_rows(float (*c)[D / 8][4], const float (*p)[kCols / 8][4],
                                          Tile<D * 4> tile, int first_row) {
     const unsigned lane = prim::lane_index(), g = lane / 4, t = lane % 4;
     SPION_UNROLL
     for (int k = 0; k < kCols / 8; ++k) {
-      const uint32_t r[4] = {prim::as_bits(p[k][0]), prim::as_bits(p[k][2]), prim::as_bits(p[k][1]),
-                             prim::as_bits(p[k][3])};
-      const A a = left(r);
+      A a[kTiles];
+      SPION_UNROLL
+      for (int m = 0; m < kTiles; ++m) {
+        const float (&x)[4] = p[m][k];
+        const uint32_t r[4] = {prim::as_bits(x[0]), prim::as_bits(x[2]), prim::as_bits(x[1]),
+                               prim::as_bits(x[3])};
+        a[m] = left(r);
+      }
       const int row = first_row + 8 * k + 2 * t;
       SPION_UNROLL
       for (int n = 0; n < D / 8; ++n) {
         const int chunk = 2 * n + g / 4, within = g % 4 * 4;
-        multiply(c[n], a, prim::load_shared(tile.address(row, chunk) + within),
-                 prim::load_shared(tile.address(row + 1, chunk) + within));
+        const B b = right(prim::load_shared(tile.address(row, chunk) + within),
+                          prim::load_shared(tile.address(row + 1, chunk) + within));
+        SPION_UNROLL
+        for (int m = 0; m < kTiles; ++m) multiply(c[m][n], a[m], b);
       }
     }
   }
@@ -138,13 +164,20 @@ struct Single {
   template <int D>
   SPION_DEVICE static void store_pair(Tile<D * 4> tile, int row, int n, float low, float high) {
     const int t = prim::lane_index() % 4;
-    prim::store_shared_64(tile.address(row, 2 * n + t / 2) + t % 2 * 8,
+    prim::store_shared_64(tile.staged_address(row, 2 * n + t / 2) + t % 2 * 8,
                           {{prim::as_bits(low), prim::as_bits(high)}});
   }
 
  private:
+  // prim::round_tf32 takes care of infinity and NaN, for four instructions more a value. Of a split
+  // value the rest does: it is NaN for them. It is not rounded, as tensor cores ignore the bits
+  // that tf32 lacks.
+  SPION_DEVICE static uint32_t high_of(uint32_t x) {
+    if constexpr (kIsSplit) return (x + 0x1000u) & ~0x1FFFu;
+    return prim::round_tf32(prim::as_float(x));
+  }
   SPION_DEVICE static uint32_t rest_of(uint32_t x, uint32_t high) {
-    return prim::round_tf32(prim::as_float(x) - prim::as_float(high));
+    return prim::as_bits(prim::as_float(x) - prim::as_float(high));
   }
 };
 
@@ -179,19 +212,26 @@ struct LeftRows {
   }
 };
 
-// c[16][kCols] += left[16][D] right[kCols][D]^T, the right rows beginning at `first_row`.
-template <int kCols, class Math, int D, bool kIsResident, class Rows>
-SPION_DEVICE void multiply_transposed(float (&c)[kCols / 8][4],
-                                      const LeftRows<Math, D, kIsResident>& left, Rows right,
+// c[m][16][kCols] += left[m][16][D] right[kCols][D]^T for each of kTiles, the right rows beginning
+// at `first_row`.
+template <int kCols, int kTiles = 1, class Math, int D, bool kIsResident, class Rows>
+SPION_DEVICE void multiply_transposed(float (*c)[kCols / 8][4],
+                                      const LeftRows<Math, D, kIsResident>* left, Rows right,
                                       int first_row) {
   const auto multiply_step = [&](int step) {
-    const typename Math::A a = left.step(step);
+    typename Math::A a[kTiles];
+    SPION_UNROLL
+    for (int m = 0; m < kTiles; ++m) a[m] = left[m].step(step);
     SPION_UNROLL
     for (int n = 0; n < kCols / 8; n += 2) {
       uint32_t b[4];
       prim::ldmatrix_x4(b, right.right_address(first_row + 8 * n, 2 * step));
-      Math::multiply(c[n], a, b[0], b[1]);
-      Math::multiply(c[n + 1], a, b[2], b[3]);
+      const auto even = Math::right(b[0], b[1]), odd = Math::right(b[2], b[3]);
+      SPION_UNROLL
+      for (int m = 0; m < kTiles; ++m) {
+        Math::multiply(c[m][n], a[m], even);
+        Math::multiply(c[m][n + 1], a[m], odd);
+      }
     }
   };
   if constexpr (kIsResident) {

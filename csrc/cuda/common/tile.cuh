@@ -27,6 +27,12 @@ struct Tile {
   SPION_DEVICE prim::SharedAddress address(unsigned row, unsigned chunk) const {
     return base + row * kRowBytes + (chunk ^ swizzle(row)) * 16;
   }
+  // Of results on their way out, which a warp stores in accumulator layout: one chunk of eight rows
+  // at a time or, 8 bytes a lane, two chunks of four rows. Those of odd rows lie further apart.
+  SPION_DEVICE prim::SharedAddress staged_address(unsigned row, unsigned chunk) const {
+    const unsigned swizzled = kRowBytes == 64 ? swizzle(row) : row % 4 * 2 + row / 4 % 2;
+    return base + row * kRowBytes + (chunk ^ swizzled) * 16;
+  }
   // The row that this lane names to ldmatrix, for a first row that is a multiple of 8 and an even
   // first chunk. What depends on the lane is the same for all of them but for one XOR.
   // Left operands, and right ones with .trans: 16 rows, two chunks; matrices run down the rows
@@ -48,9 +54,10 @@ struct Tile {
   }
 };
 
-// The first element of row `row` of one (batch, head).
+// The first element of row `row` of one (batch, head). Without signs, products with strides take
+// fewer instructions.
 template <typename T>
-SPION_DEVICE T* row_of(const HeadsView& view, int b, int h, int row) {
+SPION_DEVICE T* row_of(const HeadsView& view, unsigned b, unsigned h, unsigned row) {
   return static_cast<T*>(view.data) + b * view.batch_stride + h * view.head_stride +
          row * view.row_stride;
 }
@@ -77,8 +84,9 @@ class TileCopies {
         from_ + static_cast<uint64_t>(static_cast<uint32_t>(first_row * sizeof(T))) * row_stride_;
     SPION_UNROLL
     for (int i = 0; i < kRows; i += kRowsAtOnce) {
+      // row() and i have no bit in common, so their swizzles have none either.
       const prim::SharedAddress to =
-          kRowsAtOnce % 8 == 0 ? tile.base + to_ + i * kRowBytes : tile.address(row() + i, chunk());
+          tile.base + (to_ ^ Tile<kRowBytes>::swizzle(i) * 16) + i * kRowBytes;
       prim::cp_async_16(to, from, inside_);
       from += kRowsAtOnce * sizeof(T) * row_stride_;
     }
@@ -120,13 +128,15 @@ SPION_DEVICE void store_rows(const float (&c)[D / 8][4], const float (&factor)[2
                                  c[n][3] * factor[1]);
   }
   prim::sync_warp();
+  // A lane keeps to one column of chunks.
+  constexpr int kRowsAtOnce = prim::kWarp / kChunks;
+  static_assert(prim::kWarp % kChunks == 0);
+  const unsigned chunk = lane % kChunks;
+  to += lane / kChunks * row_stride + chunk * kPerChunk;
+  if (static_cast<int>(chunk) * kPerChunk >= width) return;
   SPION_UNROLL
-  for (int i = 0; i < 16 * kChunks; i += prim::kWarp) {
-    const int row = (i + lane) / kChunks, chunk = (i + lane) % kChunks;
-    if (chunk * kPerChunk < width)
-      prim::store_128(to + row * row_stride + chunk * kPerChunk,
-                      prim::load_shared_128(tile.address(first_row + row, chunk)));
-  }
+  for (unsigned row = lane / kChunks; row < 16; row += kRowsAtOnce, to += kRowsAtOnce * row_stride)
+    prim::store_128(to, prim::load_shared_128(tile.staged_address(first_row + row, chunk)));
 }
 
 // Padding of kCols keys from `first_key`, one bit each, set = real; every lane of the warp calls.
