@@ -142,20 +142,23 @@ inline void check_tiles_of(const at::Tensor& t_tile, const at::Tensor& t_row) {
   check_shape(t_tile, "t_tile_indices", t_row.sizes());
 }
 
-// Both lists, whose values have been checked, are of the same blocks.
+// Both lists, whose values have been checked, are of the same blocks, those of `groups` patterns.
 inline void check_transposed_values(const at::Tensor& crow, const at::Tensor& col,
                                     const at::Tensor& t_crow, const at::Tensor& t_row,
-                                    const at::Tensor& t_tile) {
+                                    const at::Tensor& t_tile, int64_t groups = 1) {
   check_index_values(t_tile, "t_tile_indices", col.size(0));
   const int32_t *begin = crow.const_data_ptr<int32_t>(), *column = col.const_data_ptr<int32_t>();
   const int32_t *t_begin = t_crow.const_data_ptr<int32_t>(), *row = t_row.const_data_ptr<int32_t>();
   const int32_t* tile = t_tile.const_data_ptr<int32_t>();
-  for (int64_t c = 0; c < t_crow.size(0) - 1; ++c)
-    for (int64_t i = t_begin[c]; i < t_begin[c + 1]; ++i)
-      TORCH_CHECK(column[tile[i]] == c && begin[row[i]] <= tile[i] && tile[i] < begin[row[i] + 1],
+  const int64_t rows = (crow.size(0) - 1) / groups, columns = (t_crow.size(0) - 1) / groups;
+  for (int64_t c = 0; c < groups * columns; ++c)
+    for (int64_t i = t_begin[c]; i < t_begin[c + 1]; ++i) {
+      const int64_t r = c / columns * rows + row[i];
+      TORCH_CHECK(column[tile[i]] == c % columns && begin[r] <= tile[i] && tile[i] < begin[r + 1],
                   "t_tile_indices: expected the blocks of crow_indices and col_indices by column, "
                   "got another in ",
                   i);
+    }
 }
 
 inline void check_scale(double scale) {
@@ -219,16 +222,6 @@ inline AttentionSizes check_attention(const at::Tensor& q, const at::Tensor& k, 
           covering(k.size(2)),
           pattern_rows,
           pattern_columns};
-}
-
-// What kernels of plain self-attention take.
-inline void check_plain_attention(const AttentionSizes& sizes, int64_t block_size, int64_t groups,
-                                  bool causal) {
-  const int64_t tokens = sizes.pattern_rows * block_size;
-  TORCH_CHECK(!causal && groups == 1 && sizes.heads == sizes.kv_heads && sizes.length == tokens &&
-                  sizes.key_length == tokens && sizes.pattern_columns == sizes.pattern_rows,
-              "block_attention: expected one square pattern, q, k and v of its length with equally "
-              "many heads, and no causal mask on CUDA; the CPU kernels take the rest");
 }
 
 }  // namespace spion_bench

@@ -24,8 +24,6 @@ class KernelLimits:
         max_head_dim: The widest head.
         max_batch_heads: Most batch items times heads.
         dtypes: Names of the torch dtypes, by kernels.
-        plain_only: Whether fused attention is plain self-attention only: one square pattern, q, k
-            and v of its length with equally many heads, not causal.
     """
 
     device: str
@@ -33,7 +31,6 @@ class KernelLimits:
     max_head_dim: int
     max_batch_heads: int
     dtypes: Mapping[Kernels, tuple[str, ...]]
-    plain_only: bool = False
 
     def refusal(
         self,
@@ -90,6 +87,5 @@ LIMITS: Mapping[str, KernelLimits] = {
             "pipeline": ("float32", "bfloat16", "float16"),
             "map": ("float32",),
         },
-        plain_only=True,
     ),
 }

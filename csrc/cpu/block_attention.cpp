@@ -5,9 +5,9 @@
 
 #include <tuple>
 
+#include "../padding.h"
 #include "block_attention_scheme.h"
 #include "common/binding.h"
-#include "common/padding.h"
 
 namespace spion_bench::cpu {
 namespace {

@@ -58,12 +58,13 @@ constexpr int backward_shared_bytes() {
 }
 
 // What one thread block works on; all the same for its threads.
+template <bool kReaches>
 struct BackwardTask {
-  int b, h, batch_head;
+  Head<kReaches> head;
   int first_row;          // of X and Y
-  const int32_t* blocks;  // of U and W, from `begin` on
+  const int32_t* blocks;  // of U and W
   const int32_t* tiles;   // their positions in the row list; null = the same
-  int begin, n_kept;
+  Entries entries;
 };
 
 // Which scores dropout keeps, read from the bits in memory as 32 columns need them.
@@ -73,10 +74,10 @@ struct KeptScores {
   int own_bit;
 
   // `first`: first column (of U) within the block, `own`: this lane's first row of X within it.
-  SPION_DEVICE void read(const BlockAttentionArgs& args, int batch_head, int tile, int own,
+  SPION_DEVICE void read(const BlockAttentionArgs& args, unsigned head, int tile, int own,
                          int first) {
     const int n_words = keep_words(args.block_size), t = prim::lane_index() % 4;
-    const uint32_t* bits = args.keep_bits + (static_cast<int64_t>(batch_head) * args.nnzb + tile) *
+    const uint32_t* bits = args.keep_bits + (static_cast<int64_t>(head) * args.nnzb + tile) *
                                                 args.block_size * n_words;
     if constexpr (kIsColumn) {
       own_bit = own % 32;
@@ -88,6 +89,10 @@ struct KeptScores {
       SPION_UNROLL
       for (int i = 0; i < 2; ++i) words[i] = bits[(own + 8 * i) * n_words + first / 32];
     }
+  }
+  SPION_DEVICE void keep_all() {
+    own_bit = 0;
+    for (uint32_t& word : words) word = ~0u;
   }
   SPION_DEVICE bool is_kept(int n, int i) const {
     if constexpr (kIsColumn) return words[2 * n + i % 2] >> (own_bit + i / 2 * 8) & 1u;
@@ -135,9 +140,9 @@ SPION_DEVICE void store_part(const float (&c)[D / 8][4], float factor, float* pa
           {{prim::as_bits(c[n][2 * i] * factor), prim::as_bits(c[n][2 * i + 1] * factor)}});
 }
 
-template <class Math, int D, int kRows, bool kDropout, bool kIsColumn>
-SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const BackwardTask& task,
-                                          int slot) {
+template <class Math, bool kReaches, int D, int kRows, bool kDropout, bool kIsColumn>
+SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args,
+                                          const BackwardTask<kReaches>& task, int slot) {
   using T = typename Math::Stored;
   constexpr int kThreads = kRows * 2, kCols = kStepKeys<Math, D, kRows>,
                 kSub = kScoreCols<Math, D, kCols>;
@@ -153,11 +158,14 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
   const HeadsView &x_view = kIsColumn ? args.k : args.q, &y_view = kIsColumn ? args.v : args.dout;
   const HeadsView &u_view = kIsColumn ? args.q : args.k, &w_view = kIsColumn ? args.dout : args.v;
 
-  const int b = task.b, h = task.h;
-  const int64_t stats_begin = static_cast<int64_t>(task.batch_head) * args.length;
+  const unsigned b = task.head.b, h = task.head.h, kv = task.head.kv;
+  const unsigned own_head = kIsColumn ? kv : h, streamed_head = kIsColumn ? h : kv;
+  const int64_t stats_begin = static_cast<int64_t>(task.head.batch_head) * args.length;
   using Copies = TileCopies<kCols, kThreads, T, D* static_cast<int>(sizeof(T))>;
-  const Copies u_copies(row_of<const T>(u_view, b, h, 0), u_view.row_stride, args.width);
-  const Copies w_copies(row_of<const T>(w_view, b, h, 0), w_view.row_stride, args.width);
+  const Copies u_copies(row_of<const T>(u_view, b, streamed_head, 0), u_view.row_stride,
+                        args.width);
+  const Copies w_copies(row_of<const T>(w_view, b, streamed_head, 0), w_view.row_stride,
+                        args.width);
   const auto load_step = [&](int step, int row) {
     u_copies.start(u_tile(step), row);
     w_copies.start(w_tile(step), row);
@@ -166,14 +174,14 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
                         args.row_stats + 2 * (stats_begin + row) + prim::thread_index() * 4, true);
   };
 
-  const Steps<kCols> steps{task.blocks, task.begin, args.block_log2};
-  const int n_steps = steps.count(task.n_kept);
+  const Steps<kCols> steps{task.blocks, task.entries.begin, args.block_log2};
+  const int n_steps = steps.count(task.entries.end - task.entries.begin);
   int row0 = 0, row1 = 0, row2 = 0;  // first rows of U in this step and the next two
   if (n_steps > 0) {
     row0 = steps.first(0);
-    load_tile<kRows, kThreads>(x_tile, row_of<const T>(x_view, b, h, task.first_row),
+    load_tile<kRows, kThreads>(x_tile, row_of<const T>(x_view, b, own_head, task.first_row),
                                x_view.row_stride, args.width);
-    load_tile<kRows, kThreads>(y_tile, row_of<const T>(y_view, b, h, task.first_row),
+    load_tile<kRows, kThreads>(y_tile, row_of<const T>(y_view, b, own_head, task.first_row),
                                y_view.row_stride, args.width);
     load_step(0, row0);
     prim::cp_async_commit();
@@ -189,7 +197,7 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
   const int t = prim::lane_index() % 4;
   const bool is_padded = args.key_padding_mask != nullptr;
   const auto mask_at = [&](int key) {
-    return args.key_padding_mask + (static_cast<int64_t>(b) * args.length + key);
+    return args.key_padding_mask + (static_cast<int64_t>(b) * args.key_length + key);
   };
   QueryStats<kIsColumn, kSub> stats;
   if constexpr (!kIsColumn)
@@ -232,13 +240,21 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
             if (!keys.is_real(i / 4 * 8 + 2 * t + i % 2)) p[i / 4][i % 4] = 0.0f;
         }
       }
+      if constexpr (kReaches)
+        if (args.causal && (kIsColumn ? row0 + first < task.first_row + kRows
+                                      : row0 + first + kSub > task.first_row))
+          hide_later_keys<kIsColumn>(p, task.first_row + lane_row, row0 + first, 0.0f);
       if constexpr (kDropout) {
-        const int entry = task.begin + steps.block(step);
-        const int tile = task.tiles != nullptr ? prim::load_constant(task.tiles + entry) : entry;
-        const int within = args.block_size - 1;
         KeptScores<kIsColumn, kSub> kept;
-        kept.read(args, task.batch_head, tile, (task.first_row + lane_row) & within,
-                  (row0 + first) & within);
+        if (!kReaches || args.dropout.threshold > 0) {
+          const int entry = task.entries.begin + steps.block(step);
+          const int tile = task.tiles != nullptr ? prim::load_constant(task.tiles + entry) : entry;
+          const int within = args.block_size - 1;
+          kept.read(args, task.head.kept, tile, (task.first_row + lane_row) & within,
+                    (row0 + first) & within);
+        } else {
+          kept.keep_all();
+        }
         SPION_UNROLL
         for (int n = 0; n < kSub / 8; ++n) SPION_UNROLL
         for (int i = 0; i < 4; ++i) {
@@ -276,7 +292,7 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
   if (slot >= 0) {
     const int64_t part_size = static_cast<int64_t>(args.block_size) * args.width;
     const int64_t index =
-        static_cast<int64_t>(task.batch_head) * 2 * n_cuts(args.nnzb, args.cut_every) + slot;
+        static_cast<int64_t>(task.head.batch_head) * 2 * n_cuts(args.nnzb, args.cut_every) + slot;
     float* part = args.parts + index * 2 * part_size +
                   static_cast<int64_t>(row & (args.block_size - 1)) * args.width;
     store_part<D>(first_sum, args.scale, part, args.width);
@@ -292,36 +308,34 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args, const 
                         args.dv.row_stride, args.width);
 }
 
-template <class Math, int D, int kRows, bool kDropout>
+// kReaches as in block_attention_forward.cuh.
+template <class Math, bool kReaches, int D, int kRows, bool kDropout>
 SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kBackwardBlocks<Math, D, kRows, kDropout>))
     block_attention_backward_kernel(SPION_KERNEL_ARGUMENT BlockAttentionArgs args) {
   const Steps<kRows> own{nullptr, 0, args.block_log2};  // a block is one to four row tiles
   const int n_rows = own.count(args.n_blocks);
-  const int index = prim::block_x();
-  const bool is_column = index >= 2 * n_rows || index % 2 == 1;
-  const int item = index >= 2 * n_rows ? index - n_rows : index / 2;
-  BackwardTask task;
-  task.batch_head = prim::block_y();
-  task.b = task.batch_head / args.heads;
-  task.h = task.batch_head - task.b * args.heads;
+  const int n_columns = kReaches ? own.count(args.n_key_blocks) : n_rows;
+  const int n_pairs = n_rows < n_columns ? n_rows : n_columns;
+  const int index = prim::block_x(), unpaired = index - 2 * n_pairs;
+  // After the pairs the rows that are left, then the columns that are, and the pieces of cut ones.
+  const int rows_left = n_rows - n_pairs;
+  const bool is_column = unpaired < 0 ? index % 2 == 1 : unpaired >= rows_left;
+  const int item = unpaired < 0 ? index / 2 : n_pairs + unpaired - (is_column ? rows_left : 0);
+  const Head<kReaches> head(args, prim::block_y());
   if (is_column) {
-    const ColumnPiece piece = column_piece(args, own.block(item));
+    const ColumnPiece piece = column_piece(args, head, own.block(item));
     if (!piece.exists) return;
-    task.first_row =
+    const int first_key =
         (piece.column << args.block_log2) + (item - own.count(own.block(item))) * kRows;
-    task.blocks = args.t_row;
-    task.tiles = args.t_tile;
-    task.begin = piece.begin;
-    task.n_kept = piece.end - piece.begin;
-    attention_backward_task<Math, D, kRows, kDropout, true>(args, task, piece.slot);
+    BackwardTask<kReaches> task{head, first_key, args.t_row, args.t_tile, piece.entries};
+    if constexpr (kReaches)
+      if (args.is_cut)
+        task.entries.keep(args.t_row, args.causal ? piece.column : 0, args.n_blocks - 1);
+    attention_backward_task<Math, kReaches, D, kRows, kDropout, true>(args, task, piece.slot);
   } else {
-    task.first_row = item * kRows;
-    const int32_t* crow = args.crow + (task.first_row >> args.block_log2);
-    task.blocks = args.col;
-    task.tiles = nullptr;
-    task.begin = prim::load_constant(crow);
-    task.n_kept = prim::load_constant(crow + 1) - task.begin;
-    attention_backward_task<Math, D, kRows, kDropout, false>(args, task, -1);
+    const Entries entries = entries_of_row(args, head, item * kRows >> args.block_log2);
+    const BackwardTask<kReaches> task{head, item * kRows, args.col, nullptr, entries};
+    attention_backward_task<Math, kReaches, D, kRows, kDropout, false>(args, task, -1);
   }
 }
 

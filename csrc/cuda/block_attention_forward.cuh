@@ -5,16 +5,16 @@
 // memory kCols at a time, K two steps ahead and V one, with one barrier a step. P goes from
 // accumulators to left operands in registers. Blocks of 128 are two row tiles by two column steps.
 // Grid: x = row tiles of a (batch, head), y = b * H + h.
-// Shapes: q k v out [B, H, L, D] by strides, lse [B, H, L] float32; D = 32, 64, 128, stored width a
-// multiple of 16 bytes; block 16, 32, 64, 128.
-// Cost per kept block: 4 D S^2 FLOPs, S^2 exponentials, 2 S D values read (q and out once per row).
-// Launches: one. Registers, spills and the instructions of a step: nox -s cuda_build. Test:
-// tests/emulation. No time has been measured yet: that takes a GPU.
+// Shapes: q out [B, H, L, D], k v [B, Hk, Lk, D] by strides, lse [B, H, L] float32; D = 32, 64,
+// 128, stored width a multiple of 16 bytes; block 16, 32, 64, 128. Cost per kept block: 4 D S^2
+// FLOPs, S^2 exponentials, 2 S D values read (q and out once per row). Launches: one. Registers,
+// spills and the instructions of a step: nox -s cuda_build. Test: tests/emulation. No time has been
+// measured yet: that takes a GPU.
 //
 // Pruned scores that count as zeros enter as m = 0, l = their number instead of m = -inf, l = 0.
 #pragma once
 
-#include "block_attention.h"
+#include "block_attention_lists.cuh"
 #include "common/element.cuh"
 #include "common/philox.cuh"
 
@@ -67,14 +67,12 @@ struct OnlineSoftmax {
   float highest[2];  // in units of log2
   float total[2];    // this lane's share of the denominator
 
-  SPION_DEVICE void start(bool has_zeros, int n_zeros) {
+  // Row i of the two.
+  SPION_DEVICE void start(int i, bool has_zeros, int n_zeros) {
     const bool counts_them = has_zeros && prim::lane_index() % 4 == 0;
-    SPION_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      // Not -inf: before the first finite score, -inf less that must not be NaN.
-      highest[i] = has_zeros ? 0.0f : kLowest;
-      total[i] = counts_them ? static_cast<float>(n_zeros) : 0.0f;
-    }
+    // Not -inf: before the first finite score, -inf less that must not be NaN.
+    highest[i] = has_zeros ? 0.0f : kLowest;
+    total[i] = counts_them ? static_cast<float>(n_zeros) : 0.0f;
   }
 
   // Scores become 2^(factor * score - highest); `rescale` is due to all earlier sums.
@@ -146,8 +144,9 @@ SPION_DEVICE void drop_scores(float (&p)[kCols / 8][4], const Dropout& dropout, 
   }
 }
 
-// With dropout there is one kernel for either, which tests for a mask itself: kPadded is true.
-template <class Math, int D, int kRows, bool kPadded, bool kDropout>
+// With dropout there is one kernel for either, which tests for a mask itself: kPadded is true. With
+// kReaches (args.reaches) there is one for all, which tests for dropout too.
+template <class Math, bool kReaches, int D, int kRows, bool kPadded, bool kDropout>
 SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
                                       (kForwardBlocks<Math, D, kRows, kDropout>))
     block_attention_forward_kernel(SPION_KERNEL_ARGUMENT BlockAttentionArgs args) {
@@ -166,20 +165,18 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
     return Rows{kv + 2 * kTileBytes + buffer, left_lane, right_lane};
   };
 
-  const auto batch_head = static_cast<unsigned>(prim::block_y());
-  const auto heads = static_cast<unsigned>(args.heads);
-  const unsigned b = batch_head / heads, h = batch_head - b * heads;
+  const Head<kReaches> head(args, prim::block_y());
+  const unsigned b = head.b, h = head.h;
   const int first_query = prim::block_x() * kRows;
   const int warp_row = prim::warp_index() * 16 * kTiles, g = prim::lane_index() / 4;
-  const int32_t* crow = args.crow + (first_query >> args.block_log2);
-  const int list_begin = prim::load_constant(crow);
-  const int n_kept = prim::load_constant(crow + 1) - list_begin;
-  const Steps<kCols> steps{args.col, list_begin, args.block_log2};
+  const Entries entries = entries_of_row(args, head, first_query >> args.block_log2);
+  const int n_kept = entries.end - entries.begin;
+  const Steps<kCols> steps{args.col, entries.begin, args.block_log2};
   const int n_steps = steps.count(n_kept);
 
   using Copies = TileCopies<kCols, kThreads, T, D* static_cast<int>(sizeof(T))>;
-  Copies k_copies(row_of<const T>(args.k, b, h, 0), args.k.row_stride, args.width);
-  Copies v_copies(row_of<const T>(args.v, b, h, 0), args.v.row_stride, args.width);
+  Copies k_copies(row_of<const T>(args.k, b, head.kv, 0), args.k.row_stride, args.width);
+  Copies v_copies(row_of<const T>(args.v, b, head.kv, 0), args.v.row_stride, args.width);
   k_copies.keep();
   v_copies.keep();
   // V of step i + 1 and K of step i + 2 are issued while step i is under way. These are the first
@@ -202,7 +199,6 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
     prim::sync_threads();
   }
 
-  const int n_zeros = args.length - (n_kept << args.block_log2);
   LeftRows<Math, D, kIsResident<Math, D>> q[kTiles];
   OnlineSoftmax softmax[kTiles];
   float out[kTiles][D / 8][4] = {};
@@ -211,7 +207,12 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
     q[m].tile = q_tile;
     q[m].first_row = warp_row + 16 * m;
     if (args.is_negated) q[m].sign = Math::kSigns;
-    softmax[m].start(args.zero_logit && n_zeros > 0, n_zeros);
+    SPION_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const int n_zeros =
+          absent_scores<kReaches>(args, entries, first_query + warp_row + 16 * m + g + 8 * i);
+      softmax[m].start(i, args.zero_logit && n_zeros > 0, n_zeros);
+    }
     if (n_steps > 0) q[m].read();
   }
 
@@ -222,7 +223,12 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
     multiply_transposed<kCols, kTiles>(s, q, k_tile(buffer), 0);
     if constexpr (kPadded)
       if (args.key_padding_mask != nullptr)
-        mask_scores<kCols>(s, args.key_padding_mask + static_cast<int64_t>(b) * args.length, key);
+        mask_scores<kCols>(s, args.key_padding_mask + static_cast<int64_t>(b) * args.key_length,
+                           key);
+    if constexpr (kReaches)
+      if (args.causal && key + kCols > first_query) SPION_UNROLL
+    for (int m = 0; m < kTiles; ++m)
+      hide_later_keys<false>(s[m], first_query + warp_row + 16 * m + g, key, -kInfinity);
     SPION_UNROLL
     for (int m = 0; m < kTiles; ++m) {
       float rescale[2];
@@ -230,8 +236,9 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
       SPION_UNROLL
       for (int i = 0; i < D / 2; ++i) out[m][i / 4][i % 4] *= rescale[i % 4 / 2];
       if constexpr (kDropout)
-        drop_scores<kCols>(s[m], args.dropout, first_query + warp_row + 16 * m + g, key,
-                           batch_head);
+        if (!kReaches || args.dropout.threshold > 0)
+          drop_scores<kCols>(s[m], args.dropout, first_query + warp_row + 16 * m + g, key,
+                             head.batch_head);
     }
 
     prim::cp_async_wait<0>();  // V of this step and K of the next are there,
@@ -248,7 +255,7 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
   }
 
   const unsigned query = first_query + warp_row;
-  float* row_lse = args.lse + static_cast<int64_t>(batch_head) * args.length + query;
+  float* row_lse = args.lse + static_cast<int64_t>(head.batch_head) * args.length + query;
   T* row_out = row_of<T>(args.out, b, h, query);
   SPION_UNROLL
   for (int m = 0; m < kTiles; ++m) {

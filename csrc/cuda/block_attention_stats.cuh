@@ -12,7 +12,7 @@
 // Test: tests/emulation.
 #pragma once
 
-#include "block_attention.h"
+#include "block_attention_lists.cuh"
 #include "common/element.cuh"
 #include "common/philox.cuh"
 
@@ -37,10 +37,10 @@ SPION_DEVICE float dot_of_chunks(const prim::Bits128& a, const prim::Bits128& b)
   return sum;
 }
 
-SPION_DEVICE void write_keep_bits(const BlockAttentionArgs& args, int block_row, int batch_head) {
+SPION_DEVICE void write_keep_bits(const BlockAttentionArgs& args, int block_row,
+                                  const Head<true>& head) {
   const int n_words = keep_words(args.block_size), bytes = args.block_size < 32 ? 2 : 4;
-  const int begin = prim::load_constant(args.crow + block_row);
-  const int end = prim::load_constant(args.crow + block_row + 1);
+  const auto [begin, end] = entries_of_row(args, head, block_row);
   const int per_tile = args.block_size * n_words;
   for (int i = prim::thread_index(); i < (end - begin) * per_tile; i += kStatsThreads) {
     const int tile = begin + i / per_tile, row = i % per_tile / n_words, word = i % n_words;
@@ -48,9 +48,9 @@ SPION_DEVICE void write_keep_bits(const BlockAttentionArgs& args, int block_row,
     uint32_t bits = 0;
     for (int byte = 0; byte < bytes; ++byte)
       bits |= keep_byte(args.dropout, (block_row << args.block_log2) + row, first_key / 8 + byte,
-                        batch_head)
+                        head.batch_head)
               << 8 * byte;
-    args.keep_bits[(static_cast<int64_t>(batch_head) * args.nnzb + begin) * per_tile + i] = bits;
+    args.keep_bits[(static_cast<int64_t>(head.kept) * args.nnzb + begin) * per_tile + i] = bits;
   }
 }
 
@@ -60,26 +60,26 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS(kStatsThreads, 8)
   using T = typename Math::Stored;
   constexpr int kPerChunk = 16 / static_cast<int>(sizeof(T)), kLanes = D / kPerChunk;
   constexpr int kRowsAtOnce = kStatsThreads / kLanes;
-  const int batch_head = prim::block_y(), b = batch_head / args.heads;
-  const int h = batch_head - b * args.heads;
+  const Head<true> head(args, prim::block_y());
   const int chunk = prim::thread_index() % kLanes * kPerChunk;
   for (int first = 0; first < args.block_size; first += kRowsAtOnce) {
     const int within = first + prim::thread_index() / kLanes;
     const int row = (prim::block_x() << args.block_log2) + within;
     float sum = 0.0f;
     if (within < args.block_size && chunk < args.width)
-      sum = dot_of_chunks<Math>(prim::load_128(row_of<const T>(args.dout, b, h, row) + chunk),
-                                prim::load_128(row_of<const T>(args.out, b, h, row) + chunk));
+      sum = dot_of_chunks<Math>(
+          prim::load_128(row_of<const T>(args.dout, head.b, head.h, row) + chunk),
+          prim::load_128(row_of<const T>(args.out, head.b, head.h, row) + chunk));
     SPION_UNROLL
     for (int mask = kLanes / 2; mask > 0; mask /= 2) sum += prim::shuffle_xor(sum, mask);
     if (within < args.block_size && chunk == 0) {
-      const int64_t index = static_cast<int64_t>(batch_head) * args.length + row;
+      const int64_t index = static_cast<int64_t>(head.batch_head) * args.length + row;
       if (args.dlse != nullptr) sum -= args.dlse[index];
       *reinterpret_cast<prim::Bits64*>(args.row_stats + 2 * index) = {
           {prim::as_bits(args.lse[index] * kLog2E), prim::as_bits(sum)}};
     }
   }
-  if (args.dropout.threshold > 0) write_keep_bits(args, prim::block_x(), batch_head);
+  if (args.dropout.threshold > 0) write_keep_bits(args, prim::block_x(), head);
 }
 
 }  // namespace spion_bench::cuda

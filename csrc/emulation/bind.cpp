@@ -34,8 +34,8 @@ std::tuple<at::Tensor, at::Tensor> block_attention_forward(
     int64_t dropout_seed) {
   AttentionInputs inputs(q, k, v, crow, col, t_crow, block_size, groups, causal, zero_logit,
                          key_padding_mask, scale, dropout_p, dropout_seed);
-  check_list_values(crow, col);
-  return cuda::block_attention_forward(std::move(inputs), q.size(3), {});
+  check_list_values(crow, col, inputs.sizes.pattern_columns, kByRow);
+  return cuda::block_attention_forward(std::move(inputs), {});
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
@@ -49,10 +49,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_attention_backward(
                          key_padding_mask, scale, dropout_p, dropout_seed);
   const cuda::AttentionGradients given{dout, out, lse, dlse, t_crow, t_row, t_tile};
   cuda::check_gradients(given, inputs, q);
-  check_list_values(crow, col);
-  check_list_values(t_crow, t_row, kByColumn);
-  check_transposed_values(crow, col, t_crow, t_row, t_tile);
-  return cuda::block_attention_backward(std::move(inputs), given, q.size(3), {});
+  check_list_values(crow, col, inputs.sizes.pattern_columns, kByRow);
+  check_list_values(t_crow, t_row, inputs.sizes.pattern_rows, kByColumn);
+  check_transposed_values(crow, col, t_crow, t_row, t_tile, groups);
+  return cuda::block_attention_backward(std::move(inputs), given, {});
 }
 
 // Values are looked at before ../cuda/*_bind.h checks the other arguments in full.

@@ -83,9 +83,9 @@ def block_attention(
     score of 0 in the row's denominator, so rows sum to less than 1. So with ``causal``, row i gets
     ``i + 1 - n_i`` zeros for n_i stored keys at or before it; later keys count for nothing.
 
-    The fused operator on the CPU takes sequences of any length up to the pattern's, of which it
-    uses the first rows and columns. The pipeline, and either in CUDA, takes ``Hk == H``,
-    ``Lq == Lk == pattern.length``, one square pattern and no ``causal``, and refuses the rest.
+    The fused operator takes sequences of any length up to the pattern's, of which it uses the first
+    rows and columns. The pipeline takes ``Hk == H``, ``Lq == Lk == pattern.length``, one square
+    pattern and no ``causal``, and refuses the rest.
 
     Args:
         q: ``[B, H, Lq, D]``, float32 or float64, any strides with a contiguous last dimension
@@ -124,8 +124,8 @@ def block_attention(
         checks.check_heads(name, x, dtypes)
         checks.check_same_kind(name, x, "q", q)
     checks.check_attention(q, k, v, pattern, causal)
-    if implementation == "pipeline" or library.limits(q.device).plain_only:
-        checks.check_plain(implementation, q, k, pattern, causal)
+    if implementation == "pipeline":
+        checks.check_plain(q, k, pattern, causal)
     checks.check_choice("pruned", pruned, checks.PRUNED)
     checks.check_key_padding_mask(key_padding_mask, k.shape[0], k.shape[2], q)
     scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale

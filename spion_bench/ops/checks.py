@@ -124,16 +124,12 @@ def check_attention(q: Tensor, k: Tensor, v: Tensor, pattern: BlockPattern, caus
     _check_pattern_device("q", q, pattern)
 
 
-def check_plain(
-    implementation: str, q: Tensor, k: Tensor, pattern: BlockPattern, causal: bool
-) -> None:
-    """Raise for what the pipeline and the CUDA kernels lack: all but plain self-attention."""
+def check_plain(q: Tensor, k: Tensor, pattern: BlockPattern, causal: bool) -> None:
+    """Raise for what the pipeline lacks: all but plain self-attention."""
     if causal or q.shape != k.shape or pattern.groups > 1 or pattern.nb_keys != pattern.nb:
-        device = library.limits(q.device).device
         raise ValueError(
-            'implementation: expected "fused" on CPU for causal attention, for keys of other heads '
-            "or another length than the queries, and for patterns of head groups, "
-            f'got "{implementation}" on {device}'
+            'implementation: expected "fused" for causal attention, for keys of other heads or '
+            'another length than the queries, and for patterns of head groups, got "pipeline"'
         )
     check_pattern("q", q, pattern)
 

@@ -97,10 +97,11 @@ def needed_loops(kernel: Kernel) -> tuple[StepLoop, ...] | None:
     Dropout is drawn in registers forward; backward a lane reads a word of kept bits for each of its
     two rows, or for each of its columns, whose tile's place is read first. Left operands that do
     not stay in registers are read again in loops of their own, and not stated: D = 128 backward,
-    float32 from D = 64 on.
+    float32 from D = 64 on; and kernels that reach further, which branch as they need.
     """
     is_half = kernel.precision in HALF
-    if kernel.width > (32 if not is_half else 128 if kernel.kind == "forward" else 64):
+    is_wide = kernel.width > (32 if not is_half else 128 if kernel.kind == "forward" else 64)
+    if is_wide or kernel.reaches:
         return None
     columns = kernel.rows if kernel.kind == "forward" else min(kernel.rows, 32)
     tiles = row_tiles(kernel)

@@ -42,7 +42,7 @@ ENTRY = re.compile(
 NAME = re.compile(
     r"4cuda\d+(?:block_attention_|block_|attention_)?(?P<kind>[a-z]\w*?)_kernelI"
     r"(?:NS0_\d(?P<family>Half|Single)ILb(?P<flag>[01])EEE|(?P<plain>[fd]))"
-    r"(?:Li(?P<width>\d+)E)?(?:Li(?P<rows>\d+)E)?"
+    r"(?:Lb(?P<reaches>[01])E(?=Li))?(?:Li(?P<width>\d+)E)?(?:Li(?P<rows>\d+)E)?"
     r"(?:Lb(?P<padded>[01])E(?=Lb))?(?:Lb(?P<dropout>[01])E)?"
 )
 
@@ -57,13 +57,15 @@ class Kernel:
     rows: int
     dropout: bool
     padded: bool = False  # the kernel of its own that forward has for padding
+    reaches: bool = False  # and for all but one square pattern of whole blocks for all heads
 
     def __str__(self) -> str:
         parts = [self.kind, self.precision]
         parts += [f"D{self.width}"] if self.width else []
         parts += [f"R{self.rows}"] if self.rows else []
         parts += ["padded"] if self.padded else []
-        return " ".join([*parts, *(["dropout"] if self.dropout else [])])
+        parts += ["dropout"] if self.dropout else []
+        return " ".join([*parts, *(["reaches"] if self.reaches else [])])
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def kernel_of(symbol: str) -> Kernel:
     if kind in ROW_WISE:
         width, rows = 0, width
     precision = PRECISIONS[match["family"] or match["plain"], match["flag"]]
-    return Kernel(kind, precision, width, rows, match["dropout"] == "1", match["padded"] == "1")
+    flags = [match[name] == "1" for name in ("dropout", "padded", "reaches")]
+    return Kernel(kind, precision, width, rows, *flags)
 
 
 def parse(log: str) -> Table:
@@ -177,6 +180,7 @@ def table_row(kernel: Kernel, name: str, values: dict[str, list[int]]) -> str:
         "rows": str(kernel.rows),
         "padded": str(kernel.padded).lower(),
         "dropout": str(kernel.dropout).lower(),
+        **({"reaches": "true"} if kernel.reaches else {}),
         name: f"{{ {', '.join(f'{arch} = {value}' for arch, value in values.items())} }}",
     }
     return f"  {{ {', '.join(f'{key} = {value}' for key, value in fields.items())} }},"

@@ -42,8 +42,12 @@ def test_reads_the_report_of_ptxas():
     ("symbol", "kernel"),
     [
         (
-            "_ZN11spion_bench4cuda30block_attention_forward_kernelINS0_4HalfILb1EEELi64ELi16ELb1ELb0EEEvNS0_18BlockAttentionArgsE",
+            "_ZN11spion_bench4cuda30block_attention_forward_kernelINS0_4HalfILb1EEELb0ELi64ELi16ELb1ELb0EEEvNS0_18BlockAttentionArgsE",
             Kernel("forward", "BF16", 64, 16, dropout=False, padded=True),
+        ),
+        (
+            "_ZN11spion_bench4cuda31block_attention_backward_kernelINS0_4HalfILb0EEELb1ELi32ELi64ELb1EEEvNS0_18BlockAttentionArgsE",
+            Kernel("backward", "F16", 32, 64, dropout=True, reaches=True),
         ),
         (
             "_ZN11spion_bench4cuda28block_spmm_transposed_kernelINS0_4HalfILb0EEELi64ELi64EEEvNS0_13BlockSpmmArgsE",
@@ -73,10 +77,10 @@ def test_a_table_survives_its_file(tmp_path):
 
 def test_rules():
     assert broken_rules({"sm_80": {FORWARD: Use(96, 0), WIDE: Use(255, 96)}}) == []
-    problems = broken_rules({"sm_80": {FORWARD: Use(112, 4), WIDE: Use(255, 100)}})
+    problems = broken_rules({"sm_80": {FORWARD: Use(212, 4), WIDE: Use(255, 100)}})
     assert problems == [
         "sm_80 forward F16 D32 R64: spills 4 bytes, allowed 0",
-        "sm_80 forward F16 D32 R64: 16 warps fit, needed 20",
+        "sm_80 forward F16 D32 R64: 16 tiles fit, needed 20",
         "sm_80 backward TF32x3 D128 R64 dropout: spills 100 bytes, allowed 96",
     ]
 

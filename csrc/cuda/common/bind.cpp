@@ -70,7 +70,7 @@ std::tuple<Tensor, Tensor> block_attention_forward(
                      {mask, "key_padding_mask"}});
   cuda::AttentionInputs inputs(q, k, v, crow, col, t_crow, block_size, groups, causal, zero_logit,
                                mask, scale, dropout_p, dropout_seed);
-  return cuda::block_attention_forward(std::move(inputs), q.size(3), place.stream());
+  return cuda::block_attention_forward(std::move(inputs), place.stream());
 }
 
 std::tuple<Tensor, Tensor, Tensor> block_attention_backward(
@@ -96,7 +96,7 @@ std::tuple<Tensor, Tensor, Tensor> block_attention_backward(
                                mask, scale, dropout_p, dropout_seed);
   const cuda::AttentionGradients given{dout, out, lse, dlse, t_crow, t_row, t_tile};
   cuda::check_gradients(given, inputs, q);
-  return cuda::block_attention_backward(std::move(inputs), given, q.size(3), place.stream());
+  return cuda::block_attention_backward(std::move(inputs), given, place.stream());
 }
 
 Tensor block_sddmm(const Tensor& q, const Tensor& k, const Tensor& crow, const Tensor& col,

@@ -1,5 +1,5 @@
-// How the fused operator's binding comes from sequences of any length to whole blocks and back, and
-// from gradients by query head to gradients by key head.
+// How the fused operator's bindings, of either device, come from sequences of any length to whole
+// blocks and back, and from gradients by query head to gradients by key head.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace spion_bench::cpu {
+namespace spion_bench {
 
 // x: [B, H, L, ...] with zeros behind L up to a multiple of `block_size`; x itself if it is one.
 inline at::Tensor pad_blocks(const at::Tensor& x, int64_t block_size) {
@@ -41,4 +41,4 @@ inline at::Tensor sum_heads(const at::Tensor& x, int64_t kv_heads) {
   return x.view({x.size(0), kv_heads, x.size(1) / kv_heads, x.size(2), x.size(3)}).sum(2);
 }
 
-}  // namespace spion_bench::cpu
+}  // namespace spion_bench
