@@ -9,8 +9,8 @@
 //
 // Mapping: both kinds are the same code. X and Y are their own rows (rows: q, dout; columns: k, v),
 // U and W stream past (rows: k, v; columns: q, dout): S = X U^T, dP = Y W^T, then
-// first += dS U and, columns only, second += P W. One warp owns 16 rows of X; S and P never leave
-// its registers. Steps are kCols rows of U and W, two in flight, worked on
+// first += dS U and, columns only, second += P W. One warp owns 16 or 32 rows of X; S and P never
+// leave its registers. Steps are kCols rows of U and W, two in flight, worked on
 // kSub rows at a time.
 // Grid: x = row tiles and column pieces (block_attention_columns.cuh), y = b * H + h.
 // Shapes: as in block_attention_forward.cuh; row_stats and keep_bits from
@@ -36,14 +36,19 @@ constexpr int kScoreCols = kCols < 32                                ? kCols
 template <class Math, int D>
 constexpr bool kIsResidentBackward = sizeof(typename Math::A) * (D / Math::kStep) <= 64;
 
-// As kForwardBlocks. Left alone, the compiler prefers one more block and a few spilled registers,
-// or takes a few more than three blocks of the tuned shape can have.
+// As kForwardTiles: float32 has to split what it loads, which 16 bits need not.
 template <class Math, int D, int kRows, bool kDropout>
-constexpr int kBackwardBlocks =
-    sizeof(typename Math::Stored) == 4   ? (D == 32 && kRows == 64 && !kDropout ? 3 : 1)
-    : D == 64                            ? 1
-    : D == 32 && kRows >= 32 && kDropout ? 192 / kRows
-                                         : 0;
+constexpr int kBackwardTiles =
+    sizeof(typename Math::Stored) == 4 && D == 32 && kRows >= 32 && !kDropout ? 2 : 1;
+template <class Math, int D, int kRows, bool kDropout>
+constexpr int kBackwardThreads = kRows * 2 / kBackwardTiles<Math, D, kRows, kDropout>;
+
+// As kForwardBlocks. Left alone, the compiler prefers one more block and a few spilled registers.
+template <class Math, int D, int kRows, bool kDropout>
+constexpr int kBackwardBlocks = sizeof(typename Math::Stored) == 4   ? 1
+                                : D == 64                            ? 1
+                                : D == 32 && kRows >= 32 && kDropout ? 192 / kRows
+                                                                     : 0;
 
 // Rows of a tile where the forward kernel has kRows: 64 rows of 128 float32 columns, of two
 // tensors, would need more shared memory than every device has.
@@ -124,6 +129,11 @@ struct QueryStats {
       }
     }
   }
+  // Of value i of column group n in accumulator layout.
+  SPION_DEVICE float lse2_at(int n, int i) const { return lse2[index(n, i)]; }
+  SPION_DEVICE float delta_at(int n, int i) const { return delta[index(n, i)]; }
+
+ private:
   SPION_DEVICE static int index(int n, int i) { return kIsColumn ? 2 * n + i % 2 : i / 2; }
 };
 
@@ -144,8 +154,9 @@ template <class Math, bool kReaches, int D, int kRows, bool kDropout, bool kIsCo
 SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args,
                                           const BackwardTask<kReaches>& task, int slot) {
   using T = typename Math::Stored;
-  constexpr int kThreads = kRows * 2, kCols = kStepKeys<Math, D, kRows>,
-                kSub = kScoreCols<Math, D, kCols>;
+  constexpr int kTiles = kBackwardTiles<Math, D, kRows, kDropout>,
+                kThreads = kBackwardThreads<Math, D, kRows, kDropout>;
+  constexpr int kCols = kStepKeys<Math, D, kRows>, kSub = kScoreCols<Math, D, kCols>;
   using Rows = Tile<D* static_cast<int>(sizeof(T))>;
   constexpr uint32_t kOwnBytes = kRows * D * sizeof(T), kTileBytes = kCols * D * sizeof(T);
   const Rows x_tile{prim::shared_memory()}, y_tile{x_tile.base + kOwnBytes};
@@ -193,82 +204,93 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args,
     if (n_steps > 2) row2 = steps.first(2);
   }
 
-  const int warp_row = prim::warp_index() * 16, lane_row = warp_row + prim::lane_index() / 4;
-  const int t = prim::lane_index() % 4;
+  const int warp_row = prim::warp_index() * 16 * kTiles;
+  const int lane_row = warp_row + prim::lane_index() / 4;
   const bool is_padded = args.key_padding_mask != nullptr;
   const auto mask_at = [&](int key) {
     return args.key_padding_mask + (static_cast<int64_t>(b) * args.key_length + key);
   };
-  QueryStats<kIsColumn, kSub> stats;
-  if constexpr (!kIsColumn)
-    stats.read_rows(args.row_stats, stats_begin + task.first_row + lane_row);
-
-  LeftRows<Math, D, kIsResidentBackward<Math, D>> x{x_tile, warp_row, {}};
-  LeftRows<Math, D, kIsResidentBackward<Math, D>> y{y_tile, warp_row, {}};
-  float first_sum[D / 8][4] = {};
-  float second_sum[kIsColumn ? D / 8 : 1][4] = {};
+  QueryStats<kIsColumn, kSub> stats[kIsColumn ? 1 : kTiles];  // all tiles have the same columns
+  const auto stats_of = [&](int m) -> const auto& { return stats[kIsColumn ? 0 : m]; };
+  LeftRows<Math, D, kIsResidentBackward<Math, D>> x[kTiles], y[kTiles];
+  float first_sum[kTiles][D / 8][4] = {};
+  float second_sum[kTiles][kIsColumn ? D / 8 : 1][4] = {};
   if (n_steps > 0) {
     prim::cp_async_wait<1>();
     prim::sync_threads();
-    x.read();
-    y.read();
+  }
+  SPION_UNROLL
+  for (int m = 0; m < kTiles; ++m) {
+    if constexpr (!kIsColumn)
+      stats[m].read_rows(args.row_stats, stats_begin + task.first_row + lane_row + 16 * m);
+    x[m].tile = x_tile;
+    y[m].tile = y_tile;
+    x[m].first_row = y[m].first_row = warp_row + 16 * m;
+    if (n_steps > 0) {
+      x[m].read();
+      y[m].read();
+    }
   }
 
   SPION_NO_UNROLL
   for (int step = 0; step < n_steps;) {
     SPION_NO_UNROLL
     for (int first = 0; first < kCols; first += kSub) {
-      if constexpr (kIsColumn) stats.read_columns(stats_at(step), first);
-      float p[kSub / 8][4] = {}, ds[kSub / 8][4];
-      multiply_transposed<kSub>(&p, &x, u_tile(step), first);
+      if constexpr (kIsColumn) stats[0].read_columns(stats_at(step), first);
+      float p[kTiles][kSub / 8][4] = {}, ds[kTiles][kSub / 8][4];
+      multiply_transposed<kSub, kTiles>(p, x, u_tile(step), first);
       SPION_UNROLL
+      for (int m = 0; m < kTiles; ++m) SPION_UNROLL
       for (int n = 0; n < kSub / 8; ++n) SPION_UNROLL
-      for (int i = 0; i < 4; ++i) ds[n][i] = kDropout ? 0.0f : -stats.delta[stats.index(n, i)];
-      multiply_transposed<kSub>(&ds, &y, w_tile(step), first);
+      for (int i = 0; i < 4; ++i) ds[m][n][i] = kDropout ? 0.0f : -stats_of(m).delta_at(n, i);
+      multiply_transposed<kSub, kTiles>(ds, y, w_tile(step), first);
 
       const float factor = args.is_negated ? -args.score_factor : args.score_factor;
       SPION_UNROLL
+      for (int m = 0; m < kTiles; ++m) SPION_UNROLL
       for (int n = 0; n < kSub / 8; ++n) SPION_UNROLL
       for (int i = 0; i < 4; ++i)
-        p[n][i] = prim::exp2(p[n][i] * factor - stats.lse2[stats.index(n, i)]);
-      if constexpr (!kIsColumn) {
-        if (is_padded) {
-          KeyWords<kSub> keys;
-          keys.read(mask_at(row0 + first), 0);
-          SPION_UNROLL
-          for (int i = 0; i < kSub / 2; ++i)
-            if (!keys.is_real(i / 4 * 8 + 2 * t + i % 2)) p[i / 4][i % 4] = 0.0f;
-        }
-      }
-      if constexpr (kReaches)
+        p[m][n][i] = prim::exp2(p[m][n][i] * factor - stats_of(m).lse2_at(n, i));
+      if constexpr (!kIsColumn)
+        if (is_padded) mask_scores<kSub>(p, mask_at(row0 + first), 0, 0.0f);
+      if constexpr (kReaches) {
         if (args.causal && (kIsColumn ? row0 + first < task.first_row + kRows
-                                      : row0 + first + kSub > task.first_row))
-          hide_later_keys<kIsColumn>(p, task.first_row + lane_row, row0 + first, 0.0f);
-      if constexpr (kDropout) {
-        KeptScores<kIsColumn, kSub> kept;
-        if (!kReaches || args.dropout.threshold > 0) {
-          const int entry = task.entries.begin + steps.block(step);
-          const int tile = task.tiles != nullptr ? prim::load_constant(task.tiles + entry) : entry;
-          const int within = args.block_size - 1;
-          kept.read(args, task.head.kept, tile, (task.first_row + lane_row) & within,
-                    (row0 + first) & within);
-        } else {
-          kept.keep_all();
+                                      : row0 + first + kSub > task.first_row)) {
+          SPION_UNROLL
+          for (int m = 0; m < kTiles; ++m)
+            hide_later_keys<kIsColumn>(p[m], task.first_row + lane_row + 16 * m, row0 + first,
+                                       0.0f);
         }
-        SPION_UNROLL
-        for (int n = 0; n < kSub / 8; ++n) SPION_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const float keep = kept.is_kept(n, i) ? args.dropout.keep_scale : 0.0f;
-          ds[n][i] = p[n][i] * (ds[n][i] * keep - stats.delta[stats.index(n, i)]);
-          p[n][i] *= keep;
-        }
-      } else {
-        SPION_UNROLL
-        for (int i = 0; i < kSub / 2; ++i) ds[i / 4][i % 4] *= p[i / 4][i % 4];
       }
-      Math::template multiply_rows<kSub, D>(&first_sum, &ds, u_tile(step), first);
+      SPION_UNROLL
+      for (int m = 0; m < kTiles; ++m) {
+        if constexpr (kDropout) {
+          KeptScores<kIsColumn, kSub> kept;
+          if (!kReaches || args.dropout.threshold > 0) {
+            const int entry = task.entries.begin + steps.block(step);
+            const int tile =
+                task.tiles != nullptr ? prim::load_constant(task.tiles + entry) : entry;
+            const int within = args.block_size - 1;
+            kept.read(args, task.head.kept, tile, (task.first_row + lane_row + 16 * m) & within,
+                      (row0 + first) & within);
+          } else {
+            kept.keep_all();
+          }
+          SPION_UNROLL
+          for (int n = 0; n < kSub / 8; ++n) SPION_UNROLL
+          for (int i = 0; i < 4; ++i) {
+            const float keep = kept.is_kept(n, i) ? args.dropout.keep_scale : 0.0f;
+            ds[m][n][i] = p[m][n][i] * (ds[m][n][i] * keep - stats_of(m).delta_at(n, i));
+            p[m][n][i] *= keep;
+          }
+        } else {
+          SPION_UNROLL
+          for (int i = 0; i < kSub / 2; ++i) ds[m][i / 4][i % 4] *= p[m][i / 4][i % 4];
+        }
+      }
+      Math::template multiply_rows<kSub, D, kTiles>(first_sum, ds, u_tile(step), first);
       if constexpr (kIsColumn)
-        Math::template multiply_rows<kSub, D>(&second_sum, &p, w_tile(step), first);
+        Math::template multiply_rows<kSub, D, kTiles>(second_sum, p, w_tile(step), first);
     }
     if (step + 1 == n_steps) break;
     prim::sync_threads();  // every warp is done with this step's tiles
@@ -282,35 +304,39 @@ SPION_DEVICE void attention_backward_task(const BlockAttentionArgs& args,
     prim::sync_threads();
   }
 
-  if constexpr (kIsColumn) {  // padded keys have no gradient, whatever their scores came to
-    if (is_padded) SPION_UNROLL
-    for (int i = 0; i < D / 2; ++i)
-      if (!*mask_at(task.first_row + lane_row + i % 4 / 2 * 8))
-        first_sum[i / 4][i % 4] = second_sum[i / 4][i % 4] = 0.0f;
-  }
-  const int row = task.first_row + warp_row;
-  if (slot >= 0) {
-    const int64_t part_size = static_cast<int64_t>(args.block_size) * args.width;
-    const int64_t index =
-        static_cast<int64_t>(task.head.batch_head) * 2 * n_cuts(args.nnzb, args.cut_every) + slot;
-    float* part = args.parts + index * 2 * part_size +
-                  static_cast<int64_t>(row & (args.block_size - 1)) * args.width;
-    store_part<D>(first_sum, args.scale, part, args.width);
-    if constexpr (kIsColumn) store_part<D>(second_sum, 1.0f, part + part_size, args.width);
-    return;
-  }
+  const int64_t part_size = static_cast<int64_t>(args.block_size) * args.width;
+  const int64_t part =
+      static_cast<int64_t>(task.head.batch_head) * 2 * n_cuts(args.nnzb, args.cut_every) + slot;
   const float scales[2] = {args.scale, args.scale}, ones[2] = {1.0f, 1.0f};
   const HeadsView& first_view = kIsColumn ? args.dk : args.dq;
-  store_rows<Math, D>(first_sum, scales, x_tile, warp_row, row_of<T>(first_view, b, h, row),
-                      first_view.row_stride, args.width);
-  if constexpr (kIsColumn)
-    store_rows<Math, D>(second_sum, ones, y_tile, warp_row, row_of<T>(args.dv, b, h, row),
-                        args.dv.row_stride, args.width);
+  SPION_UNROLL
+  for (int m = 0; m < kTiles; ++m) {
+    if constexpr (kIsColumn) {  // padded keys have no gradient, whatever their scores came to
+      if (is_padded) SPION_UNROLL
+      for (int i = 0; i < D / 2; ++i)
+        if (!*mask_at(task.first_row + lane_row + 16 * m + i % 4 / 2 * 8))
+          first_sum[m][i / 4][i % 4] = second_sum[m][i / 4][i % 4] = 0.0f;
+    }
+    const int tile_row = warp_row + 16 * m, row = task.first_row + tile_row;
+    if (slot >= 0) {
+      float* to = args.parts + part * 2 * part_size +
+                  static_cast<int64_t>(row & (args.block_size - 1)) * args.width;
+      store_part<D>(first_sum[m], args.scale, to, args.width);
+      if constexpr (kIsColumn) store_part<D>(second_sum[m], 1.0f, to + part_size, args.width);
+      continue;
+    }
+    store_rows<Math, D>(first_sum[m], scales, x_tile, tile_row, row_of<T>(first_view, b, h, row),
+                        first_view.row_stride, args.width);
+    if constexpr (kIsColumn)
+      store_rows<Math, D>(second_sum[m], ones, y_tile, tile_row, row_of<T>(args.dv, b, h, row),
+                          args.dv.row_stride, args.width);
+  }
 }
 
 // kReaches as in block_attention_forward.cuh.
 template <class Math, bool kReaches, int D, int kRows, bool kDropout>
-SPION_KERNEL void SPION_LAUNCH_BOUNDS(kRows * 2, (kBackwardBlocks<Math, D, kRows, kDropout>))
+SPION_KERNEL void SPION_LAUNCH_BOUNDS((kBackwardThreads<Math, D, kRows, kDropout>),
+                                      (kBackwardBlocks<Math, D, kRows, kDropout>))
     block_attention_backward_kernel(SPION_KERNEL_ARGUMENT BlockAttentionArgs args) {
   const Steps<kRows> own{nullptr, 0, args.block_log2};  // a block is one to four row tiles
   const int n_rows = own.count(args.n_blocks);

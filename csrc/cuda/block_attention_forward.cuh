@@ -112,9 +112,10 @@ struct OnlineSoftmax {
   }
 };
 
-// Scores of padded keys become -inf.
+// Scores of padded keys become `hidden`.
 template <int kCols, int kTiles>
-SPION_DEVICE void mask_scores(float (&s)[kTiles][kCols / 8][4], const bool* mask, int first_key) {
+SPION_DEVICE void mask_scores(float (&s)[kTiles][kCols / 8][4], const bool* mask, int first_key,
+                              float hidden) {
   KeyWords<kCols> keys;
   keys.read(mask, first_key);
   if (keys.all_real()) return;
@@ -123,7 +124,7 @@ SPION_DEVICE void mask_scores(float (&s)[kTiles][kCols / 8][4], const bool* mask
   for (int m = 0; m < kTiles; ++m) SPION_UNROLL
   for (int n = 0; n < kCols / 8; ++n) SPION_UNROLL
   for (int i = 0; i < 4; ++i)
-    if (!keys.is_real(8 * n + 2 * t + i % 2)) s[m][n][i] = -kInfinity;
+    if (!keys.is_real(8 * n + 2 * t + i % 2)) s[m][n][i] = hidden;
 }
 
 // Probabilities of dropped scores become 0, the others are scaled.
@@ -224,11 +225,14 @@ SPION_KERNEL void SPION_LAUNCH_BOUNDS((kForwardThreads<D, kRows, kDropout>),
     if constexpr (kPadded)
       if (args.key_padding_mask != nullptr)
         mask_scores<kCols>(s, args.key_padding_mask + static_cast<int64_t>(b) * args.key_length,
-                           key);
-    if constexpr (kReaches)
-      if (args.causal && key + kCols > first_query) SPION_UNROLL
-    for (int m = 0; m < kTiles; ++m)
-      hide_later_keys<false>(s[m], first_query + warp_row + 16 * m + g, key, -kInfinity);
+                           key, -kInfinity);
+    if constexpr (kReaches) {
+      if (args.causal && key + kCols > first_query) {
+        SPION_UNROLL
+        for (int m = 0; m < kTiles; ++m)
+          hide_later_keys<false>(s[m], first_query + warp_row + 16 * m + g, key, -kInfinity);
+      }
+    }
     SPION_UNROLL
     for (int m = 0; m < kTiles; ++m) {
       float rescale[2];

@@ -70,7 +70,8 @@ const char* launch_block_attention_backward(const BlockAttentionArgs& args, prim
             block_attention_backward_kernel<Math, decltype(reaches)::value != 0, kWidth, kRows,
                                             decltype(dropout)::value != 0>,
             backward_shared_bytes<Math, kWidth, kRows>()>(
-            {static_cast<unsigned>(tiles), batch_heads}, kRows * 2, stream, args);
+            {static_cast<unsigned>(tiles), batch_heads},
+            kBackwardThreads<Math, kWidth, kRows, decltype(dropout)::value != 0>, stream, args);
       });
   if (error != nullptr || cuts == 0) return error;
   return prim::launch<block_attention_reduce_kernel<Math>>(

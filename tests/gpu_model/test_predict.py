@@ -197,7 +197,8 @@ def test_resident_blocks_follow_from_the_compiled_kernels(arch, shared_kib):
         size = PRECISIONS[precision].element_bytes
         tiles = 5 if pass_ == "forward" else 6  # of side * 32 elements
         shared = tiles * side * 32 * size + (16 * side if pass_ == "backward" else 0) + 1024
-        warps = side // (32 if pass_ == "forward" else 16)  # of two tiles of 16 rows, or one
+        has_one_tile = (pass_, precision) == ("backward", "16bit")
+        warps = side // (16 if has_one_tile else 32)  # of one tile of 16 rows, or two
         for name in names[precision]:
             registers = compiled[Kernel(pass_, name, 32, side, False)].registers
             by_registers = 65536 // (-(-32 * registers // 256) * 256 * warps)

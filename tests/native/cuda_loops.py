@@ -82,8 +82,9 @@ def loops_of(codes: Codes) -> Loops:
 
 
 def row_tiles(kernel: Kernel) -> int:
-    """Return how many tiles of 16 rows a warp owns: ``kForwardTiles``."""
-    has_two = kernel.kind == "forward" and kernel.width == 32 and kernel.rows >= 32
+    """Return how many tiles of 16 rows a warp owns: ``kForwardTiles``, ``kBackwardTiles``."""
+    may_have_two = kernel.kind == "forward" or kernel.precision not in HALF
+    has_two = may_have_two and kernel.width == 32 and kernel.rows >= 32
     return 2 if has_two and not kernel.dropout else 1
 
 
@@ -116,10 +117,10 @@ def needed_loops(kernel: Kernel) -> tuple[StepLoop, ...] | None:
         ldg = 1 + (masks if has_mask else 0)
         ex2 = tiles * (columns // 2 + 2)
         return (StepLoop(0, tiles * 2 * multiplied, ldsm, copies, ex2, ldg),)
-    again = 0 if is_half else 2 * (kernel.width // 8)  # of both left operands
+    again = 0 if is_half else tiles * 2 * (kernel.width // 8)  # of both left operands
     by_rows, by_columns = (3, 4) if is_half else (2, 2)
     bits = (2, 1 + columns // 4) if kernel.dropout else (0, 0)
-    ex2 = columns // 2
+    ex2, multiplied = tiles * columns // 2, tiles * multiplied
     return (
         StepLoop(0, 3 * multiplied, by_rows * loads + again, copies, ex2, 1 + masks + bits[0]),
         StepLoop(0, 4 * multiplied, by_columns * loads + again, copies + 1, ex2, 1 + bits[1]),
@@ -171,7 +172,11 @@ def bad_memory(kernel: Kernel, names: Counter[str]) -> list[str]:
         COPY: total(names, "LDGSTS"),
         "STG.E.128": tiles * tensors * kernel.width * size // 32,
         # The log-sum-exp of a lane's two rows of a tile; dk and dv of a piece of a long column.
-        **({"STG.E": 2 * tiles} if kernel.kind == "forward" else {"STG.E.64": kernel.width // 2}),
+        **(
+            {"STG.E": 2 * tiles}
+            if kernel.kind == "forward"
+            else {"STG.E.64": tiles * kernel.width // 2}
+        ),
     }
     checked = ("LDGSTS", "STG", *(("LDL", "STL") if kernel.width <= 64 else ()))
     found = {name: n for name, n in names.items() if total(Counter([name]), *checked)}

@@ -3,8 +3,10 @@
 //   F16, BF16   16-bit values, m16n8k16, float32 sums
 //   TF32        float32 values rounded to tf32 (10 bits of fraction), m16n8k8
 //   TF32x3      float32 values as the sum of two tf32 values; of the four products the smallest is
-//               left out: close to float32 (about 2^-21) at three times the work. An infinite input
-//               gives NaN, as infinity minus infinity is the rest that it leaves
+//               left out: close to float32 (about 2^-21) at three times the work. Left operands are
+//               rounded, so what is left out has no preferred sign, and right ones cut off,
+//               which takes one instruction less. An infinite input gives NaN, as infinity minus
+//               infinity is the rest that it leaves
 //
 // A "step" is 32 bytes of a row: 16 values of 16 bits or 8 of float32, so that tiles and ldmatrix
 // addresses are the same for all. Products with a row-major right side (P V) take it through
@@ -116,12 +118,9 @@ struct Single {
   SPION_DEVICE static float widen(float x) { return x; }
 
   SPION_DEVICE static B right(uint32_t b0, uint32_t b1) {
-    B b{{high_of(b0), high_of(b1)}, {}};
-    if constexpr (kIsSplit) {
-      b.low[0] = rest_of(b0, b.high[0]);
-      b.low[1] = rest_of(b1, b.high[1]);
-    }
-    return b;
+    if constexpr (kIsSplit)
+      return {{b0, b1}, {rest_of(b0, b0 & kTF32Bits), rest_of(b1, b1 & kTF32Bits)}};
+    return {{high_of(b0), high_of(b1)}, {}};
   }
   SPION_DEVICE static void multiply(float (&c)[4], const A& a, const B& b) {
     if constexpr (kIsSplit) {
@@ -169,11 +168,13 @@ struct Single {
   }
 
  private:
+  static constexpr uint32_t kTF32Bits = ~0x1FFFu;  // those of a float that tf32 has
+
   // prim::round_tf32 takes care of infinity and NaN, for four instructions more a value. Of a split
-  // value the rest does: it is NaN for them. It is not rounded, as tensor cores ignore the bits
-  // that tf32 lacks.
+  // value the rest does: it is NaN for them. Neither the rest nor a right operand loses its last
+  // bits here, as tensor cores ignore those that tf32 lacks.
   SPION_DEVICE static uint32_t high_of(uint32_t x) {
-    if constexpr (kIsSplit) return (x + 0x1000u) & ~0x1FFFu;
+    if constexpr (kIsSplit) return (x + 0x1000u) & kTF32Bits;
     return prim::round_tf32(prim::as_float(x));
   }
   SPION_DEVICE static uint32_t rest_of(uint32_t x, uint32_t high) {
