@@ -1,7 +1,7 @@
 """``python -m tests.native.cuda_build``: compile the CUDA kernels and check what nvcc made of them.
 
 Compiles every file of ``csrc/cuda/instances`` for each architecture, reads ptxas' report
-(``cuda_resources``) and the machine code of the fused attention kernels (``cuda_loops``), and
+(``cuda_resources``) and the machine code of attention, fused and in steps (``cuda_loops``), and
 compares both with their rules and, if nvcc is the release that the table was written with, with
 ``csrc/cuda/resources.toml``.
 Needs nvcc and nvdisasm, no GPU. ``--write`` renews the table, after a change that is meant to
@@ -21,11 +21,11 @@ from pathlib import Path
 
 from tests.native import cuda_loops, cuda_resources
 from tests.native.cuda_loops import Codes
-from tests.native.cuda_resources import ARCHITECTURES, CUDA, TABLE, Table, kernel_of
+from tests.native.cuda_resources import ARCHITECTURES, CUDA, TABLE, Table
 from tests.native.cuda_sass import parse
 
 FLAGS = ("-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v")
-DISASSEMBLED = "block_attention_*"
+DISASSEMBLED = "block_*"
 PACKAGE = "nvidia-cuda-nvdisasm"
 
 
@@ -72,10 +72,7 @@ def compile_all(nvcc: str, nvdisasm: str, architectures: tuple[str, ...]) -> tup
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         for arch, part, code in pool.map(compile_one, sorted(jobs)):
             table[arch] |= part[arch]
-            for function in parse(code):
-                kernel = kernel_of(function.symbol)
-                if kernel.kind in cuda_loops.FUSED:
-                    codes[arch][kernel] = cuda_loops.read_code(function)
+            codes[arch] |= cuda_loops.codes_of(parse(code))
     return table, codes
 
 

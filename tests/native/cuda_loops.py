@@ -1,16 +1,16 @@
-"""What the step loops of the fused attention kernels may execute, and the table of what they do.
+"""What the loops of the CUDA kernels may execute, and the table of what they do.
 
 Rules on the machine code, which ``cuda_sass`` reads:
 
-- a step has exactly the tensor-core instructions, operand loads, copies and exponentials of its
+- a turn has exactly the tensor-core instructions, operand loads, copies and exponentials of its
   tiles, and reads nothing else from memory but the index of a block, with padding the padding and
-  with dropout the kept bits; see ``needed_loops`` for the kernels whose count is stated
+  with dropout the kept bits: ``cuda_needs`` says how many
 - of what the forward loop executes in 16 bits at D = 32 with blocks of 64, at least ``MIN_NEEDED``
   is work that no such kernel can do without
 
 and for all: tiles are filled by 16-byte copies that bypass L1, results leave in 16-byte stores, and
-up to D = 64 nothing lives in local memory. Counts of the loops without dropout and padding are
-compared with ``csrc/cuda/resources.toml`` too, and growth is noticed.
+up to D = 64 nothing lives in local memory. Counts of the fused kernels' loops without dropout and
+padding are compared with ``csrc/cuda/resources.toml`` too, and growth is noticed.
 """
 
 from __future__ import annotations
@@ -20,31 +20,15 @@ from collections import Counter
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 
-from tests.native.cuda_resources import TABLE, Kernel, compare, table_row
+from tests.native.cuda_needs import KINDS, Needs, StepLoop, needed_loops
+from tests.native.cuda_resources import ROW_WISE, TABLE, Kernel, compare, kernel_of, table_row
 from tests.native.cuda_sass import Function, around, count, outermost_with, total
 
 FUSED = ("forward", "backward")
-HALF = ("F16", "BF16")
 MIN_NEEDED = 0.75
 JUDGED = ("sm_80", "sm_90")  # sm_100 has packed float32 arithmetic, which needs fewer instructions
 MAX_GROWTH = 1.05  # of a loop's instructions
 COPY = "LDGSTS.E.BYPASS.128"
-
-
-@dataclass(frozen=True)
-class StepLoop:
-    """Instructions in a loop over steps, those of an inner loop or a branch counted once.
-
-    ``around``: of the longest way to the loop and from it to the kernel's end.
-    """
-
-    instructions: int
-    hmma: int
-    ldsm: int
-    ldgsts: int
-    ex2: int
-    ldg: int
-    around: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,14 +43,24 @@ Codes = dict[str, dict[Kernel, Code]]  # by architecture
 Loops = dict[str, dict[Kernel, tuple[StepLoop, ...]]]
 
 
-def read_code(function: Function) -> Code:
-    """Count a kernel's instructions; a step loop is an outermost loop with tensor-core work."""
+def read_code(function: Function, works_with: str = "HMMA") -> Code:
+    """Count a kernel's instructions; a step loop is an outermost loop that has an opcode."""
     loops = []
-    for loop in outermost_with(function, "HMMA"):
+    for loop in outermost_with(function, works_with):
         names = count(function, loop.body)
         kinds = (total(names, name) for name in ("HMMA", "LDSM", "LDGSTS", "MUFU.EX2", "LDG"))
         loops.append(StepLoop(names.total(), *kinds, around(function, loop)))
     return Code(tuple(sorted(loops, key=lambda loop: loop.hmma)), count(function))
+
+
+def codes_of(functions: list[Function]) -> dict[Kernel, Code]:
+    """Return the code of those functions that there are rules for."""
+    kernels = {kernel_of(function.symbol): function for function in functions}
+    return {
+        kernel: read_code(function, "LDG" if kernel.kind in ROW_WISE else "HMMA")
+        for kernel, function in kernels.items()
+        if kernel.kind in KINDS
+    }
 
 
 def is_plain(kernel: Kernel) -> bool:
@@ -74,57 +68,15 @@ def is_plain(kernel: Kernel) -> bool:
 
 
 def loops_of(codes: Codes) -> Loops:
-    """Return what the table holds: the loops of the kernels without dropout and padding."""
+    """Return what the table holds: the fused kernels' loops without dropout and padding."""
     return {
-        arch: {kernel: code.loops for kernel, code in kernels.items() if is_plain(kernel)}
+        arch: {
+            kernel: code.loops
+            for kernel, code in kernels.items()
+            if kernel.kind in FUSED and is_plain(kernel)
+        }
         for arch, kernels in codes.items()
     }
-
-
-def row_tiles(kernel: Kernel) -> int:
-    """Return how many tiles of 16 rows a warp owns: ``kForwardTiles``, ``kBackwardTiles``."""
-    may_have_two = kernel.kind == "forward" or kernel.precision not in HALF
-    has_two = may_have_two and kernel.width == 32 and kernel.rows >= 32
-    return 2 if has_two and not kernel.dropout else 1
-
-
-def needed_loops(kernel: Kernel) -> tuple[StepLoop, ...] | None:
-    """Return what a kernel's tiles need, ``instructions`` left at 0; None: not stated.
-
-    A warp has 16 or 32 of the tile's rows (``row_tiles``) and sees all columns, backward 32 at a
-    time. With 32, right operands are loaded once for both halves. The loop over rows
-    of the backward kernel makes three products (S, dP, dq) and looks at the padding where there is
-    some; that over columns makes four (S, dP, dk, dv) and copies the rows' statistics as well.
-    Dropout is drawn in registers forward; backward a lane reads a word of kept bits for each of its
-    two rows, or for each of its columns, whose tile's place is read first. Left operands that do
-    not stay in registers are read again in loops of their own, and not stated: D = 128 backward,
-    float32 from D = 64 on; and kernels that reach further, which branch as they need.
-    """
-    is_half = kernel.precision in HALF
-    is_wide = kernel.width > (32 if not is_half else 128 if kernel.kind == "forward" else 64)
-    if is_wide or kernel.reaches:
-        return None
-    columns = kernel.rows if kernel.kind == "forward" else min(kernel.rows, 32)
-    tiles = row_tiles(kernel)
-    masks = max(columns // 32, 1)  # a lane reads the padding of a key, 32 at a time
-    # Two right operands come with one load, but float32 loads those of P V by plain loads.
-    products = columns // 8 * (kernel.width // (16 if is_half else 8))
-    loads = products // 2
-    multiplied = products * (3 if kernel.precision == "TF32x3" else 1)
-    copies = tiles * kernel.width * (2 if is_half else 4) // 16
-    if kernel.kind == "forward":
-        ldsm, has_mask = (2 if is_half else 1) * loads, kernel.padded or kernel.dropout
-        ldg = 1 + (masks if has_mask else 0)
-        ex2 = tiles * (columns // 2 + 2)
-        return (StepLoop(0, tiles * 2 * multiplied, ldsm, copies, ex2, ldg),)
-    again = 0 if is_half else tiles * 2 * (kernel.width // 8)  # of both left operands
-    by_rows, by_columns = (3, 4) if is_half else (2, 2)
-    bits = (2, 1 + columns // 4) if kernel.dropout else (0, 0)
-    ex2, multiplied = tiles * columns // 2, tiles * multiplied
-    return (
-        StepLoop(0, 3 * multiplied, by_rows * loads + again, copies, ex2, 1 + masks + bits[0]),
-        StepLoop(0, 4 * multiplied, by_columns * loads + again, copies + 1, ex2, 1 + bits[1]),
-    )
 
 
 def needed_share(kernel: Kernel, loop: StepLoop) -> float:
@@ -138,7 +90,7 @@ def needed_share(kernel: Kernel, loop: StepLoop) -> float:
     """
     scores = kernel.rows // 2
     arithmetic = 4 * scores + scores // 2 + 2 * 7 + kernel.width // 2
-    arithmetic *= row_tiles(kernel)
+    arithmetic *= Needs(kernel).tiles
     needed = loop.hmma + loop.ldsm + loop.ldgsts + arithmetic + 3
     return needed / loop.instructions
 
@@ -148,7 +100,7 @@ def per_1024_scores(kernel: Kernel, loops: tuple[StepLoop, ...], blocks: int, ke
 
     Of a pattern with ``blocks`` block rows (and columns) and ``kept`` blocks, ``kernel.rows`` wide.
     """
-    warps = kernel.rows // 16 // row_tiles(kernel)
+    warps = kernel.rows // 16 // Needs(kernel).tiles
     executed = sum(loop.instructions * kept + loop.around * blocks for loop in loops)
     return warps * executed * 1024 / (kept * kernel.rows**2)
 
@@ -165,19 +117,7 @@ def broken_rules(codes: Codes) -> list[str]:
 
 def bad_memory(kernel: Kernel, names: Counter[str]) -> list[str]:
     """Return accesses to global and local memory that are not as wide as they have to be."""
-    size = 2 if kernel.precision in HALF else 4
-    tensors = 1 if kernel.kind == "forward" else 3  # out; dq, dk and dv
-    tiles = row_tiles(kernel)
-    expected = {
-        COPY: total(names, "LDGSTS"),
-        "STG.E.128": tiles * tensors * kernel.width * size // 32,
-        # The log-sum-exp of a lane's two rows of a tile; dk and dv of a piece of a long column.
-        **(
-            {"STG.E": 2 * tiles}
-            if kernel.kind == "forward"
-            else {"STG.E.64": tiles * kernel.width // 2}
-        ),
-    }
+    expected = {COPY: total(names, "LDGSTS"), **Needs(kernel).stores()}
     checked = ("LDGSTS", "STG", *(("LDL", "STL") if kernel.width <= 64 else ()))
     found = {name: n for name, n in names.items() if total(Counter([name]), *checked)}
     return [
@@ -188,14 +128,21 @@ def bad_memory(kernel: Kernel, names: Counter[str]) -> list[str]:
 
 
 def bad_loops(arch: str, kernel: Kernel, loops: tuple[StepLoop, ...]) -> list[str]:
-    """Return where a step executes anything else than it needs."""
+    """Return where a turn executes anything else than it needs."""
     needed = needed_loops(kernel)
     if needed is None:
         return []
     counts = tuple(replace(loop, instructions=0, around=0) for loop in loops)
-    if counts != needed:
-        return [f"a step has {describe(counts)}, needed {describe(needed)}"]
-    is_judged = is_plain(kernel) and kernel.precision in HALF and arch in JUDGED
+    is_as_needed = len(counts) == len(needed) and all(
+        found in allowed for found, allowed in zip(counts, needed, strict=True)
+    )
+    if not is_as_needed:
+        wanted = " and ".join(
+            " or ".join(describe((loop,)) for loop in sorted(allowed, key=astuple))
+            for allowed in needed
+        )
+        return [f"a step has {describe(counts)}, needed {wanted}"]
+    is_judged = is_plain(kernel) and Needs(kernel).is_half and arch in JUDGED
     if is_judged and kernel.kind == "forward" and (kernel.width, kernel.rows) == (32, 64):
         share = needed_share(kernel, loops[0])
         if share < MIN_NEEDED:
