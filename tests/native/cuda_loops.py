@@ -130,8 +130,6 @@ def bad_memory(kernel: Kernel, names: Counter[str]) -> list[str]:
 def bad_loops(arch: str, kernel: Kernel, loops: tuple[StepLoop, ...]) -> list[str]:
     """Return where a turn executes anything else than it needs."""
     needed = needed_loops(kernel)
-    if needed is None:
-        return []
     counts = tuple(replace(loop, instructions=0, around=0) for loop in loops)
     is_as_needed = len(counts) == len(needed) and all(
         found in allowed for found, allowed in zip(counts, needed, strict=True)

@@ -124,13 +124,11 @@ class Needs:
         return self.tiles * groups * (3 if self.kernel.precision == "TF32x3" else 1)
 
 
-def needed_loops(kernel: Kernel) -> tuple[frozenset[StepLoop], ...] | None:
+def needed_loops(kernel: Kernel) -> tuple[frozenset[StepLoop], ...]:
     """Return for each loop of a kernel the counts it may have; ``instructions`` are left at 0.
 
-    None: not stated, for kernels that reach further, which branch as they need.
+    Kernels that reach further are those with dropout: what they test for besides reads nothing.
     """
-    if kernel.reaches:
-        return None
     return KINDS[kernel.kind](Needs(kernel))
 
 

@@ -134,7 +134,8 @@ def test_needs_follow_from_the_tiles():
     assert needs(BACKWARD, precision="TF32") == [[(96, 32, 16, 32, 2)], [(128, 32, 17, 32, 1)]]
     # 64 + 16 + 8 for the products, 174 for 32 scores and 16 outputs of either tile, 3 for barriers.
     assert needed_share(FORWARD, STEP) == pytest.approx(439 / 505)
-    assert needed_loops(replace(FORWARD, reaches=True)) is None
+    further = {"padded": True, "dropout": True, "reaches": True}
+    assert needs(FORWARD, **further) == needs(FORWARD, dropout=True)
 
 
 def test_left_operands_that_are_read_again_may_be_a_loop():
@@ -207,6 +208,32 @@ def test_rules_on_a_step(step, problem):
 def test_rules_on_a_step_with_padding_or_dropout_or_in_float32(changes, step, problem):
     kernel = replace(FORWARD, **changes)
     (found,) = [p for p in broken_rules(codes(kernel, replace(STEP, **step))) if "a step has" in p]
+    assert problem in found
+
+
+WIDE = {"width": 64, "precision": "TF32x3", "rows": 32}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "step", "problem"),
+    [
+        # Padding read for each of the four groups of 8 keys, instead of once for 32.
+        (replace(FORWARD, **WIDE, padded=True), (144, 12, 16, 18, 5), "5 ldg, needed 144 hmma, 12"),
+        # Kept bits read again where they are used.
+        (
+            replace(FORWARD, **WIDE, dropout=True),
+            (144, 12, 16, 18, 3),
+            "3 ldg, needed 144 hmma, 12",
+        ),
+        (replace(FORWARD, **WIDE), (144, 12, 16, 18, 2), "2 ldg, needed 144 hmma, 12"),
+        # q is read in every step.
+        (Kernel("sddmm", "F16", 64, 32, False), (16, 12, 4, 0, 1), "12 ldsm, 4 ldgsts, 0 ex2"),
+        (Kernel("spmm", "F16", 64, 32, False), (16, 10, 8, 0, 1), "needed 16 hmma, 10 ldsm, 6"),
+        (Kernel("dropout", "F16", 0, 32, False), (0, 0, 0, 0, 9), "9 ldg, needed 0 hmma"),
+    ],
+)
+def test_rules_on_a_step_of_wide_heads_and_of_the_pipeline(kernel, step, problem):
+    (found,) = bad_loops("sm_80", kernel, (StepLoop(500, *step),))
     assert problem in found
 
 
