@@ -49,10 +49,10 @@ RESIDENT_BLOCKS = {
     ("forward", "3xtf32", 64): {"sm_80": 4, "sm_90": 4},
     ("backward", "16bit", 32): {"sm_80": 8, "sm_90": 8},
     ("backward", "16bit", 64): {"sm_80": 4, "sm_90": 4},
-    ("backward", "tf32", 32): {"sm_80": 6, "sm_90": 7},
-    ("backward", "tf32", 64): {"sm_80": 3, "sm_90": 3},
-    ("backward", "3xtf32", 32): {"sm_80": 5, "sm_90": 5},
-    ("backward", "3xtf32", 64): {"sm_80": 3, "sm_90": 3},
+    ("backward", "tf32", 32): {"sm_80": 6, "sm_90": 8},
+    ("backward", "tf32", 64): {"sm_80": 3, "sm_90": 4},
+    ("backward", "3xtf32", 32): {"sm_80": 6, "sm_90": 8},
+    ("backward", "3xtf32", 64): {"sm_80": 3, "sm_90": 4},
 }
 
 

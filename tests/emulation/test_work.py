@@ -32,7 +32,9 @@ def count(case, dtype, implementation):
 @pytest.mark.parametrize("dtype", MMA_FLOPS)
 @pytest.mark.parametrize("name", ["block_16", "block_32", "block_64", "width_64", "width_128"])
 def test_products_and_launches_are_those_of_the_model(name, dtype, implementation, monkeypatch):
-    monkeypatch.setenv("EMU_BANKS", "1")  # also of plain loads and stores
+    # Of plain loads and stores too, but those of P by the pipeline: two rows of float32 on a bank.
+    if (implementation, dtype) != ("pipeline", torch.float32):
+        monkeypatch.setenv("EMU_BANKS", "1")
     case, pattern = CASES[name], CASES[name].pattern
     shape = KernelShape(
         batch=case.batch,

@@ -21,7 +21,7 @@ from typing import TypeVar
 CUDA = Path(__file__).resolve().parents[2] / "csrc" / "cuda"
 TABLE = CUDA / "resources.toml"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
-MAX_SPILL = 96
+MAX_SPILL = 104
 MAX_GROWTH = 8
 MIN_TILES = 20
 
