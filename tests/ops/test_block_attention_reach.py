@@ -149,7 +149,10 @@ SQUARE = BlockPattern.full(32, 16)
             {"pattern": BlockPattern.from_mask(torch.ones(2, 1), 16)},
             "k: expected a length up to the pattern.s, 16, got 32; build the",
         ),
-        ({"causal": True, "implementation": "pipeline"}, 'expected "fused" for causal'),
+        (
+            {"causal": True, "implementation": "pipeline"},
+            'implementation: expected "fused" for causal',
+        ),
         (
             {"pattern": per_group(2, 2, 16), "implementation": "pipeline"},
             "implementation: expected",
