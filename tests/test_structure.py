@@ -274,6 +274,7 @@ def test_python_files_are_short():
 
 def test_kernel_files_are_short():
     files = [path for path in (ROOT / "csrc").rglob("*") if path.is_file()]
+    files = [path for path in files if path.suffix != ".toml"]  # a table that nvcc's work fills
     assert [name_of(path) for path in files if lines_of(path) > 500] == []
 
 
