@@ -1,15 +1,17 @@
 """Patterns of whole blocks: BigBird's, Sparse Transformer's, and SPION's kernel on those."""
 
+from functools import partial
+
 from spion_bench.suite.method import Argument, Method
 
-_BIGBIRD = "baselines.block.bigbird:BigBird"
+_rival = partial(Method, family="sparse", role="rival", native="PyTorch")
+_bigbird = partial(_rival, factory="baselines.block.bigbird:BigBird", takes_layer=True)
 _SPARSE_TRANSFORMER = "baselines.block.sparse_transformer:SparseTransformer"
 
 # Long Range Arena's counts. It draws its random blocks among the first 1024 tokens; those of
 # `bigbird` lie anywhere, as in the paper.
+_COUNTS = {"n_window": Argument(3, "lra"), "n_random": Argument(3, "lra")}
 _BIGBIRD_BLOCK = Argument(64, "lra")
-_BIGBIRD_WINDOW = Argument(3, "lra")
-_BIGBIRD_RANDOM = Argument(3, "lra")
 _SPION_BLOCK = Argument("block_size", "ours", of_spion=True)
 
 _PATTERNS = {
@@ -21,57 +23,30 @@ _PATTERNS = {
 }
 
 METHODS = (
-    Method(
+    _bigbird(
         "bigbird",
         "BigBird: window, global and random blocks of 64 tokens",
-        _BIGBIRD,
-        family="sparse",
-        role="rival",
-        native="PyTorch",
-        arguments={
-            "block_size": _BIGBIRD_BLOCK,
-            "n_window": _BIGBIRD_WINDOW,
-            "n_random": _BIGBIRD_RANDOM,
-        },
-        takes_layer=True,
+        arguments={"block_size": _BIGBIRD_BLOCK, **_COUNTS},
     ),
-    Method(
+    _bigbird(
         "bigbird@lra",
         "BigBird as in the Long Range Arena: random blocks in the first 1024 tokens only",
-        _BIGBIRD,
-        family="sparse",
-        role="rival",
-        native="PyTorch",
         arguments={
             "block_size": _BIGBIRD_BLOCK,
-            "n_window": _BIGBIRD_WINDOW,
-            "n_random": _BIGBIRD_RANDOM,
+            **_COUNTS,
             "random_tokens": Argument(1024, "lra"),
         },
-        takes_layer=True,
     ),
-    Method(
+    _bigbird(
         "bigbird@spion_block",
         "BigBird with blocks of SPION's size, for sequences of 512 and 1024",
-        _BIGBIRD,
-        family="sparse",
-        role="rival",
-        native="PyTorch",
-        arguments={
-            "block_size": _SPION_BLOCK,
-            "n_window": _BIGBIRD_WINDOW,
-            "n_random": _BIGBIRD_RANDOM,
-        },
-        takes_layer=True,
+        arguments={"block_size": _SPION_BLOCK, **_COUNTS},
     ),
     *(
-        Method(
+        _rival(
             f"sparse_transformer@{pattern}",
             f"Sparse Transformer: {summary}",
             _SPARSE_TRANSFORMER,
-            family="sparse",
-            role="rival",
-            native="PyTorch",
             # The paper counts its stride in tokens, and its kernels' blocks differ by model.
             arguments={"pattern": Argument(pattern, "paper"), "block_size": Argument(64, "ours")},
         )

@@ -40,14 +40,9 @@ class GatheredBlocks(PatternedAttention):
     _rows: tuple[BlockPattern, _Rows] | None = None
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        key_padding_mask: Tensor | None,
-        pattern: BlockPattern,
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, pattern: BlockPattern
     ) -> Tensor:
-        """Return the attention of sequences whose length is ``pattern.length``."""
+        """Return the attention of sequences as long as the pattern, under a key padding mask."""
         if self._rows is None or self._rows[0] is not pattern:
             self._rows = (pattern, _split_rows(pattern))
         rows = self._rows[1]
@@ -55,14 +50,14 @@ class GatheredBlocks(PatternedAttention):
         parts = []
         if len(rows.full):
             full = blocks[:, :, rows.full].flatten(2, 3)
-            parts.append(dense_attention(full, k, v, key_padding_mask))
+            parts.append(dense_attention(full, k, v, mask))
         if rows.gather is not None:
             out, _ = gathered_attention(
                 blocks[:, :, rows.sparse].flatten(2, 3).flatten(0, 1),
                 k.flatten(0, 1),
                 v.flatten(0, 1),
                 rows.gather,
-                head_mask(key_padding_mask, q.shape[1]),
+                head_mask(mask, q.shape[1]),
                 q.shape[3] ** -0.5,
             )
             parts.append(split(out, 0, q.shape[1]))

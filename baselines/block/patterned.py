@@ -60,14 +60,9 @@ class PatternedAttention(Attention):
         return self.attend(q, k, v, key_padding_mask, pattern)[:, :, :length]
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        key_padding_mask: Tensor | None,
-        pattern: BlockPattern,
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, pattern: BlockPattern
     ) -> Tensor:
-        """Return the attention of sequences whose length is ``pattern.length``."""
+        """Return the attention of sequences as long as the pattern, under a key padding mask."""
         raise NotImplementedError(f"{type(self).__name__} must define attend")
 
     def token_mask(self, length: int, heads: int) -> Tensor:

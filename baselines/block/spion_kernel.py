@@ -23,14 +23,7 @@ class SpionKernel(PatternedAttention):
     )
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        key_padding_mask: Tensor | None,
-        pattern: BlockPattern,
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, pattern: BlockPattern
     ) -> Tensor:
-        """Return the attention of sequences whose length is ``pattern.length``."""
-        return block_attention(
-            q, k, v, pattern, pruned="minus_inf", key_padding_mask=key_padding_mask
-        )
+        """Return the attention of sequences as long as the pattern, under a key padding mask."""
+        return block_attention(q, k, v, pattern, pruned="minus_inf", key_padding_mask=mask)

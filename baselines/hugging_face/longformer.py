@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.hugging_face.modules import EXTRA, Given, HuggingFaceAttention
-from baselines.shared.band import window_mask
+from baselines.shared.band import check_window, window_mask
+from baselines.shared.numbers import check_at_least
 from baselines.shared.third_party import load_optional
 from spion_bench.model.attention import Capabilities, UnsupportedError
 
@@ -50,10 +51,8 @@ class LongformerHF(HuggingFaceAttention):
 
     def __init__(self, window: int = 512, n_global: int = 0) -> None:
         super().__init__()
-        if window < 2 or window % 2:
-            raise ValueError(f"window: expected an even number of at least 2, got {window}")
-        if n_global < 0:
-            raise ValueError(f"n_global: expected at least 0 tokens, got {n_global}")
+        check_window(window)
+        check_at_least(0, n_global=n_global)
         self.window = window
         self.n_global = n_global
         self._library = load_optional(

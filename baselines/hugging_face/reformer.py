@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from baselines.hugging_face.modules import EXTRA, Given, HuggingFaceAttention
 from baselines.lsh.reformer import lsh_scores
+from baselines.shared.numbers import check_at_least
 from baselines.shared.third_party import load_optional
 from spion_bench.model.attention import Capabilities, UnsupportedError
 
@@ -43,9 +44,7 @@ class ReformerHF(HuggingFaceAttention):
 
     def __init__(self, chunk: int = 64, n_hashes: int = 2, layer: int = 0) -> None:
         super().__init__()
-        for name, value in (("chunk", chunk), ("n_hashes", n_hashes)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_at_least(1, chunk=chunk, n_hashes=n_hashes)
         self.chunk = chunk
         self.n_hashes = n_hashes
         self.layer = layer

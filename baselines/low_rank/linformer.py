@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.shared.numbers import check_at_least
 from spion_bench.model.attention import Attention, Capabilities
 
 
@@ -37,9 +38,7 @@ class Linformer(Attention):
 
     def __init__(self, rank: int = 128, length: int = 4096) -> None:
         super().__init__()
-        for name, value in (("rank", rank), ("length", length)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_at_least(1, rank=rank, length=length)
         self.rank = rank
         self.mixtures = nn.Parameter(torch.randn(rank, length) * length**-0.5)
 

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.shared.numbers import check_at_least
 from spion_bench.model.attention import Attention, Capabilities, dense_attention
 
 INVERSE_STEPS = 6
@@ -41,8 +42,7 @@ class Nystromformer(Attention):
 
     def __init__(self, landmarks: int = 64, filter_size: int = 0) -> None:
         super().__init__()
-        if landmarks < 1:
-            raise ValueError(f"landmarks: expected at least 1, got {landmarks}")
+        check_at_least(1, landmarks=landmarks)
         if filter_size < 0 or (filter_size and filter_size % 2 == 0):
             raise ValueError(f"filter_size: expected 0 or an odd number, got {filter_size}")
         self.landmarks = landmarks

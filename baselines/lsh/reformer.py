@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from baselines.shared.block_gather import Gather, gathered_attention, head_mask, pad_length, split
+from baselines.shared.numbers import check_at_least
 from spion_bench.model.attention import Attention, Capabilities
 
 SELF_BIAS = -1e5
@@ -56,9 +57,7 @@ class Reformer(Attention):
 
     def __init__(self, chunk: int = 64, n_hashes: int = 2, seed: int = 0, layer: int = 0) -> None:
         super().__init__()
-        for name, value in (("chunk", chunk), ("n_hashes", n_hashes)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_at_least(1, chunk=chunk, n_hashes=n_hashes)
         self.chunk = chunk
         self.n_hashes = n_hashes
         self._seed = 1009 * seed + layer

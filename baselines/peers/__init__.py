@@ -4,29 +4,25 @@ They take heads and blocks that no task has, so they are implementations of kern
 methods of the suite.
 """
 
+from functools import partial
+
 from spion_bench.suite.method import UNPROVEN, Method
 
+_peer = partial(Method, family="spion", role="isolates", variant="CF", devices=("cuda",))
+
 PEERS = (
-    Method(
+    _peer(
         "cudnn_bsa",
         f"NVIDIA's block-sparse attention (cudnn.BSA) on the same blocks; {UNPROVEN}",
         "baselines.peers.cudnn_bsa:CudnnBsa",
-        family="spion",
-        role="isolates",
         native="cuDNN",
-        variant="CF",
-        devices=("cuda",),
         requires=("nvidia-cudnn-frontend",),
     ),
-    Method(
+    _peer(
         "flashinfer",
         f"FlashInfer's block-sparse attention on the same blocks, forward only; {UNPROVEN}",
         "baselines.peers.flashinfer:FlashInfer",
-        family="spion",
-        role="isolates",
         native="FlashInfer",
-        variant="CF",
-        devices=("cuda",),
         requires=("flashinfer-python",),
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from baselines.peers.peer import HALF, Peer, expected
+from baselines.peers.peer import HALF, Inputs, Peer, expected
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.suite.method import UNPROVEN
 
@@ -42,22 +42,14 @@ class CudnnBsa(Peer):
     package = "cudnn"
     extra = "cudnn-bsa"
 
-    def shape_refusal(
-        self,
-        capability: tuple[int, int],
-        dtype: torch.dtype,
-        head_dim: int,
-        block_size: int,
-        *,
-        trains: bool,
-    ) -> str | None:
+    def shape_refusal(self, asked: Inputs) -> str | None:
         """Return what cudnn.BSA expected instead, or None."""
-        family = capability[0]
+        (family, minor), dtype, head_dim, block_size, trains = asked
         takes = BACKWARD if trains else FORWARD
         what = "a backward pass" if trains else "a forward pass"
         if family not in takes:
             known = ", ".join(f"{major}.x" for major in takes)
-            return f"expected compute capability {known} for {what}, got {family}.{capability[1]}"
+            return f"expected compute capability {known} for {what}, got {family}.{minor}"
         on = f"for {what} on compute capability {family}.x"
         if dtype not in HALF:
             return f"expected bfloat16 or float16 {on}, got {str(dtype).removeprefix('torch.')}"

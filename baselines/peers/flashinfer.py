@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from baselines.peers.peer import HALF, Peer, capability, expected
+from baselines.peers.peer import HALF, Inputs, Peer, capability, expected
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import Capabilities
 from spion_bench.suite.method import UNPROVEN
@@ -47,24 +47,16 @@ class FlashInfer(Peer):
         super().__init__(pruned, pattern)
         self._backend = ""
 
-    def shape_refusal(
-        self,
-        capability: tuple[int, int],
-        dtype: torch.dtype,
-        head_dim: int,
-        block_size: int,
-        *,
-        trains: bool,
-    ) -> str | None:
+    def shape_refusal(self, asked: Inputs) -> str | None:
         """Return what FlashInfer expected instead, or None."""
-        if trains:
+        if asked.trains:
             return "it has no backward pass; compute without gradients"
-        if capability < (8, 0):
-            major, minor = capability
+        if asked.capability < (8, 0):
+            major, minor = asked.capability
             return f"expected compute capability 8.0 or newer, got {major}.{minor}"
-        if dtype not in HALF:
-            return f"expected bfloat16 or float16, got {str(dtype).removeprefix('torch.')}"
-        return expected("a head width D", HEAD_DIMS, head_dim, "in its block-sparse kernels")
+        if asked.dtype not in HALF:
+            return f"expected bfloat16 or float16, got {str(asked.dtype).removeprefix('torch.')}"
+        return expected("a head width D", HEAD_DIMS, asked.head_dim, "in its block-sparse kernels")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Run the planned kernel."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,24 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import Attention, Capabilities, UnsupportedError
 
 HALF = (torch.bfloat16, torch.float16)
+
+
+class Inputs(NamedTuple):
+    """What a package's kernel may refuse.
+
+    Attributes:
+        capability: The GPU's compute capability.
+        dtype: Of q, k and v.
+        head_dim: Width of a head D.
+        block_size: Tokens in a block.
+        trains: Whether a backward pass is to follow.
+    """
+
+    capability: tuple[int, int]
+    dtype: torch.dtype
+    head_dim: int
+    block_size: int
+    trains: bool
 
 
 class Peer(Attention):
@@ -53,9 +71,8 @@ class Peer(Attention):
         if key_padding_mask is not None:
             raise UnsupportedError(f"{name}: expected no padding; its kernels have no token mask")
         trains = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-        refusal = self.shape_refusal(
-            capability(q), q.dtype, q.shape[-1], self.pattern.block_size, trains=trains
-        )
+        asked = Inputs(capability(q), q.dtype, q.shape[-1], self.pattern.block_size, trains)
+        refusal = self.shape_refusal(asked)
         if refusal is not None:
             raise UnsupportedError(f"{name}: {refusal}")
         try:
@@ -73,24 +90,8 @@ class Peer(Attention):
         """Make what the package needs of the pattern; no time contains it."""
         raise NotImplementedError(f"{type(self).__name__} must define prepare")
 
-    def shape_refusal(
-        self,
-        capability: tuple[int, int],
-        dtype: torch.dtype,
-        head_dim: int,
-        block_size: int,
-        *,
-        trains: bool,
-    ) -> str | None:
-        """Return what the package expected instead, or None if it takes such inputs.
-
-        Args:
-            capability: The GPU's compute capability.
-            dtype: Of q, k and v.
-            head_dim: Width of a head D.
-            block_size: Tokens in a block.
-            trains: Whether a backward pass is to follow.
-        """
+    def shape_refusal(self, asked: Inputs) -> str | None:
+        """Return what the package expected instead, or None if it takes such inputs."""
         raise NotImplementedError(f"{type(self).__name__} must define shape_refusal")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

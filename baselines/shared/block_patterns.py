@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 
+from baselines.shared.band import check_window
 from spion_bench.block_pattern import BlockPattern
 
 
@@ -132,8 +133,7 @@ BUILDERS: dict[str, Callable[..., BlockPattern]] = {
 
 def _reach(window: int, block_size: int) -> int:
     """Return how many blocks next to the diagonal a window of ``window`` tokens touches."""
-    if window < 2 or window % 2:
-        raise ValueError(f"window: expected an even number of at least 2, got {window}")
+    check_window(window)
     # The nearest tokens of blocks n apart are (n - 1) * block_size + 1 apart.
     return (window // 2 - 1) // block_size + 1
 

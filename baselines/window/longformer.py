@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from baselines.shared.band import check_window, window_mask
+from baselines.shared.numbers import check_at_least
 from baselines.window.unfolded import Windows, make_windows, window_attention
 from spion_bench.model.attention import Attention, Capabilities, dense_attention
 
@@ -56,9 +57,7 @@ class Longformer(Attention):
         check_window(window)
         if dilation < 1:
             raise ValueError(f"dilation: expected a step of at least 1 token, got {dilation}")
-        for name, value in (("n_global", n_global), ("dilated_heads", dilated_heads)):
-            if value < 0:
-                raise ValueError(f"{name}: expected at least 0, got {value}")
+        check_at_least(0, n_global=n_global, dilated_heads=dilated_heads)
         self.window = window
         self.n_global = n_global
         self.dilation = dilation

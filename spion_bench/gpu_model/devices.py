@@ -7,6 +7,7 @@ are named in ``Gpu.assumptions``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 MUFU_PER_CLOCK_SM = 16
 """Exponentials per clock and SM on compute capability 8.0 and 9.0 (CUDA C++ Programming Guide,
@@ -100,49 +101,43 @@ class Precision:
     mma_per_half_mma: int
 
 
-A100 = Gpu(
-    name="A100",
-    product="A100-SXM4-80GB",
-    driver_name="NVIDIA A100-SXM4-80GB",
-    arch="sm_80",
-    sms=108,
-    clock_hz=1.41e9,
-    half_flops_clock_sm=2048,
-    hbm_bytes_s=2.039e12,
-    l2_bytes=40e6,
-    l2_bytes_clock=5120,
-    mma_sync_share=1.0,
-    dense_forward_s=0.88e-12,
-    dense_backward_s=2.72e-12,
-    source="NVIDIA A100 80GB datasheet (312 TFLOP/s, 2039 GB/s); NVIDIA A100 Tensor Core GPU "
-    "Architecture whitepaper (SMs, clock, L2 of 40 MB and 5120 bytes per clock)",
-    assumptions=(
-        "dense: 0.88 ps per score forward and 3.6 ps forward and backward, extrapolated linearly "
-        "to D = 32 from the charts for D = 64 and 128 in FlashAttention-2's README and paper",
+_FIGURES: dict[str, tuple[Any, Any]] = {
+    "name": ("A100", "H100"),
+    "product": ("A100-SXM4-80GB", "H100-SXM5-80GB"),
+    "driver_name": ("NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"),
+    "arch": ("sm_80", "sm_90"),
+    "sms": (108, 132),
+    "clock_hz": (1.41e9, 1.83e9),
+    "half_flops_clock_sm": (2048, 4096),
+    "hbm_bytes_s": (2.039e12, 3.35e12),
+    "l2_bytes": (40e6, 50e6),
+    "l2_bytes_clock": (5120, 5120),
+    "mma_sync_share": (1.0, 0.62),
+    "dense_forward_s": (0.88e-12, 0.51e-12),
+    "dense_backward_s": (2.72e-12, 1.59e-12),
+    "source": (
+        "NVIDIA A100 80GB datasheet (312 TFLOP/s, 2039 GB/s); NVIDIA A100 Tensor Core GPU "
+        "Architecture whitepaper (SMs, clock, L2 of 40 MB and 5120 bytes per clock)",
+        "NVIDIA H100 datasheet (989 TFLOP/s without sparsity, 3.35 TB/s); NVIDIA H100 Tensor "
+        "Core GPU Architecture whitepaper (SMs, clock of the tensor-core peaks, L2 of 50 MB)",
     ),
-)
-H100 = Gpu(
-    name="H100",
-    product="H100-SXM5-80GB",
-    driver_name="NVIDIA H100 80GB HBM3",
-    arch="sm_90",
-    sms=132,
-    clock_hz=1.83e9,
-    half_flops_clock_sm=4096,
-    hbm_bytes_s=3.35e12,
-    l2_bytes=50e6,
-    l2_bytes_clock=5120,
-    mma_sync_share=0.62,
-    dense_forward_s=0.51e-12,
-    dense_backward_s=1.59e-12,
-    source="NVIDIA H100 datasheet (989 TFLOP/s without sparsity, 3.35 TB/s); NVIDIA H100 Tensor "
-    "Core GPU Architecture whitepaper (SMs, clock of the tensor-core peaks, L2 of 50 MB)",
-    assumptions=(
-        "L2: no bandwidth is published; taken as 5120 bytes per clock, as on the A100",
-        "mma.sync: 62 % of the peak, recalled from arXiv:2402.13499, not read again",
-        "dense: 2.1 ps per score forward and backward, extrapolated as for the A100 and split "
-        "between the passes as there",
+    "assumptions": (
+        (
+            "dense: 0.88 ps per score forward and 3.6 ps forward and backward, extrapolated "
+            "linearly to D = 32 from the charts for D = 64 and 128 in FlashAttention-2's README "
+            "and paper",
+        ),
+        (
+            "L2: no bandwidth is published; taken as 5120 bytes per clock, as on the A100",
+            "mma.sync: 62 % of the peak, recalled from arXiv:2402.13499, not read again",
+            "dense: 2.1 ps per score forward and backward, extrapolated as for the A100 and split "
+            "between the passes as there",
+        ),
     ),
+}
+A100, H100 = (
+    Gpu(**dict(zip(_FIGURES, column, strict=True)))
+    for column in zip(*_FIGURES.values(), strict=True)
 )
 GPUS = {gpu.name: gpu for gpu in (A100, H100)}
 DRIVER_NAMES = {gpu.driver_name: gpu for gpu in GPUS.values()}

@@ -7,7 +7,8 @@ is built from that method's own entry, with the case's pattern or window.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from spion_bench.records import MethodInfo
 from spion_bench.records.cell import Family, Role
@@ -102,35 +103,33 @@ class Implementation:
         )
 
 
-def _of_method(
-    name: str,
-    method: str,
-    build: str,
-    *,
-    summary: str = "",
-    role: Role | None = None,
-    scores: Scores = "kept",
-    stores_scores: bool = False,
-    forward_only: bool = False,
-    dtype: str | None = None,
-) -> Implementation:
-    """Return the implementation that a method of the suite is."""
+def _of_method(name: str, method: str, build: str, **facts: Any) -> Implementation:
+    """Return the implementation that a method of the suite is; ``facts`` replace the method's."""
     entry = _BUILT_FROM[method]
+    shared: dict[str, Any] = {
+        "summary": entry.summary,
+        "family": entry.family,
+        "role": entry.role,
+        "native": entry.native,
+    }
     return Implementation(
         name=name,
-        summary=summary or entry.summary,
-        family=entry.family,
-        role=role or entry.role,
-        native=entry.native,
         operator="attention",
         build=f"{_ATTENTION}:{build}",
         method=method,
-        scores=scores,
-        stores_scores=stores_scores,
-        forward_only=forward_only,
-        dtype=dtype,
+        **{**shared, **facts},
     )
 
+
+_csr_pipeline = partial(
+    Implementation,
+    family="spion",
+    role="isolates",
+    native="PyTorch",
+    operator="attention",
+    build=f"{_ATTENTION}:bind_csr",
+    stores_scores=True,
+)
 
 _ATTENTION_IMPLEMENTATIONS = (
     _of_method(
@@ -154,26 +153,11 @@ _ATTENTION_IMPLEMENTATIONS = (
         summary="attention over the kept blocks by SDDMM, softmax and SpMM",
         stores_scores=True,
     ),
-    Implementation(
-        name="csr_pipeline",
-        summary="the published pipeline on element-wise CSR, through torch's cuSPARSE",
-        family="spion",
-        role="isolates",
-        native="PyTorch",
-        operator="attention",
-        build=f"{_ATTENTION}:bind_csr",
-        stores_scores=True,
+    _csr_pipeline(
+        "csr_pipeline", "the published pipeline on element-wise CSR, through torch's cuSPARSE"
     ),
-    Implementation(
-        name="csr_pipeline_float32",
-        summary="csr_pipeline on the same values in float32",
-        family="spion",
-        role="isolates",
-        native="PyTorch",
-        operator="attention",
-        build=f"{_ATTENTION}:bind_csr",
-        stores_scores=True,
-        dtype="float32",
+    _csr_pipeline(
+        "csr_pipeline_float32", "csr_pipeline on the same values in float32", dtype="float32"
     ),
     _of_method("cudnn_bsa", "cudnn_bsa", "bind_peer"),
     _of_method("flashinfer", "flashinfer", "bind_peer", forward_only=True),
@@ -188,12 +172,7 @@ _ATTENTION_IMPLEMENTATIONS = (
     ),
     _of_method("dense_eager", "dense_eager", "bind_dense", scores="all", stores_scores=True),
     _of_method("dense_xformers", "xformers_fmha", "bind_dense", scores="all"),
-    _of_method(
-        "flex",
-        "flex",
-        "bind_flex",
-        summary="FlexAttention on the same blocks",
-    ),
+    _of_method("flex", "flex", "bind_flex", summary="FlexAttention on the same blocks"),
     _of_method(
         "flex_forward",
         "flex",
@@ -212,66 +191,67 @@ _ATTENTION_IMPLEMENTATIONS = (
     ),
 )
 
+
+def _operator(
+    name: str, summary: str, operator: Operator, build: str, call: str, **facts: Any
+) -> Implementation:
+    """Return the implementation of an operator other than attention."""
+    build = f"{_OPERATORS}:{build}"
+    return Implementation(name, summary, operator=operator, build=build, call=call, **facts)
+
+
+_OURS = {"family": "operator", "role": "subject", "native": "spion_bench"}
+_LIMIT = {"family": "limit", "role": "limit", "native": "PyTorch"}
+_WALK_IN_PYTHON = {"family": "operator", "role": "reference", "native": "Python"}
+
 _OTHER_IMPLEMENTATIONS = (
-    Implementation(
-        name="generate_pattern",
-        summary="SPION-CF's pattern from a given attention map",
-        family="operator",
-        role="subject",
-        native="spion_bench",
-        operator="pattern",
-        build=f"{_OPERATORS}:prepare_generate_pattern",
-        call="generate_pattern_ms",
+    _operator(
+        "generate_pattern",
+        "SPION-CF's pattern from a given attention map",
+        "pattern",
+        "prepare_generate_pattern",
+        "generate_pattern_ms",
+        **_OURS,
     ),
-    Implementation(
-        name="pattern_from_qk",
-        summary="SPION-CF's pattern from q and k",
-        family="operator",
-        role="subject",
-        native="spion_bench",
-        operator="pattern",
-        build=f"{_OPERATORS}:prepare_pattern_from_qk",
-        call="pattern_from_qk_ms",
+    _operator(
+        "pattern_from_qk",
+        "SPION-CF's pattern from q and k",
+        "pattern",
+        "prepare_pattern_from_qk",
+        "pattern_from_qk_ms",
+        **_OURS,
     ),
-    Implementation(
-        name="flood_fill",
-        summary="the walk of pattern generation alone",
-        family="operator",
-        role="subject",
-        native="spion_bench",
-        operator="pattern",
-        build=f"{_OPERATORS}:prepare_flood_fill",
-        call="walk_ms",
+    _operator(
+        "flood_fill",
+        "the walk of pattern generation alone",
+        "pattern",
+        "prepare_flood_fill",
+        "walk_ms",
+        **_OURS,
     ),
-    Implementation(
-        name="python_walk",
-        summary="the same walk in plain Python, as published",
-        family="operator",
-        role="reference",
-        native="Python",
-        operator="pattern",
-        build=f"{_OPERATORS}:prepare_python_walk",
-        call="walk_ms",
+    _operator(
+        "python_walk",
+        "the same walk in plain Python, as published",
+        "pattern",
+        "prepare_python_walk",
+        "walk_ms",
+        **_WALK_IN_PYTHON,
     ),
-    Implementation(
-        name="sgemm",
-        summary="a large float32 matrix product in torch: the limit of every rate",
-        family="limit",
-        role="limit",
-        native="PyTorch",
-        operator="matmul",
-        build=f"{_OPERATORS}:prepare_sgemm",
-        call="matmul_ms",
+    _operator(
+        "sgemm",
+        "a large float32 matrix product in torch: the limit of every rate",
+        "matmul",
+        "prepare_sgemm",
+        "matmul_ms",
+        **_LIMIT,
     ),
-    Implementation(
-        name="memory_copy",
-        summary="a copy far larger than the caches: the memory bandwidth",
-        family="limit",
-        role="limit",
-        native="PyTorch",
-        operator="copy",
-        build=f"{_OPERATORS}:prepare_memory_copy",
-        call="copy_ms",
+    _operator(
+        "memory_copy",
+        "a copy far larger than the caches: the memory bandwidth",
+        "copy",
+        "prepare_memory_copy",
+        "copy_ms",
+        **_LIMIT,
     ),
 )
 

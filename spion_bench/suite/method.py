@@ -103,22 +103,12 @@ class Method:
             else argument.value
             for name, argument in self.arguments.items()
         }
+        facts = vars(self).keys() & MethodInfo.model_fields.keys()
         return MethodInfo(
-            name=self.name,
-            family=self.family,
-            role=self.role,
+            **{name: getattr(self, name) for name in facts - {"arguments"}},
             base=self.base,
-            summary=self.summary,
-            native=self.native,
-            factory=self.factory,
-            variant=self.variant,
-            blocks=self.blocks,
-            devices=self.devices,
             arguments=arguments,
             origins={name: argument.origin for name, argument in self.arguments.items()},
-            takes_layer=self.takes_layer,
-            shares_prefix=self.shares_prefix,
-            requires=self.requires,
         )
 
 

@@ -10,97 +10,62 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import get_args
 
-from spion_bench.literals import Blocks, Variant
+from spion_bench.literals import Blocks
 from spion_bench.records.cell import Family
-from spion_bench.records.names import check_name
 from spion_bench.suite.method import Argument, Method
 
 BASELINE = "dense_sdpa"
 """The method that every ratio is taken over, and that takes two turns in every round. It is
 SPION's dense attention, bit for bit, so it also trains the shared dense phase."""
 
-_SPION = "spion_bench.model.attention:SpionAttention"
-
-_VARIANTS: tuple[tuple[str, str, Variant], ...] = (
-    ("spion_c", "SPION-C: diagonal filter, top-k blocks", "C"),
-    ("spion_f", "SPION-F: flood fill on the unfiltered map", "F"),
-    ("spion_cf", "SPION-CF: diagonal filter, then flood fill", "CF"),
+_spion = partial(
+    Method,
+    factory="spion_bench.model.attention:SpionAttention",
+    family="spion",
+    native="block_attention",
+    variant="CF",
+    shares_prefix=True,
 )
-
-_ELSEWHERE: tuple[tuple[Blocks, str], ...] = (
-    ("window", "in a window around the diagonal"),
-    ("random", "at random places"),
-    ("top_mass", "where the unfiltered map has the most attention"),
-)
-
-_CHANGED: tuple[tuple[str, str, dict[str, str]], ...] = (
-    (
-        "spion_cf@per_layer",
-        "SPION-CF, each layer turning sparse by itself, as the article describes",
-        {"transition_mode": "per_layer"},
-    ),
-    (
-        "spion_cf@minus_inf",
-        "SPION-CF without the zeros that the published softmax counts for pruned scores",
-        {"pruned": "minus_inf"},
-    ),
-)
-
+_PLACES: dict[Blocks, str] = {
+    "window": "in a window around the diagonal",
+    "random": "at random places",
+    "top_mass": "where the unfiltered map has the most attention",
+}
 
 SPION_METHODS = (
-    *(
-        Method(
-            name,
-            summary,
-            _SPION,
-            family="spion",
-            role="subject",
-            native="block_attention",
-            variant=variant,
-            shares_prefix=True,
-        )
-        for name, summary, variant in _VARIANTS
-    ),
-    Method(
+    _spion("spion_c", "SPION-C: diagonal filter, top-k blocks", role="subject", variant="C"),
+    _spion("spion_f", "SPION-F: flood fill on the unfiltered map", role="subject", variant="F"),
+    _spion("spion_cf", "SPION-CF: diagonal filter, then flood fill", role="subject"),
+    _spion(
         "spion_cf@pipeline",
         "SPION-CF as the published three products, SDDMM, softmax and SpMM",
-        _SPION,
-        family="spion",
         role="isolates",
         native="block pipeline",
-        variant="CF",
         arguments={"implementation": Argument("pipeline", "paper")},
-        shares_prefix=True,
     ),
     *(
-        Method(
+        _spion(
             f"spion_cf@{blocks}",
             f"SPION-CF's kernel and number of blocks, {where}",
-            _SPION,
-            family="spion",
             role="isolates",
-            native="block_attention",
-            variant="CF",
             blocks=blocks,
-            shares_prefix=True,
         )
-        for blocks, where in _ELSEWHERE
+        for blocks, where in _PLACES.items()
     ),
-    *(
-        Method(
-            name,
-            summary,
-            _SPION,
-            family="spion",
-            role="isolates",
-            native="block_attention",
-            variant="CF",
-            shares_prefix=True,
-            spion=settings,
-        )
-        for name, summary, settings in _CHANGED
+    _spion(
+        "spion_cf@per_layer",
+        "SPION-CF, each layer turning sparse by itself, as the article describes",
+        role="isolates",
+        spion={"transition_mode": "per_layer"},
+    ),
+    _spion(
+        "spion_cf@minus_inf",
+        "SPION-CF without the zeros that the published softmax counts for pruned scores",
+        role="isolates",
+        spion={"pruned": "minus_inf"},
     ),
 )
 
@@ -126,8 +91,3 @@ def _by_name(methods: Iterable[Method]) -> dict[str, Method]:
 
 METHODS: dict[str, Method] = _by_name((*SPION_METHODS, *_collect("METHODS")))
 PEERS: dict[str, Method] = _by_name(_collect("PEERS"))
-
-
-def find_method(name: str) -> Method:
-    """Return the method called ``name``; UsageError suggests the nearest name."""
-    return METHODS[check_name("method", name, METHODS)]

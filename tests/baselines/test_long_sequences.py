@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from spion_bench.passes.attention import attention_maker
-from spion_bench.suite.methods import find_method
+from spion_bench.suite.methods import METHODS
 from spion_bench.tasks import load_config
 
 SPION = load_config("listops").spion
@@ -46,7 +46,7 @@ class LargestTensor(TorchDispatchMode):
 
 def step(name, length):
     """Do one forward and backward pass; return the largest tensor in multiples of q."""
-    attention = attention_maker(find_method(name).info(SPION, length), SPION)(1)
+    attention = attention_maker(METHODS[name].info(SPION, length), SPION)(1)
     q, k, v = (torch.randn(1, 2, length, 32, requires_grad=True) for _ in "qkv")
     mask = torch.arange(length)[None] < length - 100
     with LargestTensor() as largest:

@@ -8,6 +8,7 @@ over commits are those of ``asv_suite.cases``. Nothing here imports torch.
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 from spion_bench.asv_suite import cases as followed
 from spion_bench.records.names import check_name
@@ -20,61 +21,41 @@ ATTENTION = ("block_attention", "pipeline", "dense_sdpa")
 PATTERN = ("generate_pattern", "flood_fill", "python_walk")
 
 
-def _attention(name: str, reason: str) -> KernelCase:
-    return KernelCase(
-        name=name,
-        **asdict(followed.ATTENTION[name]),
-        dtype="float32",
-        implementations=ATTENTION,
-        reason=reason,
-    )
-
-
-def _pattern(name: str, length: int, block_size: int, reason: str) -> KernelCase:
-    return KernelCase(
-        name=name,
-        batch=1,
-        heads=1,
-        length=length,
-        head_dim=32,
-        block_size=block_size,
-        density=None,
-        dtype="float32",
-        implementations=PATTERN,
-        reason=reason,
-    )
-
-
+_attention = partial(KernelCase, dtype="float32", implementations=ATTENTION)
+_pattern = partial(
+    KernelCase,
+    batch=1,
+    heads=1,
+    head_dim=32,
+    density=None,
+    dtype="float32",
+    implementations=PATTERN,
+)
 _FOLLOWED_MAP = followed.PATTERN["pattern_4096"]
+_SMALL = "small enough for tests and for a first look"
 
 CASES: dict[str, KernelCase] = {
     case.name: case
     for case in (
-        _attention(
-            "attention_4096",
-            "the longest published length (text, retrieval) with the published head width",
+        *(
+            _attention(name, **asdict(followed.ATTENTION[name]), reason=reason)
+            for name, reason in (
+                (
+                    "attention_4096",
+                    "the longest published length (text, retrieval) with the published head width",
+                ),
+                ("attention_2048", "the published shape of ListOps, two sequences"),
+                ("attention_1024", "the published shape of image, four sequences"),
+            )
         ),
-        _attention("attention_2048", "the published shape of ListOps, two sequences"),
-        _attention("attention_1024", "the published shape of image, four sequences"),
-        KernelCase(
-            name="attention_256",
-            batch=1,
-            heads=2,
-            length=256,
-            head_dim=32,
-            block_size=32,
-            density=0.2,
-            dtype="float32",
-            implementations=ATTENTION,
-            reason="small enough for tests and for a first look",
-        ),
+        _attention("attention_256", 1, 2, 256, 32, 32, 0.2, reason=_SMALL),
         _pattern(
             "pattern_4096",
-            _FOLLOWED_MAP.length,
-            _FOLLOWED_MAP.block_size,
-            "pattern generation from a given map at the longest published length",
+            length=_FOLLOWED_MAP.length,
+            block_size=_FOLLOWED_MAP.block_size,
+            reason="pattern generation from a given map at the longest published length",
         ),
-        _pattern("pattern_256", 256, 32, "small enough for tests and for a first look"),
+        _pattern("pattern_256", length=256, block_size=32, reason=_SMALL),
         *SWEEP_CASES,
         *GPU_CASES,
         *PEER_CASES,

@@ -79,12 +79,9 @@ class KernelCase:
     @property
     def shape(self) -> KernelShape:
         """The case's shape, as records state it."""
+        names = ("batch", "heads", "length", "head_dim", "block_size")
         return KernelShape(
-            batch=self.batch,
-            heads=self.heads,
-            length=self.length,
-            head_dim=self.head_dim,
-            block_size=self.block_size,
+            **{name: getattr(self, name) for name in names},
             n_blocks=self.n_blocks if self.has_pattern else None,
         )
 

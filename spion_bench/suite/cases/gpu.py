@@ -26,11 +26,7 @@ PRECISIONS = {"16bit": "float16", "tf32": "float32", "3xtf32": "float32"}
 def _case(task: str, tasks: tuple[str, ...], shape: KernelShape, precision: str) -> KernelCase:
     return KernelCase(
         name=f"gpu_{task}_{precision}",
-        batch=shape.batch,
-        heads=shape.heads,
-        length=shape.length,
-        head_dim=shape.head_dim,
-        block_size=shape.block_size,
+        **shape.model_dump(exclude={"n_blocks"}),
         density=shape.density,
         dtype=PRECISIONS[precision],
         implementations=GPU_IMPLEMENTATIONS,

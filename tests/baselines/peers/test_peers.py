@@ -7,6 +7,7 @@ from baselines.peers import PEERS, peer
 from baselines.peers import flashinfer as flashinfer_peer
 from baselines.peers.cudnn_bsa import CudnnBsa, block_lists
 from baselines.peers.flashinfer import FlashInfer, repeated
+from baselines.peers.peer import Inputs
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.passes.kernel.attention import check_implementation
@@ -186,6 +187,6 @@ def test_every_case_is_one_that_both_packages_take():
     assert shapes == {(length, size) for length in (4096, 8192, 16384) for size in (64, 128)}
     for case in PEER_CASES:
         dtype = getattr(torch, case.dtype)
-        asked = ((9, 0), dtype, case.head_dim, case.block_size)
         for kind, trains in ((CudnnBsa, True), (FlashInfer, False)):
-            assert kind.shape_refusal(None, *asked, trains=trains) is None
+            asked = Inputs((9, 0), dtype, case.head_dim, case.block_size, trains)
+            assert kind.shape_refusal(None, asked) is None
