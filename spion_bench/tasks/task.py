@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import PositiveInt, ValidationError
 
 from spion_bench.datasets.data_set import DataSet
 from spion_bench.records.names import UsageError, check_name
@@ -22,6 +22,25 @@ from spion_bench.records.settings import Settings, describe_problems
 from spion_bench.tasks.shortcuts import MAJORITY, Shortcut
 
 OptionsT = TypeVar("OptionsT", bound=Settings)
+
+
+class CountedOptions(Settings):
+    """Options of a task whose splits may be cut.
+
+    Attributes:
+        n_train: Use at most this many training examples, the first ones; None: all.
+        n_dev: The same for the dev split.
+        n_test: The same for the test split.
+    """
+
+    n_train: PositiveInt | None = None
+    n_dev: PositiveInt | None = None
+    n_test: PositiveInt | None = None
+
+    @property
+    def counts(self) -> tuple[int | None, int | None, int | None]:
+        """Examples of train, dev and test."""
+        return self.n_train, self.n_dev, self.n_test
 
 
 @dataclass(frozen=True)
@@ -149,6 +168,11 @@ class SourceSpec:
     how_to_get: str = ""
     raw_files: tuple[str, ...] = ()
     data_sets: tuple[DataSet, ...] = ()
+
+    @classmethod
+    def always(cls, name: str, where: str, *, stand_in: bool) -> SourceSpec:
+        """Return a source that needs no file, and ``where`` its examples come from."""
+        return cls(name, stand_in, lambda data_dir: where)
 
     @classmethod
     def fetched(

@@ -11,69 +11,32 @@ from spion_bench.tasks.config import TaskConfig, read_config
 TASKS = Path(__file__).parents[2] / "spion_bench" / "tasks"
 
 # config.py of the SPION code, and the constants of its training scripts.
+MODEL = ("layers", "vocab_size", "max_length", "n_classes")
+TRAIN = ("steps", "batch_size", "learning_rate", "warmup_steps", "eval_every")
+SPION = ("block_size", "quantile", "density")
+
+
+def published(model, train, spion, **more):
+    """Return settings by section; ``more`` are the model's."""
+    return {
+        "model": {**dict(zip(MODEL, model, strict=True)), **more},
+        "train": dict(zip(TRAIN, train, strict=True)),
+        "spion": dict(zip(SPION, spion, strict=True)),
+    }
+
+
 PUBLISHED = {
-    "image": {
-        "model": {"layers": 2, "vocab_size": 256, "max_length": 1024, "n_classes": 10},
-        "train": {
-            "steps": 10000,
-            "batch_size": 128,
-            "learning_rate": 1e-4,
-            "warmup_steps": 175,
-            "eval_every": 500,
-        },
-        "spion": {"block_size": 32, "quantile": 0.96, "density": 0.04},
-    },
-    "listops": {
-        "model": {"layers": 4, "vocab_size": 32, "max_length": 2048, "n_classes": 10},
-        "train": {
-            "steps": 30000,
-            "batch_size": 256,
-            "learning_rate": 7e-4,
-            "warmup_steps": 1000,
-            "eval_every": 500,
-        },
-        "spion": {"block_size": 64, "quantile": 0.98, "density": 0.04},
-    },
-    "pathfinder": {
-        "model": {"layers": 2, "vocab_size": 512, "max_length": 1024, "n_classes": 2},
-        "train": {
-            "steps": 50000,
-            "batch_size": 256,
-            "learning_rate": 3e-4,
-            "warmup_steps": 312,
-            "eval_every": 500,
-        },
-        "spion": {"block_size": 32, "quantile": 0.96, "density": 0.05},
-    },
-    "retrieval": {
-        "model": {
-            "layers": 2,
-            "vocab_size": 512,
-            "max_length": 4096,
-            "n_classes": 2,
-            "two_towers": True,
-            "pair_features": "products",
-        },
-        "train": {
-            "steps": 40000,
-            "batch_size": 32,
-            "learning_rate": 3e-4,
-            "warmup_steps": 800,
-            "eval_every": 200,
-        },
-        "spion": {"block_size": 64, "quantile": 0.99, "density": 0.021},
-    },
-    "text": {
-        "model": {"layers": 2, "vocab_size": 512, "max_length": 4096, "n_classes": 2},
-        "train": {
-            "steps": 30000,
-            "batch_size": 32,
-            "learning_rate": 1e-4,
-            "warmup_steps": 80,
-            "eval_every": 200,
-        },
-        "spion": {"block_size": 64, "quantile": 0.99, "density": 0.03},
-    },
+    "image": published((2, 256, 1024, 10), (10000, 128, 1e-4, 175, 500), (32, 0.96, 0.04)),
+    "listops": published((4, 32, 2048, 10), (30000, 256, 7e-4, 1000, 500), (64, 0.98, 0.04)),
+    "pathfinder": published((2, 512, 1024, 2), (50000, 256, 3e-4, 312, 500), (32, 0.96, 0.05)),
+    "retrieval": published(
+        (2, 512, 4096, 2),
+        (40000, 32, 3e-4, 800, 200),
+        (64, 0.99, 0.021),
+        two_towers=True,
+        pair_features="products",
+    ),
+    "text": published((2, 512, 4096, 2), (30000, 32, 1e-4, 80, 200), (64, 0.99, 0.03)),
 }
 COMMON = {
     "model": {

@@ -14,9 +14,9 @@ from spion_bench.tasks.shortcuts import MAJORITY, regression, values
 from spion_bench.tasks.task import TaskSpec
 
 SPEC = TaskSpec(
-    name="image",
-    options=ImageOptions,
-    read=load,
+    "image",
+    ImageOptions,
+    load,
     sources=(cifar10.SOURCE, fashion_mnist.SOURCE, digits.SOURCE),
     shortcuts=(MAJORITY, regression("pixels", "logistic regression on the pixels", values)),
 )

@@ -7,29 +7,25 @@ import math
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt
 
-from spion_bench.records.settings import Settings
 from spion_bench.tasks.image.cifar10 import find_cifar10, read_cifar10
 from spion_bench.tasks.image.digits import read_digits
 from spion_bench.tasks.image.fashion_mnist import find_fashion_mnist, read_fashion_mnist
-from spion_bench.tasks.task import TaskSplits
+from spion_bench.tasks.task import CountedOptions, TaskSplits
 
 _FULL_LENGTH: Final = 1024
 
 SourceName = Literal["cifar10", "fashion-mnist", "digits"]
 
 
-class ImageOptions(Settings):
-    """Options of the image task.
+class ImageOptions(CountedOptions):
+    """Options of the image task, besides those of ``CountedOptions``.
 
     Attributes:
         source: ``"auto"`` takes the first of cifar10, fashion-mnist and digits that is found and
             has pictures of this length, and the data source says which.
         length: Pixels of a picture: 1024 (32x32), of digits and Fashion-MNIST also 256 (16x16).
-        n_train: Use at most this many training examples, the first ones; None: all.
-        n_dev: The same for the dev split.
-        n_test: The same for the test split.
         verify: Whether a data file must have the published content; False is for tests.
         seed: Seed of the shuffle that splits the digits; the other sources have fixed splits.
         test_per_class: Test examples of each class of the digits; about 177 of each exist.
@@ -37,9 +33,6 @@ class ImageOptions(Settings):
 
     source: Literal["auto", "cifar10", "fashion-mnist", "digits"] = "auto"
     length: Literal[256, 1024] = _FULL_LENGTH
-    n_train: PositiveInt | None = None
-    n_dev: PositiveInt | None = None
-    n_test: PositiveInt | None = None
     verify: bool = True
     seed: NonNegativeInt = 0
     test_per_class: int = Field(default=30, ge=1, le=100)

@@ -15,15 +15,11 @@ from spion_bench.tasks.task import TaskSpec
 
 _COUNTS = counts(len(TOKENS) + 1)
 
-SPEC = TaskSpec(
-    name="listops",
-    options=ListOpsOptions,
-    read=load,
-    sources=(release.SOURCE, generator.SOURCE),
-    shortcuts=(
-        MAJORITY,
-        first_token("root", "the outermost operator alone"),
-        regression("bag", "logistic regression on how often each token occurs", _COUNTS),
-        by_first_token("root_bag", "the same, one for each outermost operator", _COUNTS),
-    ),
+_SHORTCUTS = (
+    MAJORITY,
+    first_token("root", "the outermost operator alone"),
+    regression("bag", "logistic regression on how often each token occurs", _COUNTS),
+    by_first_token("root_bag", "the same, one for each outermost operator", _COUNTS),
 )
+
+SPEC = TaskSpec("listops", ListOpsOptions, load, (release.SOURCE, generator.SOURCE), _SHORTCUTS)

@@ -1,30 +1,19 @@
-"""ListOps expressions: values, text form, token ids, and the random generator.
+"""ListOps expressions: token ids, values, and the random generator.
 
-An expression is a digit or an operator with arguments, such as MAX(4, 3, MIN(2, 3)). The grammar
-and its probabilities are those of the Long Range Arena's generator (``data/listops.py``), which
-took them from Nangia and Bowman (2018).
+An expression is a digit or an operator with arguments, such as MAX(4, 3, MIN(2, 3)). The Long Range
+Arena writes it as left-nested binary parentheses: MAX(4, 3) is ``( ( ( [MAX 4 ) 3 ) ] )``. Grammar
+and probabilities are those of its generator (``data/listops.py``), which took them from Nangia and
+Bowman (2018).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 from spion_bench.records.quote import quote
 
-Tree: TypeAlias = "int | Operation"
-
 Example = tuple[bytes, int]
 """The ids of an expression's bracket tokens, one byte each, and its value."""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operator (a key of ``OPERATORS``) and at least one argument."""
-
-    operator: str
-    arguments: tuple[Tree, ...]
 
 
 def _median(values: Sequence[int]) -> int:
@@ -41,14 +30,12 @@ OPERATORS: dict[str, Callable[[Sequence[int]], int]] = {
     "MAX": max,
     "MED": _median,
     "SM": lambda values: sum(values) % 10,
-    "FIRST": lambda values: values[0],
-    "LAST": lambda values: values[-1],
 }
-DRAWN_OPERATORS = ("MIN", "MAX", "MED", "SM")  # the generator never draws FIRST and LAST
+_OPERATOR_NAMES = tuple(OPERATORS)
 
 PAD_ID = 0
 DIGITS = tuple("0123456789")
-TOKENS = (*(f"[{name}" for name in DRAWN_OPERATORS), "]", *DIGITS)
+TOKENS = (*(f"[{name}" for name in _OPERATOR_NAMES), "]", *DIGITS)
 """Token ``TOKENS[i]`` has id ``i + 1``: ``[MIN`` 1, ``[MAX`` 2, ``[MED`` 3, ``[SM`` 4, ``]`` 5,
 ``0`` to ``9`` 6 to 15; id 0 pads. (The Long Range Arena's ids change from run to run.)"""
 TOKEN_IDS = {token: number for number, token in enumerate(TOKENS, start=1)}
@@ -57,69 +44,6 @@ _FIRST_DIGIT_ID = TOKEN_IDS["0"]
 
 OPERATION_PROBABILITY = 0.25
 MIN_ARGUMENTS = 2
-
-
-def evaluate(tree: Tree) -> int:
-    """Return the value of an expression, a digit."""
-    if isinstance(tree, int):
-        return tree
-    return OPERATORS[tree.operator]([evaluate(argument) for argument in tree.arguments])
-
-
-def serialise(tree: Tree) -> str:
-    """Write an expression as left-nested binary parentheses, the Long Range Arena's text form.
-
-    MAX(4, 3) becomes ``( ( ( [MAX 4 ) 3 ) ] )``.
-    """
-    if isinstance(tree, int):
-        return str(tree)
-    text = f"[{tree.operator}"
-    for argument in tree.arguments:
-        text = f"( {text} {serialise(argument)} )"
-    return f"( {text} ] )"
-
-
-def parse(text: str) -> Tree:
-    """Read back what ``serialise`` wrote.
-
-    Raises:
-        ValueError: If ``text`` is not such an expression.
-    """
-    stack: list[Tree | _Open | str] = []
-    for word in text.split():
-        if word == ")":
-            if len(stack) < 3 or stack[-3] != "(":
-                raise ValueError(f"text: a parenthesis closes too early in {quote(text)}")
-            stack[-3:] = [_join(stack[-2], stack[-1])]
-        elif word in DIGITS:
-            stack.append(int(word))
-        elif word[0] == "[" and word[1:] in OPERATORS:
-            stack.append(_Open(word[1:], ()))
-        elif word in ("(", "]"):
-            stack.append(word)
-        else:
-            raise ValueError(f"text: {quote(word)} is no digit, operator or bracket")
-    if len(stack) != 1 or not isinstance(stack[0], int | Operation):
-        raise ValueError(f"text: expected one complete expression, got {quote(text)}")
-    return stack[0]
-
-
-@dataclass(frozen=True)
-class _Open:
-    """An operation whose closing bracket has not been read yet."""
-
-    operator: str
-    arguments: tuple[Tree, ...]
-
-
-def _join(left: Tree | _Open | str, right: Tree | _Open | str) -> Operation | _Open:
-    """Return what ``( left right )`` means: one argument more, or a finished operation."""
-    if isinstance(left, _Open):
-        if isinstance(right, int | Operation):
-            return _Open(left.operator, (*left.arguments, right))
-        if right == "]" and left.arguments:
-            return Operation(left.operator, left.arguments)
-    raise ValueError(f"text: ( {left} {right} ) is not part of an expression")
 
 
 def tokenise(text: str) -> bytes:
@@ -135,29 +59,14 @@ def tokenise(text: str) -> bytes:
         raise ValueError(f"text: {quote(error.args[0])} is no token; expected {TOKENS}") from error
 
 
-def detokenise(ids: Sequence[int]) -> Tree:
-    """Return the expression that the bracket tokens ``ids`` spell.
-
-    Raises:
-        ValueError: If they spell no complete expression.
-    """
-    tree: Tree = _fold(ids, lambda operator, arguments: Operation(operator, tuple(arguments)))
-    return tree
-
-
 def value_of(ids: Sequence[int]) -> int:
-    """Return the value of the expression that the bracket tokens ``ids`` spell, as ``evaluate``.
+    """Return the value, a digit, of the expression that the bracket tokens ``ids`` spell.
 
     Raises:
         ValueError: If they spell no complete expression.
     """
-    value: int = _fold(ids, lambda operator, arguments: OPERATORS[operator](arguments))
-    return value
-
-
-def _fold(ids: Sequence[int], close: Callable[[str, list[Any]], Any]) -> Any:
     # The outermost list collects the expression itself, as if it were an argument.
-    stack: list[tuple[str, list[Any]]] = [("", [])]
+    stack: list[tuple[str, list[int]]] = [("", [])]
     for number in ids:
         if number >= _FIRST_DIGIT_ID:
             stack[-1][1].append(number - _FIRST_DIGIT_ID)
@@ -165,7 +74,7 @@ def _fold(ids: Sequence[int], close: Callable[[str, list[Any]], Any]) -> Any:
             stack.append((TOKENS[number - 1][1:], []))
         elif len(stack) > 1 and stack[-1][1]:
             operator, arguments = stack.pop()
-            stack[-1][1].append(close(operator, arguments))
+            stack[-1][1].append(OPERATORS[operator](arguments))
         else:
             raise ValueError(f"ids: a bracket closes nothing in {quote(list(ids), 10)}")
     if len(stack) != 1 or len(stack[0][1]) != 1:
@@ -204,10 +113,10 @@ def draw_expression(
     length = 2 + missing  # of the shortest expression that can still come out
     while length < max_length:
         if missing == 0:
-            operator = int(random() * len(DRAWN_OPERATORS))
+            operator = int(random() * len(_OPERATOR_NAMES))
             tokens[start] = 1 + operator
             tokens.append(CLOSE_ID)
-            value = OPERATORS[DRAWN_OPERATORS[operator]](values)
+            value = OPERATORS[_OPERATOR_NAMES[operator]](values)
             if not outer:
                 return bytes(tokens), value
             start, missing, values = outer.pop()

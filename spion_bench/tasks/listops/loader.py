@@ -11,7 +11,7 @@ import numpy as np
 from spion_bench.tasks.listops.expressions import CLOSE_ID, Example
 from spion_bench.tasks.listops.generator import GENERATOR_VERSION, generate
 from spion_bench.tasks.listops.options import ListOpsOptions
-from spion_bench.tasks.listops.release import FILES, find_release, read_tsv, require_release
+from spion_bench.tasks.listops.release import RELEASED, read_tsv
 from spion_bench.tasks.task import Split, TaskSplits
 
 
@@ -22,7 +22,7 @@ def load(data_dir: Path | None, options: ListOpsOptions) -> TaskSplits:
         ValueError: If no expression fits the options, or a released file is damaged.
         FileNotFoundError: If the release is incomplete, or is asked for and missing.
     """
-    is_there = find_release(data_dir) is not None
+    is_there = RELEASED.find(data_dir) is not None
     if options.source == "release" or (
         options.source == "auto" and options.is_published and is_there
     ):
@@ -53,16 +53,11 @@ def _load_release(data_dir: Path | None, options: ListOpsOptions) -> TaskSplits:
             "leave out min_length, max_length, max_depth, max_args and a length under 2000, or "
             "use source 'generated'"
         )
-    folder = require_release(data_dir)
-    splits: list[Split] = []
-    for name, count in zip(FILES, options.counts, strict=True):
-        split = encode(read_tsv(folder / name), count, options)
-        if len(split) < count:
-            raise ValueError(
-                f"{folder / name}: holds {len(split)} examples, {count} are asked for; unpack the "
-                "file again, or lower the options n_train, n_dev and n_test"
-            )
-        splits.append(split)
+    splits = RELEASED.read(
+        data_dir,
+        options.counts,
+        lambda path, count: encode(read_tsv(path), count, options),
+    )
     return _with_source(splits, options, "release", "lra_release", "Long Range Arena's release")
 
 

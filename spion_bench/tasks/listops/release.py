@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from spion_bench.datasets.data_set import DataFile, DataSet
 from spion_bench.records.quote import quote
 from spion_bench.tasks.formats import open_text
-from spion_bench.tasks.listops.expressions import (
-    DIGITS,
-    Example,
-    detokenise,
-    serialise,
-    tokenise,
-    value_of,
-)
+from spion_bench.tasks.listops.expressions import DIGITS, Example, tokenise, value_of
 from spion_bench.tasks.shared import long_range_arena
 from spion_bench.tasks.task import SourceSpec
 
 FOLDER = "listops-1000"
 FILES = ("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")
+RELEASED = long_range_arena.ReleasedFiles(FOLDER, FILES, "release", otherwise="generated")
 _HEADER = ["Source", "Target"]  # found by these names: other columns may stand next to them
-
-
-def find_release(data_dir: Path | None) -> Path | None:
-    """Return the folder that holds the released files, or some of them."""
-    return long_range_arena.find_folder(data_dir, FOLDER, FILES)
-
-
-def require_release(data_dir: Path | None) -> Path:
-    """Return the folder that holds all released files.
-
-    Raises:
-        FileNotFoundError: If one is missing; it says where to put which files.
-    """
-    return long_range_arena.require_files(
-        data_dir, FOLDER, FILES, source="release", otherwise="generated"
-    )
-
-
-def write_tsv(path: Path, examples: Iterable[Example]) -> None:
-    """Write examples in the Long Range Arena's format."""
-    with open(path, "w", encoding="ascii", newline="") as file:
-        writer = csv.writer(file, delimiter="\t")
-        writer.writerow(_HEADER)
-        writer.writerows((serialise(detokenise(ids)), value) for ids, value in examples)
 
 
 def read_tsv(path: Path) -> Iterator[Example]:
@@ -96,11 +66,9 @@ DATA_SET = DataSet(
 
 SOURCE = SourceSpec.fetched(
     DATA_SET,
-    find_release,
+    RELEASED.find,
     FOLDER,
-    raw_files=tuple(
-        f"{folder}/{name}" for folder in long_range_arena.layouts(FOLDER) for name in FILES
-    ),
+    RELEASED.raw_files,
     name="release",
     others=(long_range_arena.RELEASE,),
 )

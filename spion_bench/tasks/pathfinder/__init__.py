@@ -15,9 +15,9 @@ from spion_bench.tasks.shortcuts import MAJORITY, regression, values
 from spion_bench.tasks.task import TaskSpec
 
 SPEC = TaskSpec(
-    name="pathfinder",
-    options=PathfinderOptions,
-    read=load,
+    "pathfinder",
+    PathfinderOptions,
+    load,
     sources=(release.SOURCE, workers.SOURCE),
     shortcuts=(MAJORITY, regression("pixels", "logistic regression on the pixels", values)),
 )

@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 import PIL
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
 
-from spion_bench.records.settings import Settings
 from spion_bench.tasks.pathfinder.generator import GENERATOR_VERSION
 from spion_bench.tasks.pathfinder.release import (
     LEVELS,
@@ -22,15 +21,17 @@ from spion_bench.tasks.pathfinder.release import (
 )
 from spion_bench.tasks.pathfinder.workers import draw_split
 from spion_bench.tasks.shared import long_range_arena
-from spion_bench.tasks.task import Split, TaskSplits
+from spion_bench.tasks.task import CountedOptions, Split, TaskSplits
 
 _PUBLISHED_COUNTS = (160_000, 20_000, 20_000)
 _LEAST_DRAWN = 32  # rows and columns in which two paths find room
 _SPLIT_STRIDE = 1_000_000_000  # between the numbers of train, dev and test pictures
 
 
-class PathfinderOptions(Settings):
-    """Options of the Pathfinder task.
+class PathfinderOptions(CountedOptions):
+    """Options of the Pathfinder task, besides those of ``CountedOptions``.
+
+    Of drawn pictures, ``n_train``, ``n_dev`` and ``n_test`` are 160000, 20000 and 20000 by default.
 
     Attributes:
         source: ``"auto"`` takes the Long Range Arena's release if pictures of this size and level
@@ -43,9 +44,6 @@ class PathfinderOptions(Settings):
             tables, or after a ``"shuffle"`` with ``seed``. The Long Range Arena splits by an order
             that TensorFlow Datasets made, PyTorch ports after a shuffle without a seed: neither
             can be repeated.
-        n_train: Training examples, the first ones; None: all, or 160000 if they are drawn.
-        n_dev: The same for the dev split; None: all, or 20000.
-        n_test: The same for the test split; None: all, or 20000.
         seed: Seed of the generator, or of the shuffle.
     """
 
@@ -54,20 +52,12 @@ class PathfinderOptions(Settings):
     contour_length: Literal[6, 9, 14] = 14
     folder: str | None = None
     split: Literal["order", "shuffle"] = "order"
-    n_train: PositiveInt | None = None
-    n_dev: PositiveInt | None = None
-    n_test: PositiveInt | None = None
     seed: NonNegativeInt = 0
 
     @property
     def side(self) -> int:
         """Rows and columns of a picture."""
         return math.isqrt(self.length)
-
-    @property
-    def counts(self) -> tuple[int | None, int | None, int | None]:
-        """Examples of train, dev and test."""
-        return self.n_train, self.n_dev, self.n_test
 
 
 def load(data_dir: Path | None, options: PathfinderOptions) -> TaskSplits:

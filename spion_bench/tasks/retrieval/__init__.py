@@ -35,15 +35,11 @@ def _count_both(inputs: NDArray[Any]) -> NDArray[np.float64]:
     return np.concatenate([_count_first(inputs), _count_second(inputs)], axis=1)
 
 
-SPEC = TaskSpec(
-    name="retrieval",
-    options=RetrievalOptions,
-    read=load,
-    sources=(aan.SOURCE, corpus.SOURCE),
-    shortcuts=(
-        MAJORITY,
-        regression("first_histogram", "byte counts of the first document alone", _count_first),
-        regression("second_histogram", "byte counts of the second document alone", _count_second),
-        regression("histograms", "byte counts of both documents", _count_both),
-    ),
+_SHORTCUTS = (
+    MAJORITY,
+    regression("first_histogram", "byte counts of the first document alone", _count_first),
+    regression("second_histogram", "byte counts of the second document alone", _count_second),
+    regression("histograms", "byte counts of both documents", _count_both),
 )
+
+SPEC = TaskSpec("retrieval", RetrievalOptions, load, (aan.SOURCE, corpus.SOURCE), _SHORTCUTS)

@@ -14,24 +14,9 @@ from spion_bench.tasks.task import SourceSpec
 
 FOLDER = "tsv_data"
 FILES = ("new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv")
+RELEASED = long_range_arena.ReleasedFiles(FOLDER, FILES, "aan", otherwise="stand-in", unit="pairs")
 _TEXT_BYTES = 10_000  # a text is cut to these before it is encoded
 _LABELS = {b"0.0": 0, b"1.0": 1, b"0": 0, b"1": 1}
-
-
-def find_aan(data_dir: Path | None) -> Path | None:
-    """Return the folder that holds the pairs, or some of them."""
-    return long_range_arena.find_folder(data_dir, FOLDER, FILES)
-
-
-def require_aan(data_dir: Path | None) -> Path:
-    """Return the folder that holds all pairs.
-
-    Raises:
-        FileNotFoundError: If a file is missing; it says where to put which files.
-    """
-    return long_range_arena.require_files(
-        data_dir, FOLDER, FILES, source="aan", otherwise="stand-in"
-    )
 
 
 def read_tsv(path: Path) -> Iterator[Pair]:
@@ -62,13 +47,11 @@ def read_tsv(path: Path) -> Iterator[Pair]:
 SOURCE = SourceSpec(
     name="aan",
     stand_in=False,
-    find=find_aan,
+    find=RELEASED.find,
     how_to_get=(
         "run `spion-bench data fetch lra-release --part retrieval`, or put the release's "
         f"{FOLDER} into {{folder}}"
     ),
-    raw_files=tuple(
-        f"{folder}/{name}" for folder in long_range_arena.layouts(FOLDER) for name in FILES
-    ),
+    raw_files=RELEASED.raw_files,
     data_sets=(long_range_arena.RELEASE,),
 )

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from spion_bench.tasks.retrieval.aan import FILES, find_aan, read_tsv, require_aan
+from spion_bench.tasks.retrieval.aan import RELEASED, read_tsv
 from spion_bench.tasks.retrieval.stand_in import Pair, make_stand_in
 from spion_bench.tasks.shared.byte_encoding import DocumentOptions, encode_bytes
 from spion_bench.tasks.shared.corpus import PACKAGES, corpus_version
@@ -38,24 +38,22 @@ def load(data_dir: Path | None, options: RetrievalOptions) -> TaskSplits:
         ValueError: If a file is damaged or too short.
         FileNotFoundError: If AAN is incomplete, or is asked for and missing.
     """
-    is_there = find_aan(data_dir) is not None
+    is_there = RELEASED.find(data_dir) is not None
     if options.source == "aan" or (options.source == "auto" and is_there):
         return _load_aan(data_dir, options)
     return _load_stand_in(options)
 
 
 def _load_aan(data_dir: Path | None, options: RetrievalOptions) -> TaskSplits:
-    folder = require_aan(data_dir)
-    splits = []
-    for name, asked, published in zip(FILES, options.counts, _PUBLISHED_COUNTS, strict=True):
-        count = published if asked is None else asked
-        split = _encode(islice(read_tsv(folder / name), count), count, options)
-        if len(split) < count:
-            raise ValueError(
-                f"{folder / name}: holds {len(split)} pairs, {count} are asked for; unpack the "
-                "file again, or lower the options n_train, n_dev and n_test"
-            )
-        splits.append(split)
+    counts = [
+        published if asked is None else asked
+        for asked, published in zip(options.counts, _PUBLISHED_COUNTS, strict=True)
+    ]
+    splits = RELEASED.read(
+        data_dir,
+        counts,
+        lambda path, count: _encode(islice(read_tsv(path), count), count, options),
+    )
     reason = "as requested" if options.source == "aan" else "chosen because they were found"
     origin = f"Pairs of AAN papers of the Long Range Arena's release, in file order ({reason})"
     return _with_source(splits, "aan", "lra_release", origin)

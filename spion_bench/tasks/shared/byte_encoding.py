@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from spion_bench.records.settings import Settings
+from spion_bench.tasks.task import CountedOptions
 
 VOCABULARY: Final = 257
 """Ids of bytes and padding are below it."""
@@ -24,32 +24,21 @@ def encode_bytes(text: bytes, row: NDArray[np.signedinteger[Any]], max_length: i
     row[len(values) :] = 0
 
 
-class DocumentOptions(Settings):
-    """Options of the tasks that read documents.
+class DocumentOptions(CountedOptions):
+    """Options of the tasks that read documents, besides those of ``CountedOptions``.
 
     Attributes:
         length: Ids per document, zeros on the right included.
         max_length: Bytes read of a document; None: the published 4000 at length 4096 and 1000 at
             1024, else ``length``.
-        n_train: Use at most this many training examples, the first ones; None: all.
-        n_dev: The same for the dev split.
-        n_test: The same for the test split.
         seed: Seed of the documents' order, where the source has none, and of a stand-in's choice.
     """
 
     length: int = Field(default=4096, ge=8)
     max_length: PositiveInt | None = None
-    n_train: PositiveInt | None = None
-    n_dev: PositiveInt | None = None
-    n_test: PositiveInt | None = None
     seed: NonNegativeInt = 0
 
     @property
     def n_bytes(self) -> int:
         """Bytes read of a document; the arena and its ports fill up to the next power of two."""
         return self.max_length or _PUBLISHED_CUTS.get(self.length, self.length)
-
-    @property
-    def counts(self) -> tuple[int | None, int | None, int | None]:
-        """Examples of train, dev and test."""
-        return self.n_train, self.n_dev, self.n_test

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from spion_bench.datasets.data_set import DataFile, DataSet, Unpacking
+from spion_bench.tasks.task import Split
 
 PAGE = "https://github.com/google-research/long-range-arena"
 BUCKET = "https://storage.googleapis.com/long-range-arena"
@@ -39,35 +41,61 @@ def layouts(folder: str) -> tuple[str, ...]:
     return folder, f"lra_release/{folder}", f"{_INNER}/{folder}"
 
 
-def find_folder(data_dir: Path | None, name: str, files: Sequence[str]) -> Path | None:
-    """Return the first folder called ``name`` that holds at least one of ``files``."""
-    if data_dir is None:
-        return None
-    folders = [data_dir / layout for layout in layouts(name)]
-    return next((f for f in folders if any((f / file).exists() for file in files)), None)
+@dataclass(frozen=True)
+class ReleasedFiles:
+    """The three files of a folder of the release, one for each split of a task.
 
-
-def require_files(
-    data_dir: Path | None, name: str, files: Sequence[str], *, source: str, otherwise: str
-) -> Path:
-    """Return the folder called ``name`` that holds all of ``files``.
-
-    Args:
-        data_dir: The data folder.
-        name: The folder's name in the release.
-        files: Names of its files.
-        source: Name of the source that needs them, for the message.
-        otherwise: Name of the source to use instead, for the message.
-
-    Raises:
-        FileNotFoundError: If one is missing; it says where to put which files.
+    Attributes:
+        folder: The folder's name in the release.
+        files: Names of the files of train, dev and test.
+        source: What the task calls this source, for messages.
+        otherwise: Name of the source to use instead.
+        unit: What a file holds, in the plural.
     """
-    folder = find_folder(data_dir, name, files)
-    missing = [file for file in files if folder is None or not (folder / file).exists()]
-    if folder is None or missing:
-        where = folder or (data_dir or Path("<data folder>")) / name
-        raise FileNotFoundError(
-            f"source {source!r} needs {', '.join(missing)} in {where}; unpack {name} from the "
-            f"archive {ARCHIVE} that {PAGE} links, or use source {otherwise!r}"
-        )
-    return folder
+
+    folder: str
+    files: tuple[str, str, str]
+    source: str
+    otherwise: str
+    unit: str = "examples"
+
+    @property
+    def raw_files(self) -> tuple[str, ...]:
+        """The files in all layouts that are looked for, relative to the data folder."""
+        return tuple(f"{folder}/{name}" for folder in layouts(self.folder) for name in self.files)
+
+    def find(self, data_dir: Path | None) -> Path | None:
+        """Return the first folder that holds at least one of the files."""
+        if data_dir is None:
+            return None
+        folders = [data_dir / layout for layout in layouts(self.folder)]
+        return next((f for f in folders if any((f / file).exists() for file in self.files)), None)
+
+    def read(
+        self, data_dir: Path | None, counts: Sequence[int], read: Callable[[Path, int], Split]
+    ) -> list[Split]:
+        """Read so many examples of each split, each by ``read`` from its file.
+
+        Raises:
+            FileNotFoundError: If a file is missing; it says where to put which files.
+            ValueError: If a file holds fewer, or ``read`` raises it.
+        """
+        folder = self.find(data_dir)
+        missing = [file for file in self.files if folder is None or not (folder / file).exists()]
+        if folder is None or missing:
+            where = folder or (data_dir or Path("<data folder>")) / self.folder
+            raise FileNotFoundError(
+                f"source {self.source!r} needs {', '.join(missing)} in {where}; unpack "
+                f"{self.folder} from the archive {ARCHIVE} that {PAGE} links, or use source "
+                f"{self.otherwise!r}"
+            )
+        splits = []
+        for name, count in zip(self.files, counts, strict=True):
+            split = read(folder / name, count)
+            if len(split) < count:
+                raise ValueError(
+                    f"{folder / name}: holds {len(split)} {self.unit}, {count} are asked for; "
+                    "unpack the file again, or lower the options n_train, n_dev and n_test"
+                )
+            splits.append(split)
+        return splits

@@ -14,15 +14,11 @@ from spion_bench.tasks.task import TaskSpec
 from spion_bench.tasks.text import imdb
 from spion_bench.tasks.text.loader import TextOptions, load
 
-SPEC = TaskSpec(
-    name="text",
-    options=TextOptions,
-    read=load,
-    sources=(imdb.SOURCE, corpus.SOURCE),
-    shortcuts=(
-        MAJORITY,
-        regression(
-            "histogram", "logistic regression on how often each byte occurs", counts(VOCABULARY)
-        ),
+_SHORTCUTS = (
+    MAJORITY,
+    regression(
+        "histogram", "logistic regression on how often each byte occurs", counts(VOCABULARY)
     ),
 )
+
+SPEC = TaskSpec("text", TextOptions, load, (imdb.SOURCE, corpus.SOURCE), _SHORTCUTS)

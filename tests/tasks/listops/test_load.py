@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from spion_bench.tasks.listops import SPEC
-from spion_bench.tasks.listops.expressions import detokenise, evaluate
+from spion_bench.tasks.listops.expressions import value_of
 from spion_bench.tasks.listops.generator import generate
 from spion_bench.tasks.listops.options import ListOpsOptions
-from spion_bench.tasks.listops.release import FILES, FOLDER, write_tsv
+from spion_bench.tasks.listops.release import FILES, FOLDER
 from spion_bench.tasks.shared.long_range_arena import layouts
-from tests.tasks.listops.test_release import small_examples
+from tests.tasks.listops.test_release import write_small
 
 load = SPEC.load
 SMALL = {"length": 64, "n_train": 60, "n_dev": 20, "n_test": 20}
@@ -23,7 +23,7 @@ def write_release(data_dir: Path, folder: str = FOLDER) -> Path:
     path = data_dir / folder
     path.mkdir(parents=True)
     for name in FILES:
-        write_tsv(path / name, small_examples())
+        write_small(path / name)
     return path
 
 
@@ -51,7 +51,7 @@ def test_rows_are_padded_expressions_of_the_window_with_their_value() -> None:
             n_tokens = int(np.count_nonzero(row))
             assert 20 < n_tokens < 40
             assert not row[n_tokens:].any()
-            assert evaluate(detokenise(row[:n_tokens].tolist())) == label
+            assert value_of(row[:n_tokens].tolist()) == label
 
 
 def test_no_expression_occurs_twice() -> None:
