@@ -12,11 +12,7 @@ from spion_bench.ops.registration import operator, register_operator
 
 
 def attention_map(
-    q: Tensor,
-    k: Tensor,
-    *,
-    key_padding_mask: Tensor | None = None,
-    scale: float | None = None,
+    q: Tensor, k: Tensor, *, key_padding_mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
     """Average the dense attention probabilities over batch and heads.
 
@@ -55,4 +51,4 @@ def _fake(q: Tensor, k: Tensor, key_padding_mask: Tensor | None, scale: float) -
     return q.new_empty(q.shape[2], q.shape[2])
 
 
-register_operator("attention_map", fake=_fake)
+register_operator("attention_map", _fake)

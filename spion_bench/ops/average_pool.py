@@ -43,4 +43,4 @@ def _fake(attention_map: Tensor, block_size: int) -> Tensor:
     return attention_map.new_empty(nb, nb)
 
 
-register_operator("average_pool", fake=_fake)
+register_operator("average_pool", _fake)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, overload
+from typing import Any, Literal, Required, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor
@@ -19,21 +19,21 @@ from spion_bench.ops.block_spmm import block_spmm
 from spion_bench.ops.registration import operator, register_operator, with_contiguous_rows
 
 
+class _Options(TypedDict, total=False):
+    """The keyword arguments of ``block_attention`` that do not change what it returns."""
+
+    pruned: Required[Pruned]
+    causal: bool
+    key_padding_mask: Tensor | None
+    scale: float | None
+    dropout_p: float
+    dropout_seed: int | None
+    implementation: Implementation
+
+
 @overload
 def block_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    pattern: BlockPattern,
-    *,
-    pruned: Pruned,
-    causal: bool = False,
-    key_padding_mask: Tensor | None = None,
-    scale: float | None = None,
-    dropout_p: float = 0.0,
-    dropout_seed: int | None = None,
-    implementation: Implementation = "fused",
-    return_lse: Literal[False] = False,
+    q: Tensor, k: Tensor, v: Tensor, pattern: BlockPattern, **options: Unpack[_Options]
 ) -> Tensor: ...
 @overload
 def block_attention(
@@ -42,14 +42,8 @@ def block_attention(
     v: Tensor,
     pattern: BlockPattern,
     *,
-    pruned: Pruned,
-    causal: bool = False,
-    key_padding_mask: Tensor | None = None,
-    scale: float | None = None,
-    dropout_p: float = 0.0,
-    dropout_seed: int | None = None,
-    implementation: Implementation = "fused",
     return_lse: Literal[True],
+    **options: Unpack[_Options],
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -159,9 +153,7 @@ def block_attention(
     return (out, lse) if return_lse else out
 
 
-def _fake_forward(
-    q: Tensor, k: Tensor, v: Tensor, *words_and_options: Any
-) -> tuple[Tensor, Tensor]:
+def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     lse_dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     return q.new_empty(q.shape), q.new_empty(q.shape[:3], dtype=lse_dtype)
 
@@ -202,10 +194,6 @@ def _fake_backward(
 
 
 register_operator(
-    "block_attention_forward",
-    fake=_fake_forward,
-    backward=_backward,
-    setup_context=_setup_context,
-    takes_half=("cpu", "cuda"),
+    "block_attention_forward", _fake_forward, _backward, _setup_context, takes_half=("cpu", "cuda")
 )
-register_operator("block_attention_backward", fake=_fake_backward)
+register_operator("block_attention_backward", _fake_backward)

@@ -56,10 +56,4 @@ def _backward(ops: Any, ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
     return dprobs, None, None, None, None, None
 
 
-register_operator(
-    "block_dropout",
-    fake=_fake,
-    backward=_backward,
-    setup_context=_setup_context,
-    takes_half=("cuda",),
-)
+register_operator("block_dropout", _fake, _backward, _setup_context, takes_half=("cuda",))

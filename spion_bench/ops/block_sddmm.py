@@ -40,17 +40,8 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     return tiles
 
 
-def _fake(
-    q: Tensor,
-    k: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    t_crow: Tensor,
-    t_row: Tensor,
-    t_tile: Tensor,
-    block_size: int,
-    scale: float,
-) -> Tensor:
+def _fake(q: Tensor, k: Tensor, crow: Tensor, col: Tensor, *others: Any) -> Tensor:
+    *_, block_size, _ = others
     return q.new_empty(q.shape[0], q.shape[1], col.shape[0], block_size, block_size)
 
 
@@ -71,10 +62,4 @@ def _backward(ops: Any, ctx: Any, dscores: Tensor) -> tuple[Tensor | None, ...]:
     return dq, dk, *[None] * 7
 
 
-register_operator(
-    "block_sddmm",
-    fake=_fake,
-    backward=_backward,
-    setup_context=_setup_context,
-    takes_half=("cuda",),
-)
+register_operator("block_sddmm", _fake, _backward, _setup_context, takes_half=("cuda",))

@@ -15,11 +15,7 @@ from spion_bench.ops.registration import operator, register_operator
 
 
 def block_softmax(
-    scores: Tensor,
-    pattern: BlockPattern,
-    *,
-    pruned: Pruned,
-    key_padding_mask: Tensor | None = None,
+    scores: Tensor, pattern: BlockPattern, *, pruned: Pruned, key_padding_mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Turn scaled scores into probabilities, row by row over the kept blocks.
 
@@ -59,12 +55,7 @@ def block_softmax(
 
 
 def _fake(
-    scores: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    block_size: int,
-    zero_logit: bool,
-    key_padding_mask: Tensor | None,
+    scores: Tensor, crow: Tensor, col: Tensor, block_size: int, *others: Any
 ) -> tuple[Tensor, Tensor]:
     length = (crow.shape[0] - 1) * block_size
     lse_dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
@@ -94,11 +85,5 @@ def _fake_backward(
     return probs.new_empty(probs.shape)
 
 
-register_operator(
-    "block_softmax",
-    fake=_fake,
-    backward=_backward,
-    setup_context=_setup_context,
-    takes_half=("cuda",),
-)
-register_operator("block_softmax_backward", fake=_fake_backward)
+register_operator("block_softmax", _fake, _backward, _setup_context, takes_half=("cuda",))
+register_operator("block_softmax_backward", _fake_backward)

@@ -43,7 +43,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
     return out
 
 
-def _fake(probs: Tensor, v: Tensor, *words_and_size: Any) -> Tensor:
+def _fake(probs: Tensor, v: Tensor, *others: Any) -> Tensor:
     return v.new_empty(v.shape)
 
 
@@ -64,17 +64,5 @@ def _backward(ops: Any, ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
     return dprobs, dv, *[None] * 6
 
 
-def _fake_transposed(
-    probs: Tensor, v: Tensor, t_crow: Tensor, t_row: Tensor, t_tile: Tensor, block_size: int
-) -> Tensor:
-    return v.new_empty(v.shape)
-
-
-register_operator(
-    "block_spmm",
-    fake=_fake,
-    backward=_backward,
-    setup_context=_setup_context,
-    takes_half=("cuda",),
-)
-register_operator("block_spmm_transposed", fake=_fake_transposed, takes_half=("cuda",))
+register_operator("block_spmm", _fake, _backward, _setup_context, takes_half=("cuda",))
+register_operator("block_spmm_transposed", _fake, takes_half=("cuda",))

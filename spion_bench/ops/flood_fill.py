@@ -54,4 +54,4 @@ def _fake(pooled: Tensor, threshold: float, selection: str) -> Tensor:
     return pooled.new_empty(pooled.shape, dtype=torch.bool)
 
 
-register_operator("flood_fill", fake=_fake)
+register_operator("flood_fill", _fake)

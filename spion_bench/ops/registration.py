@@ -29,10 +29,10 @@ _functions: dict[str, type[torch.autograd.Function]] = {}
 
 def register_operator(
     name: str,
-    *,
     fake: Callable[..., Any],
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
+    *,
     takes_half: tuple[Kernels, ...] = (),
 ) -> None:
     """Register the Python half of ``torch.ops.spion_bench.<name>`` once its library is loaded.

@@ -93,20 +93,14 @@ def generate_pattern(
         ValueError: If an argument is out of range, the variant's parameter is missing, or the map
             is not square, not a multiple of ``block_size`` long, or not finite.
     """
-    return pattern_stages(
-        attention_map,
-        variant=variant,
-        block_size=block_size,
-        quantile=quantile,
-        density=density,
-        filter_size=filter_size,
-        selection=selection,
-    ).pattern
+    stages = pattern_stages(
+        attention_map, variant, block_size, quantile, density, filter_size, selection
+    )
+    return stages.pattern
 
 
 def pattern_stages(
     attention_map: Tensor,
-    *,
     variant: Variant,
     block_size: int,
     quantile: float | None = None,

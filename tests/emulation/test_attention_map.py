@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from spion_bench.ops import attention_map, reference
-from tests.budgets import assert_within_budget
 from tests.ops.cases import as_expanded, as_packed_slice, as_strided_views, golden
+from tests.ops.maps import compare_map
 
 # The first test of a fresh checkout waits for the compiler.
 pytestmark = [
@@ -38,20 +38,11 @@ def padding(batch, length):
     return mask
 
 
-def compare(q, k, **options):
-    got = attention_map(q, k, **options)
-    expected = [
-        reference.attention_map(q.to(d), k.to(d), **options) for d in (torch.float32, torch.float64)
-    ]
-    assert_within_budget("map", got, *expected)
-    return got
-
-
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_map_matches_the_oracle(shape, padded):
     mask = padding(shape[0], shape[2]) if padded else None
-    average = compare(*operands(shape), key_padding_mask=mask)
+    average = compare_map(*operands(shape), key_padding_mask=mask)
     real_share = 1.0 if mask is None else mask.any(1).float().mean().item()
     torch.testing.assert_close(average.sum(1), torch.full_like(average[0], real_share))
 
@@ -60,13 +51,13 @@ def test_map_matches_the_oracle(shape, padded):
 def test_map_of_views(layout):
     q, k = operands((2, 3, 72, 16))
     mask = padding(72, 2).T  # not contiguous either
-    compare(layout(q), layout(k), key_padding_mask=mask)
+    compare_map(layout(q), layout(k), key_padding_mask=mask)
 
 
 @pytest.mark.parametrize("scale", [-0.4, 0.0, 0.7])
 def test_scales_of_a_map(scale):
     q, k = operands((2, 2, 40, 16))
-    compare(q, k, scale=scale, key_padding_mask=padding(2, 40))
+    compare_map(q, k, scale=scale, key_padding_mask=padding(2, 40))
 
 
 def test_large_scores_neither_overflow_nor_vanish():

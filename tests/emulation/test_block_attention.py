@@ -9,10 +9,9 @@ import torch
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.native import library
 from spion_bench.ops import block_attention, block_softmax, reference
-from tests.budgets import assert_within_budget
 from tests.ops.cases import PRUNED, Case, as_expanded, as_packed_slice, as_strided_views, holes
 from tests.ops.cases import random_pattern as random
-from tests.ops.oracle import NAMES, forward_backward
+from tests.ops.oracle import compare_attention, forward_backward
 
 HALF = [torch.float16, torch.bfloat16]
 DTYPES = [*HALF, torch.float32]
@@ -56,28 +55,11 @@ SHAPES = [
 EXTRAS = ["plain", "padded", "padded-dropout"]
 
 
-def compare(case, dtype, **options):
-    """Check out, lse and all gradients of a case against the float64 oracle."""
-    qkv = case.inputs(dtype)
-    dout = torch.randn(qkv[0].shape).to(dtype)
-    dlse = torch.randn(qkv[0].shape[:3])
-    options["pattern"] = case.pattern
-    got = forward_backward(block_attention, qkv, dout, dlse, return_lse=True, **options)
-    low, oracle = (
-        forward_backward(
-            reference.block_attention, [x.to(d) for x in qkv], dout.to(d), dlse.to(d), **options
-        )
-        for d in (dtype, torch.float64)
-    )
-    for name, g, ref, exact in zip(NAMES, got, low, oracle, strict=True):
-        assert_within_budget(name, g, ref.float() if name == "lse" else ref, exact)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pruned", PRUNED)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_matches_the_oracle(case, pruned, dtype):
-    compare(case, dtype, pruned=pruned)
+    compare_attention(case, dtype, pruned=pruned)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -87,14 +69,7 @@ def test_matches_the_oracle(case, pruned, dtype):
 )
 def test_matches_the_oracle_with_padding_and_dropout(name, pruned, dtype):
     case = CASES[name]
-    compare(
-        case,
-        dtype,
-        pruned=pruned,
-        key_padding_mask=case.key_padding_mask(),
-        dropout_p=0.3,
-        dropout_seed=2**40 + 17,
-    )
+    compare_attention(case, dtype, pruned=pruned, **case.padding_and_dropout())
 
 
 @pytest.mark.skipif(
@@ -108,7 +83,7 @@ def test_matches_the_oracle_with_padding_and_dropout(name, pruned, dtype):
 @pytest.mark.parametrize(("block", "width"), SHAPES)
 def test_every_instantiation_matches_the_oracle(block, width, pruned, dtype, is_padded, dropout_p):
     case = Case(random(4, block, 0.5), heads=2, width=width, layout=as_strided_views)
-    compare(
+    compare_attention(
         case,
         dtype,
         pruned=pruned,
@@ -121,7 +96,7 @@ def test_every_instantiation_matches_the_oracle(block, width, pruned, dtype, is_
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("scale", [-0.4, 0.0, 0.7])
 def test_scales(scale, dtype):
-    compare(CASES["block_16"], dtype, pruned="zero_logit", scale=scale)
+    compare_attention(CASES["block_16"], dtype, pruned="zero_logit", scale=scale)
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 + 5, 2**63 - 1])

@@ -2,14 +2,15 @@
 
 import math
 import os
+from functools import partial
 
 import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
-from spion_bench.ops import block_attention, reference
-from tests.budgets import assert_within_budget
+from spion_bench.ops import block_attention
 from tests.emulation.pipeline_cases import CASES, DTYPES, emulated
+from tests.ops import oracle
 from tests.ops.cases import PRUNED, Case, as_strided_views
 from tests.ops.cases import random_pattern as random
 from tests.ops.oracle import NAMES, forward_backward
@@ -24,22 +25,9 @@ SHAPES = [
 ]
 
 
-def compare_attention(case, dtype, **options):
-    """Check out, lse and all gradients of a case against the float64 oracle."""
-    qkv = case.inputs(dtype)
-    dout = torch.randn(qkv[0].shape).to(dtype)
-    dlse = torch.randn(qkv[0].shape[:3])
-    options["pattern"] = case.pattern
-    pipeline = {"implementation": "pipeline", "return_lse": True}
-    got = emulated(forward_backward, block_attention, qkv, dout, dlse, **pipeline, **options)
-    low, oracle = (
-        forward_backward(
-            reference.block_attention, [x.to(d) for x in qkv], dout.to(d), dlse.to(d), **options
-        )
-        for d in (dtype, torch.float64)
-    )
-    for name, g, ref, exact in zip(NAMES, got, low, oracle, strict=True):
-        assert_within_budget(name, g, ref.float() if name == "lse" else ref, exact)
+compare_attention = partial(
+    oracle.compare_attention, implementation="pipeline", run=partial(emulated, forward_backward)
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -54,14 +42,7 @@ def test_attention_and_its_gradients(case, pruned, dtype):
 @pytest.mark.parametrize("name", ["block_16", "block_64", "block_128", "width_40", "holes"])
 def test_attention_with_padding_and_dropout(name, pruned, dtype):
     case = CASES[name]
-    compare_attention(
-        case,
-        dtype,
-        pruned=pruned,
-        key_padding_mask=case.key_padding_mask(),
-        dropout_p=0.3,
-        dropout_seed=2**40 + 17,
-    )
+    compare_attention(case, dtype, pruned=pruned, **case.padding_and_dropout())
 
 
 @pytest.mark.skipif(

@@ -73,6 +73,10 @@ class Case:
     def _lengths(self) -> tuple[int, int]:
         return self.lengths or (self.pattern.length, self.pattern.key_length)
 
+    def padding_and_dropout(self, p: float = 0.3, seed: int = 2**40 + 17) -> dict[str, Any]:
+        """Return the arguments of ``block_attention`` that mask keys and drop probabilities."""
+        return {"key_padding_mask": self.key_padding_mask(), "dropout_p": p, "dropout_seed": seed}
+
     def inputs(self, dtype: torch.dtype, seed: int = 0) -> tuple[torch.Tensor, ...]:
         """Return q, k, v in float64 values rounded to ``dtype``."""
         generator = torch.Generator().manual_seed(seed)

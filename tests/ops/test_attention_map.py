@@ -6,8 +6,8 @@ import torch
 
 from spion_bench.native import library
 from spion_bench.ops import attention_map, reference
-from tests.budgets import assert_within_budget
 from tests.ops.cases import as_expanded, as_packed_slice, golden
+from tests.ops.maps import compare_map
 
 SHAPES = {
     "one_token": (1, 1, 1, 1),
@@ -22,15 +22,6 @@ def operands(shape, dtype):
     return [torch.randn(shape, generator=generator).to(dtype) * 2 for _ in "qk"]
 
 
-def compare(q, k, **options):
-    got = attention_map(q, k, **options)
-    expected = [
-        reference.attention_map(q.to(d), k.to(d), **options) for d in (q.dtype, torch.float64)
-    ]
-    assert_within_budget("map", got, *expected)
-    return got
-
-
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -40,7 +31,7 @@ def test_matches_the_oracle(shape, dtype, padded):
         mask = torch.rand(shape[0], shape[2]) > 0.3
         mask[0, 0] = True
         mask[1:] &= torch.rand(()) > 2  # every other example is padding only: it adds 0
-    average = compare(*operands(shape, dtype), key_padding_mask=mask)
+    average = compare_map(*operands(shape, dtype), key_padding_mask=mask)
     real_share = 1.0 if mask is None else mask.any(1).float().mean().item()
     torch.testing.assert_close(average.sum(1), torch.full_like(average[0], real_share))
 
@@ -48,7 +39,7 @@ def test_matches_the_oracle(shape, dtype, padded):
 @pytest.mark.parametrize("layout", [as_packed_slice, as_expanded])
 def test_accepts_views(layout):
     q, k = operands((2, 3, 40, 16), torch.float32)
-    compare(layout(q), layout(k), scale=0.1)
+    compare_map(layout(q), layout(k), scale=0.1)
 
 
 def test_large_scores_neither_overflow_nor_vanish():

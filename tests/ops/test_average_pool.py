@@ -7,13 +7,10 @@ from spion_bench.native import library
 from spion_bench.ops.average_pool import average_pool
 from spion_bench.ops.reference import pattern as reference_pattern
 from tests.ops.cases import golden
+from tests.ops.maps import check_registration, check_threads, random_map
 
 # float32 is rounded once from float64; float64 sums of up to 2^14 positive values in two orders.
 BUDGETS = {torch.float32: 1.2e-7, torch.float64: 1e-14}
-
-
-def random_map(length: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
-    return torch.rand(length, length, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def test_golden_values():
@@ -69,29 +66,11 @@ def test_a_nan_reaches_its_block_only():
 
 
 def test_result_does_not_depend_on_the_number_of_threads():
-    attention_map = random_map(640, torch.float32)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3):
-            torch.set_num_threads(n)
-            results.append(average_pool(attention_map, 64))
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
+    check_threads(average_pool, random_map(640, torch.float32), 64)
 
 
-def test_records_no_gradient():
-    assert not average_pool(random_map(16).requires_grad_(), 8).requires_grad
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_opcheck(dtype):
-    library.load()
-    op = torch.ops.spion_bench.average_pool.default
-    torch.library.opcheck(op, (random_map(32, dtype), 8))
-    torch.library.opcheck(op, (random_map(32, dtype).T, 16))
+def test_the_registration():
+    check_registration(average_pool, 8, 16)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,8 @@ def test_matches_the_oracle_with_padding_dropout_and_scale(name, pruned, impleme
         torch.float32,
         implementation,
         pruned=pruned,
-        key_padding_mask=case.key_padding_mask(),
         scale=0.7,
-        dropout_p=0.3,
-        dropout_seed=2**40 + 17,
+        **case.padding_and_dropout(),
     )
 
 

@@ -55,9 +55,7 @@ def test_property_any_pattern_matches_the_oracle(problem, pruned, seed):
         torch.float32,
         implementation,
         pruned=pruned,
-        key_padding_mask=case.key_padding_mask(),
-        dropout_p=0.2,
-        dropout_seed=seed,
+        **case.padding_and_dropout(0.2, seed),
     )
 
 

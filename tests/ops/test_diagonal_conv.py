@@ -10,15 +10,12 @@ from hypothesis import strategies as st
 from spion_bench.native import library
 from spion_bench.ops.diagonal_conv import diagonal_conv
 from spion_bench.ops.reference import pattern as reference_pattern
+from tests.ops.maps import check_registration, check_threads, random_map
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.json"
 
 # Rounding of sums of up to 31 values below 1: float32 outputs are rounded once from float64.
 BUDGETS = {torch.float32: 2e-6, torch.float64: 1e-13}
-
-
-def random_map(length: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
-    return torch.rand(length, length, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def test_golden_values():
@@ -89,17 +86,7 @@ def test_a_huge_value_leaves_no_trace_behind_its_windows():
 
 
 def test_result_does_not_depend_on_the_number_of_threads():
-    attention_map = random_map(700, torch.float32)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3):
-            torch.set_num_threads(n)
-            results.append(diagonal_conv(attention_map, 31))
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
+    check_threads(diagonal_conv, random_map(700, torch.float32), 31)
 
 
 def test_strided_input_gives_the_same_result():
@@ -108,17 +95,8 @@ def test_strided_input_gives_the_same_result():
     assert torch.equal(diagonal_conv(strided, 5), diagonal_conv(strided.contiguous(), 5))
 
 
-def test_records_no_gradient():
-    out = diagonal_conv(random_map(16).requires_grad_(), 3)
-    assert not out.requires_grad
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_opcheck(dtype):
-    library.load()
-    op = torch.ops.spion_bench.diagonal_conv.default
-    torch.library.opcheck(op, (random_map(40, dtype), 31))
-    torch.library.opcheck(op, (random_map(40, dtype).T, 3))
+def test_the_registration():
+    check_registration(diagonal_conv, 31, 3)
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,7 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
 
 
 def block_softmax(
-    scores: Tensor,
-    pattern: BlockPattern,
-    *,
-    pruned: Pruned,
-    key_padding_mask: Tensor | None = None,
+    scores: Tensor, pattern: BlockPattern, *, pruned: Pruned, key_padding_mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return probabilities (tiles) and log-sum-exp ``[B, H, L]``.
 
@@ -197,11 +193,7 @@ def block_attention_by_rows(
 
 
 def attention_map(
-    q: Tensor,
-    k: Tensor,
-    *,
-    key_padding_mask: Tensor | None = None,
-    scale: float | None = None,
+    q: Tensor, k: Tensor, *, key_padding_mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
     """Return the dense attention probabilities averaged over batch and heads, ``[L, L]``."""
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
