@@ -19,11 +19,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 CONSTRAINTS = ("--constraint", "constraints.txt")
 OTHER_PYTHONS = ("3.12", "3.13")
-NOT_HERE = {
-    "nvcc": "no nvcc; it is part of the CUDA toolkit",
-    "compute-sanitizer": "no compute-sanitizer; it is part of the CUDA toolkit",
-    "nvidia-smi": "no nvidia-smi, so no NVIDIA driver and no GPU to run kernels on",
-}
+NO_GPU = "no nvidia-smi, so no NVIDIA driver and no GPU to run kernels on"
 CUDA_TORCH = "torch==2.14.1"  # built for CUDA 13.0
 # What follows the tests of `nightly`; `cuda_build` compiles for three architectures.
 NIGHTLY_SESSIONS = (
@@ -54,7 +50,8 @@ class Program(NamedTuple):
     command: str
     packages: str = "--editable .[dev]"  # what pip installs, at pinned versions; "" for nothing
     cuda: bool = False  # beside a CUDA build of torch
-    needs: tuple[str, ...] = ()  # programs without which the session is skipped
+    toolkit: str = ""  # a program of the CUDA toolkit without which the session is skipped
+    gpu: bool = False  # whether it is skipped without a GPU
     arguments: tuple[str, ...] = ()  # of the command, where nothing follows `--`
 
 
@@ -144,14 +141,14 @@ PROGRAMS = {
         "Compile the CUDA kernels (no GPU needed); check registers, spills and machine code.",
         "python -m tests.native.cuda_build",
         "nvidia-cuda-nvdisasm",  # not every toolkit comes with it
-        needs=("nvcc",),
+        toolkit="nvcc",
     ),
     "cuda_link": Program(
         "Build, link and load the extension against a CUDA build of torch (5.4 GB; no GPU needed).",
         "python -m tests.native.cuda_link",
         "--editable .",
         cuda=True,
-        needs=("nvcc",),
+        toolkit="nvcc",
     ),
     "cuda_fake": Program(
         "Run every method, forward and backward, on fake CUDA tensors (5.4 GB; no GPU needed).",
@@ -168,7 +165,8 @@ PROGRAMS = {
         "Run some of `cuda_tests` under each of compute-sanitizer's tools.",
         "python -m tests.native.compute_sanitizer",
         cuda=True,
-        needs=("compute-sanitizer", "nvidia-smi"),
+        toolkit="compute-sanitizer",
+        gpu=True,
     ),
 }
 
@@ -177,9 +175,10 @@ def define(name: str, program: Program, python: str | None = None) -> None:
     """Make a session of a program, for another Python where one is named."""
 
     def run(session: nox.Session) -> None:
-        for tool in program.needs:
-            if shutil.which(tool) is None:
-                session.skip(NOT_HERE[tool])
+        if program.toolkit and shutil.which(program.toolkit) is None:
+            session.skip(f"no {program.toolkit}; it is part of the CUDA toolkit")
+        if program.gpu and shutil.which("nvidia-smi") is None:
+            session.skip(NO_GPU)
         if program.cuda:
             install_cuda(session, *program.packages.split())
         elif program.packages:
@@ -293,7 +292,7 @@ def kernels(session: nox.Session) -> None:
     """Measure the kernels beside their peers and limits, on a GPU with `-- --device cuda`."""
     if "--device cuda" in " ".join(session.posargs).replace("=", " "):
         if shutil.which("nvidia-smi") is None:
-            session.error(NOT_HERE["nvidia-smi"])
+            session.error(NO_GPU)
         install_cuda(session, "--editable", ".[gpu]")
     else:
         install(session, ".")

@@ -66,14 +66,22 @@ def test_a_server_that_ignores_ranges_is_read_from_the_start(
     assert fetch(server, tmp_path) == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("changed", "etag"),
+    [
+        (CONTENT[::-1], '"two"'),
+        (CONTENT[:50_000], None),  # now the range asked for does not exist: status 416
+    ],
+    ids=["changed", "shorter than what is there"],
+)
 def test_a_file_that_changed_meanwhile_is_read_from_the_start(
-    server: Server, tmp_path: Path
+    server: Server, tmp_path: Path, changed: bytes, etag: str | None
 ) -> None:
     server.faults = [Fault(drop_after=100_000), *[Fault(status=503)] * 3]
     with pytest.raises(DownloadError):
         fetch(server, tmp_path)
-    server.files["file"] = changed = CONTENT[::-1]
-    server.etag = '"two"'
+    server.files["file"] = changed
+    server.etag = etag or server.etag
     assert fetch(server, tmp_path) == changed
 
 
@@ -89,16 +97,6 @@ def test_a_partial_answer_of_other_bytes_is_not_used(server: Server, tmp_path: P
     server.faults = [Fault(drop_after=100_000), Fault(shift=5)]
     assert fetch(server, tmp_path) == CONTENT
     assert server.ranges == [None, "bytes=100000-", None]
-
-
-def test_a_begun_file_longer_than_the_server_s_is_begun_again(
-    server: Server, tmp_path: Path
-) -> None:
-    server.faults = [Fault(drop_after=100_000), *[Fault(status=503)] * 3]
-    with pytest.raises(DownloadError):
-        fetch(server, tmp_path)
-    server.files["file"] = CONTENT[:50_000]  # now the range asked for does not exist: status 416
-    assert fetch(server, tmp_path) == CONTENT[:50_000]
 
 
 def test_a_whole_but_unchecked_download_is_not_fetched_twice(

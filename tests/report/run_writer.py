@@ -16,9 +16,9 @@ from spion_bench.records import (
     Metric,
     Record,
     TaskCell,
-    TaskInfo,
     append_record,
 )
+from tests.cells import task_info
 
 START = datetime(2024, 5, 29, 9, 0, tzinfo=UTC)
 
@@ -40,19 +40,15 @@ ENVIRONMENT = Environment(
     compiler_flags=["-O3", "-fopenmp"],
 )
 
-IMAGE = TaskInfo(
-    name="image",
-    version="1",
-    source="digits",
-    source_version="scikit-learn 1.5.0",
-    fingerprint="ab" * 32,
-    stand_in=True,
-    length=1024,
-    n_classes=10,
-    n_train=1200,
-    n_dev=237,
-    n_test=360,
-    majority_share=0.1028,
+IMAGE = task_info(1024).model_copy(
+    update={
+        "source_version": "scikit-learn 1.5.0",
+        "fingerprint": "ab" * 32,
+        "n_train": 1200,
+        "n_dev": 237,
+        "n_test": 360,
+        "majority_share": 0.1028,
+    }
 )
 LISTOPS = IMAGE.model_copy(
     update={

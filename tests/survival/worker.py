@@ -17,16 +17,8 @@ import numpy as np
 from spion_bench.records import Measurement, Metric
 from spion_bench.records.artifacts import Artifact, Curve, write_artifact
 from spion_bench.records.files import file_digest, replace_file
+from spion_bench.run import messages
 from spion_bench.run.channel import Channel
-from spion_bench.run.messages import (
-    JobRequest,
-    Measured,
-    Progress,
-    Ready,
-    Result,
-    RoundRequest,
-    Started,
-)
 
 STEPS = 30
 STEP_S = 0.01
@@ -49,7 +41,7 @@ def train(job, channel):
         time.sleep(STEP_S)
         step, state = step + 1, hashlib.sha256(f"{state}{step}{cell.seed}".encode()).hexdigest()
         replace_file(checkpoint, json.dumps([step, state]).encode())
-        channel.send(Progress(phase="dense", step=step, total_steps=last))
+        channel.send(messages.Progress(phase="dense", step=step, total_steps=last))
     loss = int(state[:8], 16) / 2**32
     metrics = {"final_train_loss": Metric(value=loss, unit="nat", lower_is_better=True)}
     if is_prefix:
@@ -62,15 +54,15 @@ def train(job, channel):
 
 def measure(job, channel):
     """Return what one cell gives."""
-    channel.send(Started(code=job.cell.code, package=__name__))
+    channel.send(messages.Started(code=job.cell.code, package=__name__))
     metrics, artifacts = {}, {}
     if job.cell.pass_name in ("prefix", "accuracy"):
         metrics, artifacts = train(job, channel)
     elif job.cell.pass_name != "gate":
-        channel.send(Ready())
-        while isinstance(channel.receive(), RoundRequest):
+        channel.send(messages.Ready())
+        while isinstance(channel.receive(), messages.RoundRequest):
             time.sleep(STEP_S)
-            channel.send(Measured(values={"train_step_ms": 1.0}))
+            channel.send(messages.Measured(values={"train_step_ms": 1.0}))
         metrics = {"train_step_ms": Metric(value=1.0, unit="ms", lower_is_better=True)}
     return Measurement(status="ok", metrics=metrics, artifacts=artifacts)
 
@@ -82,5 +74,5 @@ def main():
         os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as events,
     ):
         channel = Channel(requests, events)
-        while isinstance(request := channel.receive(), JobRequest):
-            channel.send(Result(measurement=measure(request.job, channel)))
+        while isinstance(request := channel.receive(), messages.JobRequest):
+            channel.send(messages.Result(measurement=measure(request.job, channel)))

@@ -73,6 +73,10 @@ def _cells(
     )
 
 
+def _program(name: str, answers: str, limit_s: int) -> Part:
+    return Part(name, answers, limit_s, ("-m", f"tests.native.gpu_session.{name}"))
+
+
 def _sanitizer(tool: str, limit_s: int, tests: str) -> Part:
     return Part(
         tool,
@@ -88,15 +92,7 @@ def _sanitizer(tool: str, limit_s: int, tests: str) -> Part:
 # The most telling first: where time is short, the last ones are left out.
 PARTS = (
     Part("environment", "which GPU, driver, torch, compiler", 120, ("-m", "spion_bench", "doctor")),
-    Part(
-        "build",
-        "do the kernels build?",
-        900,
-        (
-            "-m",
-            "tests.native.gpu_session.build",
-        ),
-    ),
+    _program("build", "do the kernels build?", 900),
     _tests("tests_core", "fused operator and maps against the float64 oracle", 300, *CORE),
     _cells(
         "kernels",
@@ -122,12 +118,7 @@ PARTS = (
         "dense_sdpa",
         profile="kernels",
     ),
-    Part(
-        "probe",
-        "what copies and products reach here",
-        120,
-        ("-m", "tests.native.gpu_session.probe"),
-    ),
+    _program("probe", "what copies and products reach here", 120),
     _sanitizer("memcheck", 600, f"{SANITIZED} and (float16 or float32) and (block_16 or holes)"),
     _sanitizer("racecheck", 600, FEW),
     _cells("accuracy", "do methods train under deterministic algorithms?", 900, "accuracy"),

@@ -7,9 +7,7 @@ from tests.report.kernels.sweep_run import write_sweep_run
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sweeps") / "kernels"
-    write_sweep_run(folder)
-    return folder
+    return write_sweep_run(tmp_path_factory.mktemp("sweeps") / "kernels")
 
 
 @pytest.fixture(scope="session")

@@ -139,7 +139,7 @@ def write_sweep_run(folder, cases=SWEEP_CASES, more=()):
     for case in cases:
         for implementation in (*case.implementations, *(more if case.has_pattern else ())):
             add_sweep_cell(writer, case, implementation)
-    return writer
+    return folder
 
 
 def add_sweep_cell(writer, case, implementation, **fields):

@@ -1,5 +1,5 @@
 from spion_bench.records import TaskSettings
-from spion_bench.records.settings import MeasureSettings, ModelConfig, SpionConfig, TrainConfig
+from spion_bench.records.settings import MeasureSettings
 from spion_bench.report.load import load_records
 from spion_bench.report.tables.origins import (
     data_table,
@@ -7,6 +7,7 @@ from spion_bench.report.tables.origins import (
     environment_table,
     settings_table,
 )
+from spion_bench.tasks import load_config
 from tests.report.reading import rows_of
 from tests.report.run_writer import ENVIRONMENT, RunWriter
 
@@ -58,46 +59,12 @@ def test_environment_in_columns_with_ranges_and_gaps(tmp_path):
     assert rows["Compiler flags"]["environment_1"].text == "-O3 -fopenmp"
 
 
+PUBLISHED = load_config("image")
 SETTINGS = TaskSettings(
     options={"source": "digits"},
-    model=ModelConfig(
-        layers=2,
-        embedding_dim=64,
-        hidden_dim=128,
-        heads=2,
-        head_dim=32,
-        dropout=0.1,
-        vocab_size=256,
-        max_length=1024,
-        n_classes=10,
-        two_towers=False,
-        mask_attention=False,
-        mask_pooling=False,
-    ),
-    train=TrainConfig(
-        steps=400,
-        batch_size=32,
-        learning_rate=0.001,
-        warmup_steps=10,
-        weight_decay=0.0,
-        eval_every=20,
-        adam_beta1=0.9,
-        adam_beta2=0.98,
-        adam_eps=1e-9,
-        clip_value=1.0,
-        latest_transition_step=200,
-        eval_batch_size=64,
-    ),
-    spion=SpionConfig(
-        block_size=32,
-        quantile=0.96,
-        density=0.04,
-        filter_size=31,
-        transition_threshold_percent=15,
-        pruned="zero_logit",
-        selection="walk",
-        transition_mode="joint",
-    ),
+    model=PUBLISHED.model,
+    train=PUBLISHED.train.model_copy(update={"learning_rate": 0.001}),
+    spion=PUBLISHED.spion,
     recipe="corrected",
     measure=MeasureSettings(),
 )
