@@ -34,9 +34,9 @@ def attention_inputs(shape: AttentionShape) -> list[Tensor]:
     return [torch.randn(size, generator=generator) for _ in range(4)]
 
 
-def bright_map(length: int) -> Tensor:
+def bright_map(length: int, seed: int = SEED) -> Tensor:
     """Return an ``[L, L]`` map of rows that sum to 1: noise, a bright diagonal and stripes."""
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(length, length, generator=generator)
     distance = torch.arange(length, dtype=torch.float32)
     scores -= (distance[:, None] - distance[None, :]).abs() / (length / 16)

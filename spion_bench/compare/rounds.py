@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from spion_bench.compare.sides import Side, Worker
 from spion_bench.compare.verdict import LEVEL, RULE, Compared, judge
 from spion_bench.measure.clock import round_orders
-from spion_bench.measure.load import LoadSampler
+from spion_bench.measure.load import LoadSampler, Sampler
 from spion_bench.records.paired import StoppingRule, is_disturbed, paired_ratio
 
 AGAIN = "BASE again"
@@ -34,18 +34,6 @@ class SideWorker(Protocol):
 
     def end(self) -> None:
         """End it."""
-
-
-class Sampler(Protocol):
-    """Says how many cores other processes used, see ``measure.load``."""
-
-    cpus: int
-
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> float | None:
-        """Return the cores that others used since."""
 
 
 @dataclass

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from spion_bench.compare.verdict import LEVEL, SAME_WITHIN, Compared, Verdict
-from spion_bench.records.statistics import Estimate
 
 Format = Literal["table", "json", "markdown"]
 HEADINGS = ("case", "verdict", "HEAD / BASE", "BASE / BASE", "BASE", "HEAD")
@@ -55,8 +54,8 @@ class Comparison:
             (
                 one.case,
                 one.verdict,
-                show_ratio(one.ratio),
-                "unknown" if one.null is None else show_ratio(one.null),
+                one.ratio.shown(),
+                "unknown" if one.null is None else one.null.shown(),
                 f"{one.base_ms:.4g} ms",
                 f"{one.head_ms:.4g} ms",
             )
@@ -86,10 +85,3 @@ class Comparison:
             lines += ["", "Not compared:", ""]
             lines += [f"- `{case}`: {reason}" for case, reason in self.apart.items()]
         return "\n".join(lines)
-
-
-def show_ratio(ratio: Estimate) -> str:
-    """Return a ratio with its interval."""
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.3f}"
-    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"

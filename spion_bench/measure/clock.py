@@ -7,9 +7,11 @@ device synchronises inside the call.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
+
+from spion_bench.records.settings import MeasureSettings
 
 Clock = Callable[[], float]
 
@@ -52,6 +54,17 @@ def sample_ms(
         start = clock()
         call()
         samples.append((clock() - start) * 1e3)
+    return samples
+
+
+def sample_calls(
+    calls: Mapping[str, Callable[[], object]], settings: MeasureSettings
+) -> dict[str, list[float]]:
+    """Return one turn's samples of every call by its name, each taken after a warm-up."""
+    samples = {}
+    for name, call in calls.items():
+        warm_up(call, seconds=settings.warmup_s)
+        samples[name] = sample_ms(call, seconds=settings.round_s, min_samples=settings.min_samples)
     return samples
 
 

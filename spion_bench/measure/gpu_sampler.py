@@ -13,7 +13,7 @@ import select
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from spion_bench.measure.nvml import IDLE_BIT, NvmlError, NvmlGpu, pid_problem, throttle_reasons
 
@@ -28,7 +28,7 @@ READINGS: dict[str, Callable[[NvmlGpu], int | None]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Window:
     """What was read between two moments.
 
@@ -70,12 +70,7 @@ class Tally:
 
     gpu: NvmlGpu
     pid: int | None = None
-    _readings: int = 0
-    _idle: int = 0
-    _throttled: int = 0
-    _values: dict[str, Counter[int]] = field(default_factory=dict)
-    _reasons: Counter[str] | None = None
-    _peak: int | None = None
+    _found: Window = field(default_factory=Window)
     _unseen: str | None = None
 
     def read(self, is_over: Callable[[], bool]) -> None:
@@ -85,35 +80,29 @@ class Tally:
         used = self._process_bytes()
         if is_over():
             return
+        window = self._found
         if used is not None:
-            self._peak = max(used, self._peak or 0)
+            window.process_peak_bytes = max(used, window.process_peak_bytes or 0)
         if bits is not None and bits & IDLE_BIT:
-            self._idle += 1
+            window.idle += 1
             return
-        self._readings += 1
+        window.readings += 1
         for name, value in found.items():
             if value is not None:
-                self._values.setdefault(name, Counter())[value] += 1
+                counts = window.values.setdefault(name, {})
+                counts[value] = counts.get(value, 0) + 1
         if bits is not None:
             reasons = throttle_reasons(bits)
-            self._throttled += bool(reasons)
-            self._reasons = (self._reasons or Counter()) + Counter(reasons)
+            window.throttled += bool(reasons)
+            window.reasons = dict(Counter(window.reasons or {}) + Counter(reasons))
 
     def window(self) -> Window:
         """Return what was read."""
         problems = dict(self.gpu.problems)
-        if self.pid is not None and self._peak is None and self._unseen is not None:
+        is_unseen = self.pid is not None and self._found.process_peak_bytes is None
+        if is_unseen and self._unseen is not None:
             problems.setdefault("process_peak_bytes", self._unseen)
-        return Window(
-            readings=self._readings,
-            idle=self._idle,
-            values={name: dict(counts) for name, counts in self._values.items()},
-            reasons=None if self._reasons is None else dict(self._reasons),
-            throttled=self._throttled,
-            process_peak_bytes=self._peak,
-            problems=problems,
-            is_mig=self.gpu.is_mig,
-        )
+        return replace(self._found, problems=problems, is_mig=self.gpu.is_mig)
 
     def _process_bytes(self) -> int | None:
         if self.pid is None:

@@ -52,8 +52,20 @@ def read_cpu_times() -> CpuTime:
     return CpuTime(time.monotonic(), busy, own)
 
 
+class Sampler(Protocol):
+    """Says how many cores other processes used; tests replace it."""
+
+    cpus: int
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> float | None:
+        """Return the cores that others used since ``start``; None if the system does not say."""
+
+
 class LoadSampler:
-    """Says how many cores other processes used between two moments.
+    """Says so from the times of the CPUs.
 
     Args:
         read: Reads the times.

@@ -8,7 +8,8 @@ import numpy as np
 
 from spion_bench.passes.prefix import training_arguments
 from spion_bench.passes.session import Job, OnProgress
-from spion_bench.passes.subject import Subject, describe_patterns
+from spion_bench.passes.subject import Subject
+from spion_bench.passes.synthetic import describe_patterns
 from spion_bench.passes.task_session import TaskSession
 from spion_bench.pattern.placement import overlap
 from spion_bench.records import ChosenWeights, Measurement, Metric, PatternInfo, TransitionInfo

@@ -17,7 +17,7 @@ from spion_bench.passes.task_session import TaskSession
 from spion_bench.records import Measurement
 from spion_bench.records.files import file_digest
 from spion_bench.suite.metrics import single
-from spion_bench.train import TrainJob, TrainSettings, TrainState, train_prefix
+from spion_bench.train import TrainJob, TrainState, train_prefix
 from spion_bench.train.checkpoint import MANIFEST
 
 
@@ -29,13 +29,10 @@ def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, A
     cell, settings = subject.cell, subject.settings
     device = cell.device
     can_measure = device != "cpu" or clear_refs_problem() is None
-    asked = TrainSettings(
-        settings.model, settings.train, settings.spion, settings.recipe, settings.precision
-    )
     return {
         "job": TrainJob(
             subject.task,
-            asked,
+            settings,
             cell.method.variant,
             cell.seed,
             torch.device(device),

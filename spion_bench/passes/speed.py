@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spion_bench.measure.clock import sample_ms, warm_up
+from spion_bench.measure.clock import sample_calls
 from spion_bench.passes.session import Job, OnProgress, RoundSamples
 from spion_bench.passes.step.session import StepSession
 from spion_bench.passes.step.training_step import TrainingStep
@@ -28,23 +28,16 @@ class SpeedSession(StepSession):
 
     def measure(self) -> None:
         """Take this round's samples of every timed call."""
-        settings = self._subject.settings.measure
-        samples = {}
-        for name, call in self._calls.items():
-            warm_up(call, seconds=settings.warmup_s)
-            samples[name] = sample_ms(
-                call, seconds=settings.round_s, min_samples=settings.min_samples
-            )
-        self.rounds.add(samples)
+        self.rounds.add(sample_calls(self._calls, self._subject.settings.measure))
 
     def result(self) -> Measurement:
         """Return what was measured."""
-        step = self._step
-        metrics = self.rounds.metrics()
-        metrics["attention_flops_per_step"] = single(
-            "attention_flops_per_step", step.attention_flops()
-        )
-        metrics["parameters"] = single("parameters", step.model.parameter_count())
-        metrics["model_bytes"] = single("model_bytes", step.model.size_bytes())
-        metrics |= step.compile_metrics()
+        model, metrics = self._step.model, self.rounds.metrics()
+        for name, value in (
+            ("attention_flops_per_step", self._step.attention_flops()),
+            ("parameters", model.parameter_count()),
+            ("model_bytes", model.size_bytes()),
+        ):
+            metrics[name] = single(name, value)
+        metrics |= self._step.compile_metrics()
         return self.describe().model_copy(update={"metrics": metrics})

@@ -17,15 +17,11 @@ from spion_bench.passes.gate.oracle import GateResult, GateSetup, check_attentio
 from spion_bench.passes.gate.precision import in_precision
 from spion_bench.passes.gate.properties import check_properties
 from spion_bench.passes.session import Job
-from spion_bench.passes.synthetic import (
-    BAND_AND_STRIPES,
-    band_and_stripes,
-)
+from spion_bench.passes.synthetic import BAND_AND_STRIPES, band_and_stripes, describe_patterns
 from spion_bench.pattern.placement import place_blocks
 from spion_bench.records import (
     AttentionInfo,
     Measurement,
-    PatternInfo,
     TaskCell,
     TaskInfo,
     TaskSettings,
@@ -217,17 +213,6 @@ def check_training(cell: TaskCell, example: Attention) -> None:
         raise UnsupportedError(
             f"{cell.method.name} has no backward pass on {cell.device} and cannot train there"
         )
-
-
-def describe_patterns(patterns: list[BlockPattern], source: str) -> PatternInfo:
-    """Describe one pattern per layer for the record."""
-    return PatternInfo(
-        source=source,
-        block_size=patterns[0].block_size,
-        length=patterns[0].length,
-        nnzb=[pattern.nnzb for pattern in patterns],
-        density=[pattern.density for pattern in patterns],
-    )
 
 
 def _patterns(

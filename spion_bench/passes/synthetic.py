@@ -1,4 +1,4 @@
-"""Named synthetic patterns for speed and kernel cells.
+"""Named synthetic patterns for speed and kernel cells, and what a record says of a pattern.
 
 A synthetic pattern never keeps more blocks than SPION's pattern generation could at the same
 length, block size and parameters (``suite.budget``), so its times do not flatter the method.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from spion_bench.asv_suite.cases import blocks_off_diagonal
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.pattern.placement import block_rows, with_diagonal
+from spion_bench.records import PatternInfo
 
 BAND_AND_STRIPES = "band+stripes"
 
@@ -26,3 +27,14 @@ def band_and_stripes(length: int, block_size: int, n_blocks: int) -> BlockPatter
     """
     nb = block_rows(length, block_size, n_blocks)
     return with_diagonal(nb, block_size, blocks_off_diagonal(nb, n_blocks - nb))
+
+
+def describe_patterns(patterns: list[BlockPattern], source: str) -> PatternInfo:
+    """Describe one pattern per layer for the record."""
+    return PatternInfo(
+        source=source,
+        block_size=patterns[0].block_size,
+        length=patterns[0].length,
+        nnzb=[pattern.nnzb for pattern in patterns],
+        density=[pattern.density for pattern in patterns],
+    )

@@ -162,6 +162,12 @@ class SpionConfig(Settings):
     selection: Selection
     transition_mode: TransitionMode
 
+    @property
+    def pattern_options(self) -> dict[str, Any]:
+        """What ``pattern.generate_pattern`` takes of it, by argument."""
+        names = ("block_size", "quantile", "density", "filter_size", "selection")
+        return {name: getattr(self, name) for name in names}
+
 
 def describe_problems(error: ValidationError) -> str:
     """Return pydantic's findings in one line: key, what was expected, what came."""

@@ -8,7 +8,7 @@ fewer than ``FEWEST_FOR_AN_INTERVAL`` samples the range is given, and called tha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -57,17 +57,23 @@ class Estimate:
     basis: str = ""
     kind: IntervalKind | None = None
 
+    def shown(self) -> str:
+        """Return the number with its interval, three digits after the point."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate times a positive number that is known exactly."""
-        low = None if self.low is None else self.low * factor
-        high = None if self.high is None else self.high * factor
-        return replace(self, value=self.value * factor, low=low, high=high)
+        return self._mapped(lambda number: number * factor)
 
     def minus_one(self) -> Estimate:
         """Return by what share a ratio exceeds 1."""
-        low = None if self.low is None else self.low - 1
-        high = None if self.high is None else self.high - 1
-        return replace(self, value=self.value - 1, low=low, high=high)
+        return self._mapped(lambda number: number - 1)
+
+    def _mapped(self, change: Callable[[float], float]) -> Estimate:
+        low, high = (None if end is None else change(end) for end in (self.low, self.high))
+        return replace(self, value=change(self.value), low=low, high=high)
 
     def within(self, least: float, most: float = math.inf) -> Estimate:
         """Return the estimate with its interval cut to what can exist, e.g. times from 0."""

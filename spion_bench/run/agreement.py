@@ -123,7 +123,7 @@ def _relative(again: Again, own: Record, reference: Record | None) -> Iterator[t
         if then is not None and now is not None:
             yield (
                 is_near(then, now, _width(again.record)),
-                (f"{name} over {name_of}'s: {_shown(then)} then, {_shown(now)} now"),
+                (f"{name} over {name_of}'s: {then.shown()} then, {now.shown()} now"),
             )
 
 
@@ -151,9 +151,3 @@ def is_near(then: Estimate, now: Estimate, width: float) -> bool:
         return False
     low, high, other_low, other_high = (end or 0.0 for end in ends)
     return low <= other_high and other_low <= high
-
-
-def _shown(ratio: Estimate) -> str:
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.3f}"
-    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"

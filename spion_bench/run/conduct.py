@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from spion_bench.measure.load import LoadSampler
+from spion_bench.measure.load import LoadSampler, Sampler
 from spion_bench.measure.machine import shell_affinity, worker_environment
 from spion_bench.measure.memory import MALLOC_ENVIRONMENT
 from spion_bench.passes.session import Job
@@ -25,7 +25,7 @@ from spion_bench.run.messages import (
     RoundStarted,
     Started,
 )
-from spion_bench.run.rounds import Rounds, Sampler
+from spion_bench.run.rounds import Rounds
 from spion_bench.suite.passes import PASSES, measures_memory, time_limit
 from spion_bench.suite.plan import baseline_of
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from spion_bench.measure.clock import round_orders
+from spion_bench.measure.load import Sampler
 from spion_bench.records import GpuRound, Load, Metric
 from spion_bench.records.paired import (
     StoppingRule,
@@ -26,18 +26,6 @@ from spion_bench.run.messages import Measured
 Ask = Callable[[str, int, bool], Measured | None]
 """Called with a subject, the number of the round and whether it repeats one; returns what the
 subject measured, or None once it is gone."""
-
-
-class Sampler(Protocol):
-    """Says how many cores other processes used, see ``measure.load``."""
-
-    cpus: int
-
-    def start(self) -> None:
-        """Begin a round."""
-
-    def stop(self) -> float | None:
-        """Return the cores that others used in it."""
 
 
 @dataclass

@@ -147,16 +147,9 @@ class Runner:
             asked, pattern = record.cell, record.measurement.pattern
             if not record.is_ok or pattern is None:
                 continue
-            learned = (
-                asked.pass_name,
-                asked.method.name,
-                asked.seed,
-                asked.label,
-                asked.machine,
-                pattern.block_size,
-            )
+            learned = (asked.pass_name, asked.method.name, asked.seed, asked.label, asked.machine)
             left = record.measurement.artifacts
-            if learned == wanted and left and not self.store.damaged(record):
+            if (*learned, pattern.block_size) == wanted and left and not self.store.damaged(record):
                 return record
         return None
 

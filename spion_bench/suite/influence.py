@@ -19,24 +19,12 @@ ROOT = PACKAGE.parent
 
 # Imports are followed into these only. What is named by a string, as methods and tasks are, is not
 # an import: a cell names its own.
-FOLLOWED = (
-    *(
-        "spion_bench.block_lists",
-        "spion_bench.block_pattern",
-        "spion_bench.kernel_limits",
-        "spion_bench.literals",
-    ),
-    *(
-        "spion_bench.native",
-        "spion_bench.ops",
-        "spion_bench.pattern",
-        "spion_bench.model",
-        "spion_bench.train",
-    ),
-    *("spion_bench.measure", "spion_bench.passes", "spion_bench.tasks", "spion_bench.suite.budget"),
-    *("spion_bench.records.settings", "spion_bench.records.statistics", "baselines"),
-    "spion_bench.asv_suite.cases",
+_PARTS = (
+    *("block_lists", "block_pattern", "kernel_limits", "literals", "native", "ops", "pattern"),
+    *("model", "train", "measure", "passes", "tasks", "suite.budget"),
+    *("asv_suite.cases", "asv_suite.inputs", "records.settings", "records.statistics"),
 )
+FOLLOWED = ("baselines", *(f"spion_bench.{part}" for part in _PARTS))
 KERNELS = {"cpu": ("*", "common/*", "cpu/**/*"), "cuda": ("*", "common/*", "cuda/**/*")}
 KERNEL_SUFFIXES = {".cpp", ".h", ".cu", ".cuh"}
 

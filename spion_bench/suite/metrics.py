@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from spion_bench.records import Metric
 from spion_bench.records.statistics import interval_kind, median_with_interval
@@ -87,15 +87,7 @@ def single(
     name: str, value: float, *, low: float | None = None, high: float | None = None
 ) -> Metric:
     """Return the metric ``name`` with one value, and bounds where they are known."""
-    kind = KINDS[name]
-    return Metric(
-        value=value,
-        unit=kind.unit,
-        lower_is_better=kind.lower_is_better,
-        low=low,
-        high=high,
-        modelled=kind.modelled,
-    )
+    return Metric(value=value, low=low, high=high, **asdict(KINDS[name]))
 
 
 def sampled(name: str, samples: Sequence[float], round_sizes: Sequence[int] = ()) -> Metric:
@@ -106,16 +98,13 @@ def sampled(name: str, samples: Sequence[float], round_sizes: Sequence[int] = ()
         samples: At least one.
         round_sizes: How many of them each round took, for a metric that is taken in rounds.
     """
-    kind = KINDS[name]
     median, low, high = median_with_interval(samples)
     return Metric(
         value=median,
-        unit=kind.unit,
-        lower_is_better=kind.lower_is_better,
         samples=list(samples),
         round_sizes=list(round_sizes),
         low=low,
         high=high,
         interval=None if low is None else interval_kind(len(samples)),
-        modelled=kind.modelled,
+        **asdict(KINDS[name]),
     )

@@ -136,15 +136,7 @@ def make_patterns(run: Run, variant: Variant) -> None:
     state, spion = run.state, run.job.settings.spion
     for index, attention_map in sorted(state.pending.items()):
         with run.clock.work("pattern"):
-            stages = pattern_stages(
-                attention_map,
-                variant=variant,
-                block_size=spion.block_size,
-                quantile=spion.quantile,
-                density=spion.density,
-                filter_size=spion.filter_size,
-                selection=spion.selection,
-            )
+            stages = pattern_stages(attention_map, variant=variant, **spion.pattern_options)
         seed = 1000 * run.job.seed + index
         state.patterns[index] = place_blocks(
             stages.pattern, run.job.blocks, seed=seed, attention_map=attention_map
@@ -211,7 +203,7 @@ def _train_step(run: Run) -> None:
         lr, beta1 = rate_and_beta1(
             state.step,
             config,
-            run.job.settings.switches,
+            run.job.recipe,
             run.job.variant,
             None if transition is None else transition - 1,
         )

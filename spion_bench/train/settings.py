@@ -7,41 +7,11 @@ from typing import Any
 
 import torch
 
-from spion_bench.literals import Blocks, Precision, RecipeName, Variant
-from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
-from spion_bench.tasks.task import TaskData
-from spion_bench.train.data import data_digest
+from spion_bench.literals import Blocks, Variant
+from spion_bench.records.cell import TaskSettings
+from spion_bench.tasks.task import TaskData, splits_sha256
 from spion_bench.train.precision import Arithmetic
 from spion_bench.train.schedule import RECIPES, Recipe
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """The settings of one run.
-
-    Attributes:
-        model: The encoder and its classifier.
-        train: The training loop.
-        spion: The patterns and the transition; a dense run reads its transition settings only to
-            know whether it may share a dense prefix.
-        recipe: ``"published"`` or ``"corrected"``, see ``schedule.Recipe``.
-        precision: In what the model multiplies, see ``precision.Arithmetic``.
-    """
-
-    model: ModelConfig
-    train: TrainConfig
-    spion: SpionConfig
-    recipe: RecipeName
-    precision: Precision = "float32"
-
-    def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise ValueError(f"recipe: expected one of {sorted(RECIPES)}, got {self.recipe!r}")
-
-    @property
-    def switches(self) -> Recipe:
-        """The recipe's switches."""
-        return RECIPES[self.recipe]
 
 
 @dataclass(frozen=True)
@@ -50,7 +20,8 @@ class TrainJob:
 
     Attributes:
         task: The data.
-        settings: Model, training, patterns and recipe.
+        settings: Model, training, patterns, recipe and precision; a dense run reads of the patterns
+            only whether it may share a dense prefix.
         variant: SPION's variant; None keeps the method as it is to the end (a dense run). Of a
             dense prefix: ``"F"`` for its own schedule in the published recipe, None for all others.
         seed: Seed of the weights, dropout and the order of the data.
@@ -59,7 +30,7 @@ class TrainJob:
     """
 
     task: TaskData
-    settings: TrainSettings
+    settings: TaskSettings
     variant: Variant | None
     seed: int
     device: torch.device
@@ -69,6 +40,11 @@ class TrainJob:
     def arithmetic(self) -> Arithmetic:
         """How it computes, and where."""
         return Arithmetic(self.settings.precision, self.device)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it keeps of the published training code."""
+        return RECIPES[self.settings.recipe]
 
     def identity(self, method: str) -> dict[str, Any]:
         """Return what tells the checkpoint of this job from those of others."""
@@ -84,13 +60,13 @@ class TrainJob:
 
     def prefix_identity(self) -> dict[str, Any]:
         """Return everything that can change a bit of the dense phase."""
-        switches = self.settings.switches
+        recipe = self.recipe
         threshold = self.settings.spion.transition_threshold_percent
         return {
             **self._shared_identity(),
             "transition_threshold_percent": threshold,
-            "lr_lag": switches.lr_lag and self.variant != "F",
-            "cycle_beta1": switches.cycle_beta1,
+            "lr_lag": recipe.lr_lag and self.variant != "F",
+            "cycle_beta1": recipe.cycle_beta1,
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),
         }
@@ -98,7 +74,7 @@ class TrainJob:
     def _shared_identity(self) -> dict[str, Any]:
         return {
             "task": self.task.name,
-            "data": data_digest(self.task),
+            "data": splits_sha256(self.task.train, self.task.dev, self.task.test),
             "model": self.settings.model.model_dump(),
             "train": self.settings.train.model_dump(),
             "precision": self.settings.precision,
@@ -107,7 +83,7 @@ class TrainJob:
         }
 
 
-def check_fit(task: TaskData, settings: TrainSettings, variant: Variant | None) -> None:
+def check_fit(task: TaskData, settings: TaskSettings, variant: Variant | None) -> None:
     """Raise ValueError, naming setting and remedy, if the settings do not fit the task's data."""
     model = settings.model
     if task.length > model.max_length:

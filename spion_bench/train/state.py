@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -79,11 +79,7 @@ class TrainState:
     dev: list[DevPoint] = field(default_factory=list)
     best: dict[TrainingPhase, BestWeights] = field(default_factory=dict)
     usage: dict[Phase, PhaseUsage] = field(
-        default_factory=lambda: {
-            "dense": PhaseUsage(),
-            "pattern": PhaseUsage(),
-            "sparse": PhaseUsage(),
-        }
+        default_factory=lambda: {phase: PhaseUsage() for phase in get_args(Phase)}
     )
     forked_from_prefix: bool = False
 

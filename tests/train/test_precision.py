@@ -6,7 +6,6 @@ from torch import nn
 
 from spion_bench.model import attention as attention_module
 from spion_bench.model.attention import UnsupportedError
-from spion_bench.train import TrainSettings
 from spion_bench.train.phases import update_weights
 from spion_bench.train.precision import Arithmetic
 from tests.train.tiny import run, tiny_settings
@@ -16,7 +15,7 @@ HALVES = ["bfloat16", "float16"]
 
 
 def settings(precision):
-    return TrainSettings(**{**vars(tiny_settings()), "precision": precision})
+    return tiny_settings().model_copy(update={"precision": precision})
 
 
 def test_tf32_is_refused_where_there_is_none():

@@ -12,6 +12,18 @@ from tests.train.tiny import (
 )
 
 
+def cut(method, tmp_path, step, settings=None, checkpoint_every_s=0.0):
+    """Begin or go on with a run, and interrupt it after some steps."""
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            method,
+            tmp_path / "cut",
+            settings,
+            progress=interrupt_at(step),
+            checkpoint_every_s=checkpoint_every_s,
+        )
+
+
 @pytest.mark.parametrize("method", ["dense_sdpa", "spion_cf"])
 @pytest.mark.parametrize("every_s", [0.0, 1e9], ids=["after every step", "after phases only"])
 @pytest.mark.parametrize("step", [1, 4, 5, 6, 9, 12])
@@ -19,13 +31,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     tmp_path, every_step_told, method, every_s, step
 ):
     whole = run(method, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run(
-            method,
-            tmp_path / "cut",
-            progress=interrupt_at(step),
-            checkpoint_every_s=every_s,
-        )
+    cut(method, tmp_path, step, checkpoint_every_s=every_s)
     resumed = run(method, tmp_path / "cut")
     assert outcome(resumed) == outcome(whole)
     assert [usage.steps for usage in resumed.phases.values()] == [
@@ -38,14 +44,7 @@ def test_a_run_interrupted_at_every_step_is_the_same(tmp_path, every_step_told, 
     settings = tiny_settings(recipe, latest_transition_step=6)
     whole = run("spion_c", tmp_path / "whole", settings)
     for step in range(1, 12):
-        with pytest.raises(KeyboardInterrupt):
-            run(
-                "spion_c",
-                tmp_path / "cut",
-                settings,
-                progress=interrupt_at(step),
-                checkpoint_every_s=0.0,
-            )
+        cut("spion_c", tmp_path, step, settings)
     assert outcome(run("spion_c", tmp_path / "cut", settings)) == outcome(whole)
 
 
@@ -79,14 +78,7 @@ def test_per_layer_runs_resume(tmp_path, every_step_told):
     )
     whole = run("spion_cf", tmp_path / "whole", settings)
     for step in range(2, 12, 2):
-        with pytest.raises(KeyboardInterrupt):
-            run(
-                "spion_cf",
-                tmp_path / "cut",
-                settings,
-                progress=interrupt_at(step),
-                checkpoint_every_s=0.0,
-            )
+        cut("spion_cf", tmp_path, step, settings)
     assert outcome(run("spion_cf", tmp_path / "cut", settings)) == outcome(whole)
 
 

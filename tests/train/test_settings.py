@@ -4,13 +4,22 @@ import pytest
 
 from spion_bench.train.schedule import RECIPES
 from spion_bench.train.settings import check_fit
-from tests.train.tiny import tiny_settings, tiny_task
+from tests.train.tiny import tiny_job, tiny_settings, tiny_task
 
 
 def test_recipe_by_name():
-    assert tiny_settings("published").switches is RECIPES["published"]
-    with pytest.raises(ValueError, match=r"recipe: expected one of .*corrected.*, got 'faithful'"):
+    assert tiny_job(tiny_settings("published")).recipe is RECIPES["published"]
+    with pytest.raises(ValueError, match="'published' or 'corrected'"):
         tiny_settings("faithful")
+
+
+def test_the_identity_of_a_job_sees_every_split_and_label():
+    changed = tiny_task()
+    changed.dev.labels[0] += 1
+    tasks = [tiny_task(), tiny_task(seed=5), tiny_task(n_test=12), changed]
+    found = [tiny_job(task=task).identity("spion_cf")["data"] for task in tasks]
+    assert len(set(found)) == len(tasks)
+    assert tiny_job().identity("spion_cf")["data"] == found[0]
 
 
 @pytest.mark.parametrize(

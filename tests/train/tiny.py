@@ -9,9 +9,10 @@ import torch
 from baselines.dense.eager import DenseEager
 from baselines.dense.sdpa import DenseSdpa
 from spion_bench.model.attention import SpionAttention
-from spion_bench.records.settings import ModelConfig, SpionConfig, TrainConfig
+from spion_bench.records import TaskSettings
+from spion_bench.records.settings import MeasureSettings, ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import DataSource, Split, TaskData
-from spion_bench.train import TrainJob, TrainSettings, train, train_prefix
+from spion_bench.train import TrainJob, train, train_prefix
 
 GOLDEN = {
     case["id"]: case
@@ -95,8 +96,13 @@ def tiny_settings(recipe="corrected", **changes):
         {key: changes.get(key, value) for key, value in section.items()}
         for section in (MODEL, TRAIN, SPION)
     )
-    return TrainSettings(
-        ModelConfig(**model), TrainConfig(**training), SpionConfig(**spion), recipe
+    return TaskSettings(
+        options={},
+        model=ModelConfig(**model),
+        train=TrainConfig(**training),
+        spion=SpionConfig(**spion),
+        recipe=recipe,
+        measure=MeasureSettings(),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from spion_bench.asv_suite.inputs import bright_map
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.records import AttentionInfo
 from spion_bench.records.cell import Scalar
@@ -71,11 +72,5 @@ def case_inputs(
 
 
 def case_map(case: KernelCase, seed: int, device: str = "cpu") -> Tensor:
-    """Return an ``[L, L]`` map of rows that sum to 1: noise with a bright diagonal and stripes."""
-    generator = torch.Generator().manual_seed(seed)
-    length = case.length
-    scores = torch.randn(length, length, generator=generator)
-    distance = torch.arange(length, dtype=torch.float32)
-    scores -= (distance[:, None] - distance[None, :]).abs() / (length / 16)
-    scores[:, :: length // 8] += 2
-    return scores.softmax(dim=-1).to(device, getattr(torch, case.dtype))
+    """Return ``asv_suite.inputs.bright_map`` of a case, ``[L, L]``."""
+    return bright_map(case.length, seed).to(device, getattr(torch, case.dtype))

@@ -19,7 +19,7 @@ from spion_bench.passes.kernel.modelled import modelled_metrics
 from spion_bench.passes.kernel.prepared import RATES, Prepared
 from spion_bench.passes.kernel.timing import stopwatch
 from spion_bench.passes.session import Job, OnProgress, RoundSamples
-from spion_bench.passes.synthetic import BAND_AND_STRIPES
+from spion_bench.passes.synthetic import BAND_AND_STRIPES, describe_patterns
 from spion_bench.records import KernelCell, Measurement, Metric, PatternInfo
 from spion_bench.records.settings import MeasureSettings
 from spion_bench.suite.cases import find_case
@@ -109,10 +109,4 @@ def _pattern_info(case: KernelCase, prepared: Prepared) -> PatternInfo | None:
         return None
     full = pattern.nnzb == pattern.nb**2
     named = "band" if case.pattern == "band" else BAND_AND_STRIPES
-    return PatternInfo(
-        source="every block" if full else f"synthetic {named}",
-        block_size=pattern.block_size,
-        length=pattern.length,
-        nnzb=[pattern.nnzb],
-        density=[pattern.density],
-    )
+    return describe_patterns([pattern], "every block" if full else f"synthetic {named}")

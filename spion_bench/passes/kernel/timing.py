@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from spion_bench.measure.clock import sample_ms, warm_up
+from spion_bench.measure.clock import sample_calls
 from spion_bench.measure.cuda_clock import L2, CudaTimer
 from spion_bench.model.attention import UnavailableError, UnsupportedError
 from spion_bench.passes.kernel.prepared import Prepared
@@ -36,13 +36,7 @@ class CpuStopwatch:
 
     def turn(self, prepared: Prepared, settings: MeasureSettings) -> Samples:
         """Return new samples of every timed call, by metric name."""
-        samples = {}
-        for name, call in prepared.calls.items():
-            warm_up(call, seconds=settings.warmup_s)
-            samples[name] = sample_ms(
-                call, seconds=settings.round_s, min_samples=settings.min_samples
-            )
-        return samples
+        return sample_calls(prepared.calls, settings)
 
     def timing(self) -> None:
         """Return None: the clock is the CPU's."""

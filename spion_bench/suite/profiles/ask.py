@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 from spion_bench.records import KernelCell, TaskCell
 from spion_bench.records.names import UsageError, check_name
@@ -12,19 +13,16 @@ from spion_bench.suite.cases import find_case
 from spion_bench.suite.implementations import IMPLEMENTATIONS
 from spion_bench.suite.methods import METHODS
 from spion_bench.suite.passes import PASSES, find_pass
-from spion_bench.suite.profile import CellGroup, Profile, load_profile, profile_names
+from spion_bench.suite.profile import (
+    CellGroup,
+    Profile,
+    RunnablePass,
+    load_profile,
+    profile_names,
+)
 from spion_bench.tasks import task_names
 
-ADDABLE_PASSES = (
-    "gate",
-    "steps",
-    "shortcuts",
-    "accuracy",
-    "speed",
-    "breakdown",
-    "memory",
-    "energy",
-)
+ADDABLE_PASSES = tuple(name for name in get_args(RunnablePass) if name != "kernel")
 """Passes that any method on any task may be asked for."""
 
 
@@ -84,7 +82,7 @@ def ask(profile: Profile, filters: Filters) -> Asked:
         if name not in METHODS:
             _need(profile, f"implementation {name}", partial(_runs, name))
     if "kernel" in filters.passes:
-        _need(profile, "pass kernel", _has_cases)
+        _need(profile, "pass kernel", lambda group: bool(group.cases))
     groups, notes = list(profile.cells), []
     scopes = [{task} for task in filters.tasks] or [{g.task for g in groups if g.task}]
     passes = [name for name in filters.passes if name in ADDABLE_PASSES]
@@ -140,10 +138,6 @@ def _gives(group: CellGroup, name: str) -> bool:
 
 def _is_about(task: str, group: CellGroup) -> bool:
     return group.task == task
-
-
-def _has_cases(group: CellGroup) -> bool:
-    return bool(group.cases)
 
 
 def _runs(implementation: str, group: CellGroup) -> bool:
