@@ -87,6 +87,19 @@ void check_attention_map(const MapCase& c) {
   expect_same_bits(where, one, several);
 }
 
+// Holds a kernel, on a random map, against what is expected, and its bits with several threads
+// against those with one.
+template <typename T, typename Case, typename Run, typename Expected>
+void check_on_map(const char* kernel, const Case& c, const std::string& what, Run run,
+                  Expected expected) {
+  const std::vector<double> values = random_map(c.length);
+  const Buffer<T> map(std::vector<T>(values.begin(), values.end()));
+  const Buffer<T> one = run(map, c, 1), several = run(map, c, kSeveral);
+  const std::string where = prefix<T>(kernel) + "length " + std::to_string(c.length) + what;
+  expect_close(where, values_of(one), expected(values), Format<T>::tolerance);
+  expect_same_bits(where, one, several);
+}
+
 template <typename T>
 Buffer<T> run_filter(const Buffer<T>& map, const FilterCase& c, int threads) {
   const int64_t taps = 2 * c.half + 1;
@@ -106,14 +119,8 @@ Buffer<T> run_filter(const Buffer<T>& map, const FilterCase& c, int threads) {
 
 template <typename T>
 void check_filter(const FilterCase& c) {
-  const std::vector<double> values = random_map(c.length);
-  const Buffer<T> map(std::vector<T>(values.begin(), values.end()));
-  const Buffer<T> one = run_filter(map, c, 1), several = run_filter(map, c, kSeveral);
-  const std::string where = prefix<T>("diagonal_panel") + "length " + std::to_string(c.length) +
-                            " half " + std::to_string(c.half);
-  expect_close(where, values_of(one), diagonal_filter(values, c.length, c.half),
-               Format<T>::tolerance);
-  expect_same_bits(where, one, several);
+  check_on_map<T>("diagonal_panel", c, " half " + std::to_string(c.half), run_filter<T>,
+                  [&](const auto& map) { return diagonal_filter(map, c.length, c.half); });
 }
 
 template <typename T>
@@ -131,14 +138,8 @@ Buffer<T> run_pool(const Buffer<T>& map, const PoolCase& c, int threads) {
 
 template <typename T>
 void check_pool(const PoolCase& c) {
-  const std::vector<double> values = random_map(c.length);
-  const Buffer<T> map(std::vector<T>(values.begin(), values.end()));
-  const Buffer<T> one = run_pool(map, c, 1), several = run_pool(map, c, kSeveral);
-  const std::string where = prefix<T>("pool_block_row") + "length " + std::to_string(c.length) +
-                            " block_size " + std::to_string(c.block_size);
-  expect_close(where, values_of(one), block_means(values, c.length, c.block_size),
-               Format<T>::tolerance);
-  expect_same_bits(where, one, several);
+  check_on_map<T>("pool_block_row", c, " block_size " + std::to_string(c.block_size), run_pool<T>,
+                  [&](const auto& map) { return block_means(map, c.length, c.block_size); });
 }
 
 template <typename T>

@@ -221,15 +221,8 @@ def make_pattern(attention_map: Tensor, variant: Variant, spion: SpionConfig) ->
     """
     # Blocks that are partly beyond the sequence's end average zeros there.
     missing = -attention_map.shape[0] % spion.block_size
-    return pattern_stages(
-        F.pad(attention_map, (0, missing, 0, missing)),
-        variant=variant,
-        block_size=spion.block_size,
-        quantile=spion.quantile,
-        density=spion.density,
-        filter_size=spion.filter_size,
-        selection=spion.selection,
-    )
+    padded = F.pad(attention_map, (0, missing, 0, missing))
+    return pattern_stages(padded, variant=variant, **spion.pattern_options)
 
 
 def _average(attention_map: Tensor) -> Tensor:

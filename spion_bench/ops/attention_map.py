@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spion_bench.native import library
 from spion_bench.ops import checks
-from spion_bench.ops.registration import operator, register_operator
+from spion_bench.ops.registration import register_operator, run
 
 
 def attention_map(
@@ -43,8 +43,7 @@ def attention_map(
     checks.check_key_padding_mask(key_padding_mask, q.shape[0], q.shape[2], q)
     scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
     checks.check_scale(scale)
-    average: Tensor = operator("attention_map")(q.detach(), k.detach(), key_padding_mask, scale)
-    return average
+    return run("attention_map", q.detach(), k.detach(), key_padding_mask, scale)
 
 
 def _fake(q: Tensor, k: Tensor, key_padding_mask: Tensor | None, scale: float) -> Tensor:

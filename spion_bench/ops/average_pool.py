@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from spion_bench.ops.checks_pattern import check_square
-from spion_bench.ops.registration import operator, register_operator
+from spion_bench.ops.registration import register_operator, run
 
 
 def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
@@ -34,8 +34,7 @@ def average_pool(attention_map: Tensor, block_size: int) -> Tensor:
             f"block_size: expected a divisor of the map's length {length}, got {block_size}; "
             "pad the sequence or choose another block size"
         )
-    pooled: Tensor = operator("average_pool")(attention_map.detach(), block_size)
-    return pooled
+    return run("average_pool", attention_map.detach(), block_size)
 
 
 def _fake(attention_map: Tensor, block_size: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.native import library
 from spion_bench.ops import checks
-from spion_bench.ops.registration import operator, register_operator
+from spion_bench.ops.registration import register_operator, run
 
 
 def block_dropout(probs: Tensor, pattern: BlockPattern, *, p: float, seed: int) -> Tensor:
@@ -35,10 +35,8 @@ def block_dropout(probs: Tensor, pattern: BlockPattern, *, p: float, seed: int) 
     """
     checks.check_tiles("probs", probs, pattern, library.dtypes(probs.device, "pipeline"))
     checks.check_dropout(p, seed)
-    dropped: Tensor = operator("block_dropout")(
-        probs, pattern.crow_indices, pattern.col_indices, pattern.block_size, p, seed
-    )
-    return dropped
+    where = pattern.crow_indices, pattern.col_indices, pattern.block_size
+    return run("block_dropout", probs, *where, p, seed)
 
 
 def _fake(probs: Tensor, crow: Tensor, col: Tensor, block_size: int, p: float, seed: int) -> Tensor:

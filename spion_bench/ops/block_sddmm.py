@@ -9,7 +9,7 @@ from torch import Tensor
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.native import library
 from spion_bench.ops import checks
-from spion_bench.ops.registration import operator, register_operator
+from spion_bench.ops.registration import register_operator, run
 
 
 def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) -> Tensor:
@@ -36,8 +36,7 @@ def block_sddmm(q: Tensor, k: Tensor, pattern: BlockPattern, *, scale: float) ->
     checks.check_like("k", k, "q", q)
     checks.check_pattern("q", q, pattern)
     checks.check_scale(scale)
-    tiles: Tensor = operator("block_sddmm")(q, k, *pattern.index_tensors, pattern.block_size, scale)
-    return tiles
+    return run("block_sddmm", q, k, *pattern.index_tensors, pattern.block_size, scale)
 
 
 def _fake(q: Tensor, k: Tensor, crow: Tensor, col: Tensor, *others: Any) -> Tensor:

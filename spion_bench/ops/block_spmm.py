@@ -9,7 +9,7 @@ from torch import Tensor
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.native import library
 from spion_bench.ops import checks
-from spion_bench.ops.registration import operator, register_operator, with_contiguous_rows
+from spion_bench.ops.registration import register_operator, run, with_contiguous_rows
 
 
 def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
@@ -39,8 +39,7 @@ def block_spmm(probs: Tensor, v: Tensor, pattern: BlockPattern) -> Tensor:
         raise ValueError(
             f"v: expected [B, H] = {list(probs.shape[:2])} as probs, got {list(v.shape[:2])}"
         )
-    out: Tensor = operator("block_spmm")(probs, v, *pattern.index_tensors, pattern.block_size)
-    return out
+    return run("block_spmm", probs, v, *pattern.index_tensors, pattern.block_size)
 
 
 def _fake(probs: Tensor, v: Tensor, *others: Any) -> Tensor:

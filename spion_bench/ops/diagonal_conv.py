@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spion_bench.ops.checks_pattern import check_square
-from spion_bench.ops.registration import operator, register_operator
+from spion_bench.ops.registration import register_operator, run
 
 
 def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
@@ -36,8 +36,7 @@ def diagonal_conv(attention_map: Tensor, filter_size: int = 31) -> Tensor:
             f"filter_size: expected a positive odd number, got {filter_size}; "
             "the published value is 31"
         )
-    out: Tensor = operator("diagonal_conv")(attention_map.detach(), filter_size)
-    return out
+    return run("diagonal_conv", attention_map.detach(), filter_size)
 
 
 def _fake(attention_map: Tensor, filter_size: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spion_bench.native import library
 from spion_bench.ops import checks
-from spion_bench.ops.registration import operator
+from spion_bench.ops.registration import run
 
 TILE = 32
 """Rows and columns of the tiles in which the elements are laid."""
@@ -44,8 +44,7 @@ def dropout(x: Tensor, *, p: float, seed: int) -> Tensor:
         flat = F.pad(flat, (0, TILE**2 - n_last))
     rows = torch.arange(n_tiles + 1, dtype=torch.int32, device=x.device)
     tiles = flat.view(1, 1, n_tiles, TILE, TILE)
-    dropped: Tensor = operator("block_dropout")(tiles, rows, rows[:-1], TILE, p, seed)
-    flat = dropped.view(-1)
+    flat = run("block_dropout", tiles, rows, rows[:-1], TILE, p, seed).view(-1)
     if n_last:
         flat = flat[: x.numel()]
     return flat.view(x.shape).to(x.dtype)

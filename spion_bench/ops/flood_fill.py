@@ -11,7 +11,7 @@ from torch import Tensor
 from spion_bench.literals import Selection
 from spion_bench.ops.checks import check_choice
 from spion_bench.ops.checks_pattern import check_square
-from spion_bench.ops.registration import operator, register_operator
+from spion_bench.ops.registration import register_operator, run
 
 
 def flood_fill(pooled: Tensor, threshold: float, *, selection: Selection = "walk") -> Tensor:
@@ -46,8 +46,7 @@ def flood_fill(pooled: Tensor, threshold: float, *, selection: Selection = "walk
     if math.isnan(threshold):
         raise ValueError("threshold: expected a number, got NaN")
     check_choice("selection", selection, get_args(Selection))
-    kept: Tensor = operator("flood_fill")(pooled.detach(), threshold, selection)
-    return kept
+    return run("flood_fill", pooled.detach(), threshold, selection)
 
 
 def _fake(pooled: Tensor, threshold: float, selection: str) -> Tensor:

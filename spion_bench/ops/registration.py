@@ -103,6 +103,12 @@ def operator(name: str) -> Any:
     return _transformable(library.operator(name))
 
 
+def run(name: str, *arguments: Any) -> Tensor:
+    """Return what ``operator(name)`` gives, for an operator of one result."""
+    out: Tensor = operator(name)(*arguments)
+    return out
+
+
 def _transformable(op: Any) -> Any:
     is_transformed = torch._C._are_functorch_transforms_active()
     if is_transformed or forward_ad._current_level >= 0:

@@ -13,7 +13,8 @@ from spion_bench.passes.subject import prepare_subject
 from spion_bench.records import TransitionInfo
 from spion_bench.records.artifacts import read_artifact, read_patterns, write_artifact
 from spion_bench.records.files import file_digest
-from spion_bench.train import CheckpointError, PhaseUsage, TrainResult
+from spion_bench.train import CheckpointError, TrainResult
+from spion_bench.train.usage import PhaseUsage
 from tests.cells import ignore, measure, tiny_cell, tiny_job
 
 
