@@ -7,6 +7,7 @@ what continues it, and the accuracy pass learns the patterns that the later pass
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from spion_bench.records.cell import KernelCell, PassName, TaskCell
 from spion_bench.records.names import check_name
@@ -50,6 +51,9 @@ class Pass:
     gated: bool = True
 
 
+_trains = partial(Pass, samples_gpu=True, deterministic=True)
+_takes_turns = partial(Pass, interleaved=True, samples_gpu=True, uses_pattern=True, compiles=True)
+
 PASSES: dict[str, Pass] = {
     entry.name: entry
     for entry in (
@@ -75,31 +79,23 @@ PASSES: dict[str, Pass] = {
             headline=("test_accuracy",),
             gated=False,
         ),
-        Pass(
+        _trains(
             "prefix",
             "the dense phase that SPION's variants and dense attention share, trained once",
             "spion_bench.passes.prefix:PrefixSession",
             headline=("final_train_loss",),
-            samples_gpu=True,
-            deterministic=True,
         ),
-        Pass(
+        _trains(
             "accuracy",
             "train, generate the pattern, train on, test; one cell per seed",
             "spion_bench.passes.accuracy:AccuracySession",
             headline=("test_accuracy",),
-            samples_gpu=True,
-            deterministic=True,
         ),
-        Pass(
+        _takes_turns(
             "speed",
             "time of one training step; methods take turns in random order",
             "spion_bench.passes.speed:SpeedSession",
             headline=("train_step_ms",),
-            interleaved=True,
-            samples_gpu=True,
-            uses_pattern=True,
-            compiles=True,
         ),
         Pass(
             "breakdown",
@@ -108,25 +104,17 @@ PASSES: dict[str, Pass] = {
             headline=("step_attention_ms",),
             uses_pattern=True,
         ),
-        Pass(
+        _takes_turns(
             "memory",
             "peak memory of one training step in a fresh process",
             "spion_bench.passes.memory:MemorySession",
             headline=("train_step_peak_bytes",),
-            interleaved=True,
-            samples_gpu=True,
-            uses_pattern=True,
-            compiles=True,
         ),
-        Pass(
+        _takes_turns(
             "energy",
             "joules of a training step, by the counters of the GPU or the CPU",
             "spion_bench.passes.energy:EnergySession",
             headline=("step_joules",),
-            interleaved=True,
-            samples_gpu=True,
-            uses_pattern=True,
-            compiles=True,
         ),
         Pass(
             "kernel",
