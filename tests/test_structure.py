@@ -58,7 +58,7 @@ MAY_IMPORT_WITHIN = {
         "subject": {"attention", "gate", "session", "synthetic"},
         "task_session": {"gate", "session", "subject"},
         "step": {"gate", "step", "subject", "task_session"},
-        "accuracy": {*ON_A_TASK, "prefix"},
+        "accuracy": {*ON_A_TASK, "prefix", "synthetic"},
         "prefix": ON_A_TASK,
         "shortcuts": {"session", "subject"},
         "steps": ON_A_STEP,
