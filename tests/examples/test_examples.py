@@ -24,6 +24,7 @@ ROW = r"\n{} +\d\.\d{{3}} +\d+\.\d ms +(\d+ MiB|not measured)\n"
 SLOW = {"vit_fashion_mnist"}  # its sequences are as long as a picture has pixels
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in SHORT]
 )
