@@ -31,7 +31,18 @@ SHELL = {"", "sh", "bash", "shell", "console"}
 # Folders of records that commands name, and files that they read.
 FOLDERS = ("smoke", "mine", "before", "after", "old", "speed", "paper")
 # Programs that are not this project's: nothing here can go out of date.
-KNOWN = {"git", "apt", "export", "source", "eval", "pre-commit", "setarch", "build", "auditwheel"}
+KNOWN = {
+    "grep",
+    "git",
+    "apt",
+    "export",
+    "source",
+    "eval",
+    "pre-commit",
+    "setarch",
+    "build",
+    "auditwheel",
+}
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(?:\.venv/bin/)?((?:spion-bench|nox -s) [^`]*)`")
 

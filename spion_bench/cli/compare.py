@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import get_args
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from spion_bench.cli.console import examples, make_console, print_line
+from spion_bench.cli.console import examples, format_option, print_line, write
 from spion_bench.compare.commits import find_repository, resolve, worktrees
 from spion_bench.compare.folders import compare_folders
-from spion_bench.compare.show import HEADINGS, NOTE, Comparison, Format
+from spion_bench.compare.show import HEADINGS, NOTE, Comparison
 from spion_bench.compare.sides import Side, SideError, choose_cases
 from spion_bench.measure.machine import available_cores, machine_name
 from spion_bench.records.names import UsageError
@@ -41,16 +40,9 @@ HASH_LENGTH = 10
     show_default=True,
     help="What to measure of commits: names or patterns, with commas; '*' is everything.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(get_args(Format)),
-    default="table",
-    show_default=True,
-    help="What to print.",
-)
+@format_option("a line per case; markdown: a table that fits a pull request", "markdown")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
-def compare(base: str, head: str, cases: str, form: Format, threads: int | None) -> None:
+def compare(base: str, head: str, cases: str, form: str, threads: int | None) -> None:
     """Say what is slower or faster at HEAD than at BASE: two commits, or two folders of records.
 
     Commits of this checkout are built and measured side by side in one job, until each case is
@@ -58,7 +50,6 @@ def compare(base: str, head: str, cases: str, form: Format, threads: int | None)
     where case, device, machine and settings agree. Exit codes: 0, 1 if a case is SLOWER, 2 if
     nothing could be compared, 130 after Ctrl-C.
     """
-    console = make_console()
     try:
         if Path(base).exists() and Path(head).exists():
             found, apart, problems = compare_folders(Path(base), Path(head))
@@ -70,7 +61,7 @@ def compare(base: str, head: str, cases: str, form: Format, threads: int | None)
             result = _compare_commits(base, head, patterns, threads or available_cores())
     except (UsageError, SideError, OSError) as error:
         raise click.UsageError(str(error)) from error
-    _show(console, result, form)
+    _show(result, form)
     raise SystemExit(1 if result.is_slower else 0 if result.compared else 2)
 
 
@@ -105,13 +96,16 @@ def _say_round(number: int, cases: list[str]) -> None:
     print(f"round {number}: {len(cases)} cases ...", file=sys.stderr, flush=True)
 
 
-def _show(console: Console, result: Comparison, form: Format) -> None:
-    if form == "json":
-        click.echo(result.to_json())
-        return
+def _show(result: Comparison, form: str) -> None:
     if form == "markdown":
         click.echo(result.to_markdown())
         return
+    quiet = [f"{row[0]}: {row[1]}" for row in result.rows()]
+    quiet += [f"{case}: not compared" for case in result.apart]
+    write(form, data=result.as_data(), quiet=quiet, table=lambda console: _print(console, result))
+
+
+def _print(console: Console, result: Comparison) -> None:
     table = Table(title=f"{result.head} against {result.base}", title_justify="left")
     for heading in HEADINGS:
         table.add_column(heading, overflow="fold")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -13,12 +13,14 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column
+from rich.text import Text
 
 from spion_bench.cli.console import is_live
 from spion_bench.cli.summary import STYLES, result, verdict
@@ -32,11 +34,46 @@ Event = TrainingProgress | RoundStarted
 PLAIN_INTERVAL_S = 10.0
 
 
+class TimeLeft:
+    """How long a run goes on, from how long its cells should take.
+
+    Args:
+        seconds: Key of each cell that is to be run -> how long it should take; None if unknown.
+    """
+
+    def __init__(self, seconds: Mapping[str, float | None]) -> None:
+        self._left = dict(seconds)
+        self._running: list[str] = []
+        self._since = time.monotonic()
+
+    def start(self, cells: Sequence[Planned]) -> None:
+        """Cells start, together if they take turns."""
+        self._running = [cell.key for cell in cells]
+        self._since = time.monotonic()
+
+    def finish(self, cell: CellBase) -> None:
+        """A cell has its record."""
+        self._left.pop(cell.key, None)
+
+    def text(self) -> str:
+        """Return the time left, "over" it if some cells' is unknown; "" if all is."""
+        known = {key: seconds for key, seconds in self._left.items() if seconds is not None}
+        if not known:
+            return ""
+        running = sum(known.get(key, 0.0) for key in self._running)
+        spent = min(running, time.monotonic() - self._since)
+        minutes, seconds = divmod(round(sum(known.values()) - spent), 60)
+        hours, minutes = divmod(minutes, 60)
+        least = "over " if len(known) < len(self._left) else ""
+        return f"{least}{hours}:{minutes:02d}:{seconds:02d} left"
+
+
 class PlainDisplay:
     """One line per cell and event, for pipes and log files; training steps at long intervals."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, left: TimeLeft) -> None:
         self._console = console
+        self._left = left
         self._total = 0
         self._number = 0
         self._last = 0.0
@@ -49,6 +86,7 @@ class PlainDisplay:
     def start(self, cells: Sequence[Planned]) -> None:
         """Name the cells that start."""
         self._last = time.monotonic()
+        self._left.start(cells)
         self._line("start " + ", ".join(name_of(cell) for cell in cells))
 
     def event(self, cell: CellBase, event: Event) -> None:
@@ -63,7 +101,11 @@ class PlainDisplay:
     def finish(self, cell: CellBase, record: Record) -> None:
         """Print the outcome."""
         self._number += 1
-        self._line(f"[{self._number}/{self._total}] {name_of(cell)}: {verdict(record)}")
+        self._left.finish(cell)
+        place = f"{self._number}/{self._total}"
+        left = self._left.text() if self._number < self._total else ""
+        place = f"[{place}, {left}]" if left else f"[{place}]"
+        self._line(f"{place} {name_of(cell)}: {verdict(record)}")
 
     def _line(self, text: str) -> None:
         self._console.print(escape(text), highlight=False, soft_wrap=True)
@@ -72,9 +114,10 @@ class PlainDisplay:
 class LiveDisplay:
     """A bar over all cells and one for the current cell, with its phase, loss and time left."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, left: TimeLeft) -> None:
         self._progress = progress
-        self._overall: TaskID = progress.add_task("cells", total=None, detail="")
+        self._left = left
+        self._overall: TaskID = progress.add_task("cells", total=None, detail="", left=left)
         self._current: TaskID | None = None
 
     def begin(self, total: int, done: int) -> None:
@@ -85,6 +128,7 @@ class LiveDisplay:
     def start(self, cells: Sequence[Planned]) -> None:
         """Show the cells that start."""
         self._drop_current()
+        self._left.start(cells)
         names = name_of(cells[0]) if len(cells) == 1 else f"{cells[0].pass_name} {cells[0].label}"
         self._current = self._progress.add_task(escape(names), total=None, detail="starting")
 
@@ -106,6 +150,7 @@ class LiveDisplay:
     def finish(self, cell: CellBase, record: Record) -> None:
         """Print the outcome and move the overall bar."""
         self._drop_current()
+        self._left.finish(cell)
         status = record.measurement.status
         shown = f"[{STYLES.get(status, 'red')}]{status:>11}[/]"
         line = f"{shown} {escape(name_of(cell))} {escape(result(record))}"
@@ -118,14 +163,25 @@ class LiveDisplay:
             self._current = None
 
 
+class TimeLeftColumn(TimeRemainingColumn):
+    """The time left: of the whole run from its cells' expected times, of a cell from its steps."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time left of a bar."""
+        left: TimeLeft | None = task.fields.get("left")
+        text = left.text() if left is not None else ""
+        return Text(text, style="progress.remaining") if text else super().render(task)
+
+
 @contextmanager
-def showing(console: Console) -> Iterator[Display]:
-    """Give the display that suits ``console``."""
+def showing(console: Console, seconds: Mapping[str, float | None]) -> Iterator[Display]:
+    """Give the display that suits ``console``, for cells that should take so many seconds."""
+    left = TimeLeft(seconds)
     if not is_live(console):
-        yield PlainDisplay(console)
+        yield PlainDisplay(console, left)
         return
     with Progress(*columns(), console=console, expand=True) as progress:
-        yield LiveDisplay(progress)
+        yield LiveDisplay(progress, left)
 
 
 def columns() -> tuple[ProgressColumn, ...]:
@@ -135,7 +191,7 @@ def columns() -> tuple[ProgressColumn, ...]:
         BarColumn(bar_width=16),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TimeLeftColumn(table_column=Column(no_wrap=True)),
         # On a narrow terminal this column gives way.
         TextColumn("{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True)),
     )

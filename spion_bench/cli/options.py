@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from spion_bench.cli.console import plain_errors
 from spion_bench.literals import Precision
@@ -15,9 +16,12 @@ from spion_bench.measure.machine import available_cores, machine_name
 from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.names import UsageError
 from spion_bench.records.store import Store
+from spion_bench.suite.methods import METHODS
+from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import Machine, expand
-from spion_bench.suite.profile import load_profile
+from spion_bench.suite.profile import load_profile, profile_names
 from spion_bench.suite.profiles.ask import Filters, ask
+from spion_bench.tasks import task_names
 
 MOST_SEEDS = 1000
 _SEEDS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
@@ -36,6 +40,34 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return tuple(sorted({seed for first, last in ranges for seed in range(first, last + 1)}))
 
 
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _completes(known: Callable[[], Mapping[str, str]]) -> Completer:
+    """Return what a shell offers for an option: names that begin so, with what they are."""
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [
+            CompletionItem(name, help=text)
+            for name, text in known().items()
+            if name.startswith(incomplete)
+        ]
+
+    return complete
+
+
+def _complete_profile(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the suite's profiles, and files, which the shell finds by itself."""
+    profiles = _completes(
+        lambda: {name: load_profile(name).description for name in profile_names()}
+    )
+    return [*profiles(ctx, param, incomplete), CompletionItem(incomplete, type="file")]
+
+
 def selection(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that choose cells."""
     options = (
@@ -43,19 +75,28 @@ def selection(command: Callable[..., None]) -> Callable[..., None]:
             "--profile",
             default="smoke",
             show_default=True,
+            shell_complete=_complete_profile,
             help="Name of a profile, or a .toml file.",
         ),
-        click.option("--task", "tasks", multiple=True, help="Only this task (repeatable)."),
+        click.option(
+            "--task",
+            "tasks",
+            multiple=True,
+            shell_complete=_completes(lambda: dict.fromkeys(task_names(), "")),
+            help="Only this task (repeatable).",
+        ),
         click.option(
             "--method",
             "methods",
             multiple=True,
+            shell_complete=_completes(lambda: {m.name: m.summary for m in METHODS.values()}),
             help="Only this method (repeatable); one that the profile does not list is added.",
         ),
         click.option(
             "--pass",
             "passes",
             multiple=True,
+            shell_complete=_completes(lambda: {n: p.summary for n, p in PASSES.items()}),
             help="Only this pass (repeatable); one that the profile does not have is added.",
         ),
         click.option("--seeds", callback=_seeds, help="Seeds to use instead: 0,1,2 or 0-4."),

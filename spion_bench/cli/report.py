@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from spion_bench.cli.console import examples, make_console, plain_errors, print_line
+from spion_bench.cli.console import (
+    Format,
+    examples,
+    format_option,
+    make_console,
+    plain_errors,
+    print_line,
+    write,
+)
+
+if TYPE_CHECKING:
+    from spion_bench.report.claims.verdict import Judgement
 
 REPORT_DIR = click.option(
     "--report-dir",
@@ -43,15 +54,8 @@ def write_report(console: Console, records_dir: Path, report_dir: Path) -> None:
     )
 )
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "quiet"]),
-    default="table",
-    show_default=True,
-    help="What to print; quiet: a line per claim.",
-)
-def claims(records: tuple[Path, ...], form: Literal["table", "json", "quiet"]) -> None:
+@format_option("a line per claim")
+def claims(records: tuple[Path, ...], form: Format) -> None:
     """Say which published claims about SPION the RECORDS reproduce, and why.
 
     Claims and rules stand in results/claims.toml. A claim about a GPU has a second line, its CPU
@@ -65,16 +69,22 @@ def claims(records: tuple[Path, ...], form: Literal["table", "json", "quiet"]) -
         found = judgements(runs)
     for problem in [problem for run in runs for problem in run.problems]:
         click.echo(f"warning: {problem}", err=True)
-    if form == "json":
-        click.echo(json.dumps([as_data(judgement) for judgement in found], indent=2))
-        return
-    if form == "quiet":
-        for judgement in found:
-            form_of = f" ({judgement.form})" if judgement.form else ""
-            click.echo(f"{judgement.claim.id}{form_of}: {judgement.verdict}")
-        return
+    write(
+        form,
+        data=[as_data(judgement) for judgement in found],
+        quiet=(_short(judgement) for judgement in found),
+        table=lambda console: console.print(_table(found)),
+    )
+
+
+def _short(judgement: Judgement) -> str:
+    form_of = f" ({judgement.form})" if judgement.form else ""
+    return f"{judgement.claim.id}{form_of}: {judgement.verdict}"
+
+
+def _table(found: Sequence[Judgement]) -> Table:
     table = Table("Claim", "Verdict", "Why", show_lines=True)
     for judgement in found:
         what = f"{judgement.title} ({judgement.claim.source})"
         table.add_row(what, judgement.verdict, judgement.reason)
-    make_console().print(table)
+    return table

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spion_bench.cli.console import INTERRUPTED, examples, make_console, print_line, print_list
+from spion_bench.cli.console import (
+    INTERRUPTED,
+    Format,
+    examples,
+    format_option,
+    print_line,
+    print_list,
+    progress_console,
+    write,
+)
 from spion_bench.cli.options import planned, selection
 from spion_bench.cli.report import REPORT_DIR, write_report
 from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.store import BusyError, Store
+from spion_bench.run.expected import Expected, expect
 from spion_bench.suite.cases import CASES
 from spion_bench.suite.methods import METHODS
 from spion_bench.suite.needs import kernel_refusal
 from spion_bench.suite.passes import PASSES
-from spion_bench.suite.plan import estimate_seconds
 from spion_bench.suite.profile import load_profile, profile_names
 from spion_bench.tasks import load_config, task_names
 
@@ -28,48 +38,113 @@ if TYPE_CHECKING:
     from spion_bench.records import Environment, Record
 
 
-@click.command("list")
-def list_command() -> None:
+@click.command("list", epilog=examples("spion-bench list --format quiet | grep method"))
+@format_option("kind and name, a line each")
+def list_command(form: Format) -> None:
     """List tasks, methods, passes, profiles and kernel cases."""
-    console = make_console()
     lengths = {name: load_config(name).model.max_length for name in task_names()}
-    print_list(console, "Tasks", {n: f"{length} tokens" for n, length in lengths.items()})
-    print_list(console, "Methods", {m.name: m.summary for m in METHODS.values()})
-    print_list(console, "Passes", {name: entry.summary for name, entry in PASSES.items()})
-    print_list(console, "Profiles", {n: load_profile(n).description for n in profile_names()})
-    print_list(console, "Kernel cases", {c.name: c.reason for c in CASES.values()})
+    known = {
+        "task": {n: f"{length} tokens" for n, length in lengths.items()},
+        "method": {m.name: m.summary for m in METHODS.values()},
+        "pass": {name: entry.summary for name, entry in PASSES.items()},
+        "profile": {n: load_profile(n).description for n in profile_names()},
+        "kernel case": {c.name: c.reason for c in CASES.values()},
+    }
+    write(
+        form,
+        data=known,
+        quiet=(f"{kind} {name}" for kind, names in known.items() for name in names),
+        table=lambda console: _print_known(console, known),
+    )
+
+
+def _print_known(console: Console, known: Mapping[str, dict[str, str]]) -> None:
+    plurals = {"pass": "Passes"}
+    for kind, names in known.items():
+        print_list(console, plurals.get(kind, f"{kind.capitalize()}s"), names)
+
+
+class _Line(NamedTuple):
+    """A cell of a plan: what is to be done, and how long that should take."""
+
+    cell: TaskCell | KernelCell
+    state: str
+    expected: Expected | None
+
+    def as_data(self) -> dict[str, Any]:
+        cell, expected = self.cell, self.expected
+        return {
+            "key": cell.key,
+            "pass": cell.pass_name,
+            "label": cell.label,
+            "method": cell.method.name,
+            "seed": cell.seed,
+            "state": self.state,
+            "expected_s": expected.seconds if expected else None,
+            "expected_from": expected.source if expected else None,
+        }
 
 
 @click.command(epilog=examples("spion-bench plan --profile smoke --pass accuracy --seeds 0"))
 @selection
-def plan(**options: Any) -> None:
+@format_option("the keys of the cells that are to be done")
+def plan(*, form: Format, **options: Any) -> None:
     """Show which cells `run` would measure, without running anything.
 
-    The time of a cell is the median of earlier runs of similar cells in the same --out.
+    The time of a cell is the median of earlier runs of such cells in the same --out on this
+    machine; where there are none, that of committed records of another machine, which is said.
     """
     cells, store = planned(**options)
-    console = make_console()
-    table = Table(title=f"{len(cells)} cells", title_justify="left")
-    table.add_column("cell", overflow="fold")
-    for name in ("state", "estimated time"):
-        table.add_column(name)
-    estimates = []
+    expected = expect(cells, store.records)
+    lines = []
     for cell in cells:
         refusal = kernel_refusal(cell)
         state = "to do" if refusal is None else f"unsupported: {refusal}"
         if store.is_done(cell):
             state = "measured"
-        estimate = estimate_seconds(cell, store.records) if state == "to do" else 0.0
-        estimates.append(estimate)
-        shown = "unknown" if estimate is None else f"{estimate:.1f} s" if state == "to do" else ""
-        table.add_row(cell.key, state, shown)
+        lines.append(_Line(cell, state, expected[cell.key] if state == "to do" else None))
+    left = [line for line in lines if line.state == "to do"]
+    write(
+        form,
+        data={
+            "cells": [line.as_data() for line in lines],
+            "budgets": budgets(cells),
+            "expected_s": sum(line.expected.seconds for line in left if line.expected),
+            "unknown": sum(line.expected is None for line in left),
+        },
+        quiet=(line.cell.key for line in left),
+        table=lambda console: _print_plan(console, lines, left),
+    )
+
+
+def _print_plan(console: Console, lines: Sequence[_Line], left: Sequence[_Line]) -> None:
+    table = Table(title=f"{len(lines)} cells", title_justify="left")
+    table.add_column("cell", overflow="fold")
+    for name in ("state", "estimated time"):
+        table.add_column(name)
+    for line in lines:
+        shown = ""
+        if line.state == "to do":
+            shown = "unknown"
+            if line.expected is not None:
+                mark = "" if line.expected.source == "this machine" else "~"
+                shown = f"{mark}{line.expected.seconds:.1f} s"
+        table.add_row(line.cell.key, line.state, shown)
     console.print(table)
-    for line in budgets(cells):
-        print_line(console, escape(line))
-    known = [estimate for estimate in estimates if estimate is not None]
-    unknown = len(estimates) - len(known)
+    for text in budgets([line.cell for line in lines]):
+        print_line(console, escape(text))
+    known = [line.expected for line in left if line.expected is not None]
+    unknown = len(left) - len(known)
     note = f", and {unknown} cells of unknown duration" if unknown else ""
-    console.print(f"Estimated time left: {sum(known):.0f} s{note}", highlight=False)
+    total = sum(each.seconds for each in known)
+    console.print(f"Estimated time left: {total:.0f} s{note}", highlight=False)
+    elsewhere = Counter(each.source for each in known if each.source != "this machine")
+    if elsewhere:
+        parts = [f"{count} cells by {source}" for source, count in elsewhere.items()]
+        print_line(
+            console,
+            f"~ of another machine: {', '.join(parts)}; a similar cell is that of another method",
+        )
 
 
 def budgets(cells: Sequence[TaskCell | KernelCell]) -> list[str]:
@@ -97,18 +172,30 @@ def budgets(cells: Sequence[TaskCell | KernelCell]) -> list[str]:
 @click.option("--fresh", is_flag=True, help="Measure every cell again, even finished ones.")
 @click.option("--no-report", is_flag=True, help="Do not write the report.")
 @REPORT_DIR
-def run(*, fresh: bool, no_report: bool, report_dir: Path | None, **options: Any) -> None:
+@format_option("a line per cell, at the end")
+def run(
+    *, fresh: bool, no_report: bool, report_dir: Path | None, form: Format, **options: Any
+) -> None:
     """Measure a profile's cells, store one record each, and write the report.
 
     Cells with a good record are not measured again; failed ones are. Ctrl-C is safe at any time:
-    the same command continues where it stopped.
+    the same command continues where it stopped. On a terminal bars show cell, phase and the time
+    that is left; elsewhere each event is a line, training steps and rounds at most every 10 s.
+    With --format json these lines go to standard error.
     """
     cells, store = planned(**options)
-    console = make_console()
-    from spion_bench.cli.summary import exit_code, print_summary
+    from spion_bench.cli.summary import exit_code, print_summary, summary_data, verdict, worth
 
-    records = _measure(cells, store, console, fresh=fresh)
-    print_summary(console, records)
+    records = _measure(cells, store, progress_console(form), fresh=fresh)
+    found = worth(store.out, records)
+    data = {**summary_data(records, found), "records": str(store.records_file)}
+    write(
+        form,
+        data=data,
+        quiet=(f"{record.key}: {verdict(record, found.get(record.key))}" for record in records),
+        table=lambda console: print_summary(console, records, found),
+    )
+    console = progress_console(form)
     print_line(console, f"Records: {store.records_file}")
     if not no_report:
         write_report(console, store.out, report_dir or Path("reports") / cells[0].profile)
@@ -121,12 +208,15 @@ def _measure(
     from spion_bench.cli.display import showing
     from spion_bench.run.conduct import WarmConductor
     from spion_bench.run.interrupts import interrupt_on_sigterm
-    from spion_bench.run.runner import Runner
+    from spion_bench.run.runner import Runner, pending_turns
 
+    pending = [cell for turn in pending_turns(cells, store, fresh=fresh) for cell in turn]
+    expected = expect(pending, store.records)
+    seconds = {key: each.seconds if each else None for key, each in expected.items()}
     try:
         with store.locked(), interrupt_on_sigterm():
             environment = environment_of(cells[0])
-            with showing(console) as display, WarmConductor() as conductor:
+            with showing(console, seconds) as display, WarmConductor() as conductor:
                 return Runner(store, environment, display, fresh, conductor).run(cells)
     except KeyboardInterrupt:
         console.print(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,11 +25,50 @@ from spion_bench.records.ratios import (
 from spion_bench.records.statistics import mean_with_interval, median_of
 from spion_bench.suite.passes import PASSES
 
+if TYPE_CHECKING:
+    from spion_bench.report.attention_rule import Evidence
+
+NOT_ATTENTION = "not shown to measure attention"
 STYLES = {"ok": "green", "unsupported": "cyan", "skipped": "yellow"}
 
 
-def result(record: Record) -> str:
-    """Return a record's main number with its interval, or its reason."""
+def worth(folder: Path, records: Sequence[Record]) -> dict[str, Evidence]:
+    """Return, by key, what the group of each accuracy says about attention.
+
+    Args:
+        folder: The run's folder, in which the records and their artifacts lie.
+        records: The records that are to be shown; others of the folder belong to their groups.
+    """
+    if not any(_is_accuracy(record) for record in records):
+        return {}
+    from spion_bench.report.evidence import evidence_of
+    from spion_bench.report.groups import groups
+    from spion_bench.report.load import load_records
+
+    found: dict[str, Evidence] = {}
+    for group in groups(load_records(folder), ("accuracy",)):
+        evidence = evidence_of(group)
+        if evidence is not None:
+            found |= {outcome.record.key: evidence for outcome in group.outcomes}
+    return found
+
+
+def _is_accuracy(record: Record) -> bool:
+    return record.cell.pass_name == "accuracy" and "test_accuracy" in record.measurement.metrics
+
+
+def _mark(record: Record, evidence: Evidence | None) -> str:
+    """Return what has to stand at an accuracy that may not be compared."""
+    if not _is_accuracy(record) or (evidence is not None and evidence.measures_attention):
+        return ""
+    return f", {NOT_ATTENTION}"
+
+
+def result(record: Record, evidence: Evidence | None = None) -> str:
+    """Return a record's main number with its interval, or its reason.
+
+    An accuracy without ``evidence`` that its group measures attention says so.
+    """
     found = record.measurement
     if not record.is_ok:
         return found.reason or ""
@@ -43,7 +85,7 @@ def result(record: Record) -> str:
         named = f" {kind}, n = {len(metric.samples)}" if metric.samples else ""
         bounds = f" [{metric.low * scale:.4g}, {metric.high * scale:.4g}]{named}"
     marked = ", marked" if found.turn is not None and found.turn.marks else ""
-    return f"{metric.value * scale:.4g} {unit}{bounds}{marked}"
+    return f"{metric.value * scale:.4g} {unit}{bounds}{marked}{_mark(record, evidence)}"
 
 
 def gate_result(record: Record) -> str:
@@ -56,13 +98,43 @@ def gate_result(record: Record) -> str:
     return found if loss is None else f"{found}; loss of the second step {loss.value:.3g}"
 
 
-def verdict(record: Record) -> str:
+def verdict(record: Record, evidence: Evidence | None = None) -> str:
     """Return a record's status and main number or reason."""
-    return f"{record.measurement.status} {result(record)}".strip()
+    return f"{record.measurement.status} {result(record, evidence)}".strip()
 
 
-def print_summary(console: Console, records: Sequence[Record]) -> None:
-    """Print one row per cell, where it was measured, and the totals by status."""
+def summary_data(records: Sequence[Record], found: Mapping[str, Evidence]) -> dict[str, Any]:
+    """Return the summary for a program to read: every cell with its numbers, and the totals."""
+    cells = []
+    for record in records:
+        cell, measured = record.cell, record.measurement
+        each: dict[str, Any] = {
+            "key": record.key,
+            "pass": cell.pass_name,
+            "label": cell.label,
+            "method": cell.method.name,
+            "seed": cell.seed,
+            "status": measured.status,
+            "reason": measured.reason,
+            "machine": machine_of(record),
+            "metrics": measured.metrics,
+            "marks": measured.turn.marks if measured.turn else [],
+        }
+        if _is_accuracy(record):
+            evidence = found.get(record.key)
+            each["measures_attention"] = evidence is not None and evidence.measures_attention
+        cells.append(each)
+    totals = Counter(record.measurement.status for record in records)
+    return {"cells": cells, "totals": totals, "ratios": ratio_lines(records)}
+
+
+def print_summary(
+    console: Console, records: Sequence[Record], found: Mapping[str, Evidence]
+) -> None:
+    """Print one row per cell, where it was measured, and the totals by status.
+
+    ``found`` is what ``worth`` says of the accuracies.
+    """
     table = Table(title="Cells of this run", title_justify="left")
     for name in ("pass", "case", "method", "seed", "status"):
         table.add_column(name, no_wrap=True)
@@ -78,11 +150,11 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
             cell.method.name,
             str(cell.seed),
             f"[{STYLES.get(status, 'red')}]{status}[/]",
-            escape(result(record)),
+            escape(result(record, found.get(record.key))),
             *([escape(machine_of(record))] if len(machines) > 1 else []),
         )
     console.print(table)
-    for line in mean_accuracies(records):
+    for line in [*mean_accuracies(records, found), *evidence_lines(records, found)]:
         console.print(escape(line), highlight=False)
     if len(machines) == 1:
         console.print(escape(f"Measured on {machines.pop()}"), highlight=False)
@@ -99,21 +171,29 @@ def machine_of(record: Record) -> str:
     return ", ".join(filter(None, (environment.machine, environment.gpu)))
 
 
-def mean_accuracies(records: Sequence[Record]) -> list[str]:
+def evidence_lines(records: Sequence[Record], found: Mapping[str, Evidence]) -> list[str]:
+    """Return for each case with accuracies what they are worth."""
+    shown = {r.cell.label: found[r.key].sentence for r in records if r.key in found}
+    return [f"{label}: {sentence}" for label, sentence in shown.items()]
+
+
+def mean_accuracies(
+    records: Sequence[Record], found: Mapping[str, Evidence] = MappingProxyType({})
+) -> list[str]:
     """Return one line per case and method that was trained with several seeds."""
-    runs: dict[tuple[str, str], list[float]] = {}
+    runs: dict[tuple[str, str, str], list[float]] = {}
     for record in records:
-        metric = record.measurement.metrics.get("test_accuracy")
-        if metric is not None:
-            key = (record.cell.label, f"{record.cell.method.name}{_level(record)}")
-            runs.setdefault(key, []).append(metric.value)
+        if _is_accuracy(record):
+            mark = _mark(record, found.get(record.key))
+            key = (record.cell.label, f"{record.cell.method.name}{_level(record)}", mark)
+            runs.setdefault(key, []).append(record.measurement.metrics["test_accuracy"].value)
     lines = []
-    for (label, method), values in runs.items():
+    for (label, method, mark), values in runs.items():
         mean, low, high = mean_with_interval(values)
         if low is not None and high is not None:
             lines.append(
                 f"{label} {method}: test accuracy {mean:.4g} [{low:.4g}, {high:.4g}], mean of "
-                f"{len(values)} seeds"
+                f"{len(values)} seeds{mark}"
             )
     return lines
 

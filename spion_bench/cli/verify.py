@@ -68,7 +68,7 @@ def verify(records: Path, sample: int, seed: int, data_dir: Path | None) -> None
             here = environment_of(again.record.cell)
             with (
                 tempfile.TemporaryDirectory(prefix="spion_bench_verify_") as folder,
-                showing(console) as display,
+                showing(console, {}) as display,
                 WarmConductor() as conductor,
             ):
                 findings.append(

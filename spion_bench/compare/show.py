@@ -1,15 +1,13 @@
-"""A comparison as a table's rows, as JSON, or as Markdown that fits a pull request."""
+"""A comparison as a table's rows, as data, or as Markdown that fits a pull request."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from typing import Any, get_args
 
 from spion_bench.compare.verdict import LEVEL, SAME_WITHIN, Compared, Verdict
 
-Format = Literal["table", "json", "markdown"]
 HEADINGS = ("case", "verdict", "HEAD / BASE", "BASE / BASE", "BASE", "HEAD")
 NOTE = (
     f"Ratios of times with {LEVEL:.0%} intervals; above 1 HEAD is slower. FASTER or SLOWER: the "
@@ -62,9 +60,9 @@ class Comparison:
             for one in self.compared
         ]
 
-    def to_json(self) -> str:
-        """Return everything as JSON."""
-        return json.dumps({**asdict(self), "level": LEVEL}, indent=2)
+    def as_data(self) -> dict[str, Any]:
+        """Return everything, for a program to read."""
+        return {**asdict(self), "level": LEVEL}
 
     def to_markdown(self) -> str:
         """Return the table with what it means, slower cases first."""

@@ -7,14 +7,13 @@ and its key (``keys``).
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from spion_bench.literals import Precision
-from spion_bench.records import KernelCell, MethodInfo, PassName, Record, TaskCell, TaskSettings
+from spion_bench.records import KernelCell, MethodInfo, PassName, TaskCell, TaskSettings
 from spion_bench.records.settings import PRODUCT_DTYPES, MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.implementations import find_implementation
@@ -93,22 +92,6 @@ def baseline_of(cells: Sequence[TaskCell | KernelCell]) -> TaskCell | KernelCell
     return min(
         cells, key=lambda cell: (cell.method.name != BASELINE, cell.method.role != "reference")
     )
-
-
-def estimate_seconds(cell: TaskCell | KernelCell, records: Iterable[Record]) -> float | None:
-    """Return how long such a cell took in earlier runs (median), or None if there was none."""
-    busy = [
-        record.measurement.busy_s
-        for record in records
-        if record.is_ok and _kind(record.cell) == _kind(cell)
-    ]
-    return statistics.median(busy) if busy else None
-
-
-def _kind(cell: TaskCell | KernelCell) -> tuple[str, ...]:
-    settings = cell.settings if isinstance(cell, TaskCell) else None
-    how = "none" if settings is None else settings.compile
-    return (cell.pass_name, cell.label, cell.method.name, cell.profile, cell.machine, how)
 
 
 def _place(cell: TaskCell | KernelCell) -> tuple[int, int]:

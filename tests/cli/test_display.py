@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from spion_bench.cli import display
-from spion_bench.cli.display import LiveDisplay, PlainDisplay, columns, showing
+from spion_bench.cli.display import LiveDisplay, PlainDisplay, TimeLeft, columns, showing
 from spion_bench.run.messages import Progress as Training
 from spion_bench.run.messages import RoundStarted
 from tests.cells import metric, record_of, tiny_cell, tiny_cells
@@ -19,8 +19,9 @@ ROUND = RoundStarted(number=2, rounds=5)
 def plain(*events):
     """Play a run of one cell and return the lines that were written."""
     out = io.StringIO()
-    view = PlainDisplay(Console(file=out, width=200))
     cell = tiny_cell("accuracy")
+    seconds = {cell.key: 30.0, "next": 95.0, "last": None}
+    view = PlainDisplay(Console(file=out, width=200), TimeLeft(seconds))
     view.begin(4, 1)
     view.start([cell])
     for event in events:
@@ -35,7 +36,7 @@ def test_plain_lines_for_pipes():
         "start accuracy image256 spion_cf seed 0",
         "  accuracy image256 spion_cf seed 0: dense step 4/9, loss 1.250, dev accuracy 0.500",
         "  accuracy image256 spion_cf seed 0: kept blocks [by layer]: 5%",
-        "[2/4] accuracy image256 spion_cf seed 0: timeout busy [too] long",
+        "[2/4, over 0:01:35 left] accuracy image256 spion_cf seed 0: timeout busy [too] long",
     ]
 
 
@@ -57,7 +58,7 @@ def live():
             out.truncate(0)
             return text
 
-        yield LiveDisplay(progress), drawn
+        yield LiveDisplay(progress, TimeLeft({"a": 3661.0, "b": 1.0})), drawn
 
 
 def test_live_display_of_a_training_run(live):
@@ -65,7 +66,8 @@ def test_live_display_of_a_training_run(live):
     cell = tiny_cell("accuracy")
     view.begin(4, 1)
     view.start([cell])
-    assert "starting" in drawn()
+    assert "starting" in (text := drawn())
+    assert "1:01:02 left" in text
     view.event(cell, EVALUATION)
     assert "4/9" in (text := drawn())
     assert "dense, loss 1.250, dev accuracy 0.500" in text
@@ -91,6 +93,23 @@ def test_live_display_of_a_turn(live):
     assert "2 ms" in drawn()
 
 
+def test_time_left_counts_what_runs_once(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    cells = tiny_cells("speed")
+    left = TimeLeft({cells[0].key: 20.0, cells[1].key: 40.0, "later": 60.0})
+    left.start(cells)
+    assert left.text() == "0:02:00 left"
+    now = 130.0
+    assert left.text() == "0:01:30 left"
+    now = 500.0  # slower than expected: what follows is still to come
+    assert left.text() == "0:01:00 left"
+    for cell in cells:
+        left.finish(cell)
+    assert left.text() == "0:01:00 left"
+    assert TimeLeft({"a": None}).text() == ""
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -102,5 +121,5 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_the_live_display_and_a_file_never(file, display, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    with showing(Console(file=file)) as view:
+    with showing(Console(file=file), {}) as view:
         assert isinstance(view, display)

@@ -6,11 +6,11 @@ from spion_bench.records import TaskCell
 from spion_bench.records.names import UsageError
 from spion_bench.suite import keys as key_module
 from spion_bench.suite.passes import PASSES
-from spion_bench.suite.plan import Machine, estimate_seconds, expand, turns
+from spion_bench.suite.plan import Machine, expand, turns
 from spion_bench.suite.profile import CellGroup, Profile, load_profile
 from spion_bench.suite.profiles.ask import Filters
 from spion_bench.tasks import registry
-from tests.cells import MACHINE, TINY, metric, record_of, tiny_cell, tiny_cells
+from tests.cells import MACHINE, TINY, tiny_cell, tiny_cells
 
 IMAGE = {"task": "image", "options": {"length": 256}, "spion": {"block_size": 8}}
 
@@ -276,15 +276,3 @@ def test_turns_keep_interleaved_cells_together():
         ("kernel", 3),
     ]
     assert [cell for group in groups for cell in group] == tiny_cells()
-
-
-def test_estimate_is_the_median_of_earlier_runs_of_the_same_kind():
-    cell, other = tiny_cell("speed"), tiny_cell("speed", "dense_sdpa")
-    records = [record_of(cell, busy_s=seconds) for seconds in (1.0, 5.0, 2.0)]
-    records += [
-        record_of(cell, "timeout", busy_s=900.0),
-        record_of(other, busy_s=800.0, metrics={"train_step_ms": metric(1)}),
-    ]
-    assert estimate_seconds(cell, records) == 2.0
-    assert estimate_seconds(tiny_cell("memory"), records) is None
-    assert estimate_seconds(tiny_cell("speed", machine="Another CPU x 2"), records) is None
