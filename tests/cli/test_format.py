@@ -1,5 +1,6 @@
 """One option chooses the form of what a command shows."""
 
+import importlib
 import json
 
 import click
@@ -14,6 +15,7 @@ from spion_bench.suite.passes import PASSES
 from spion_bench.suite.profile import profile_names
 from spion_bench.tasks import task_names
 from tests import ROOT
+from tests.cells import metric, record_of, tiny_cell
 
 RECORDS = str(ROOT / "results" / "records" / "amd-epyc-x2" / "smoke")
 FORMATTED = ("list", "plan", "run", "claims", "compare", "doctor")
@@ -69,6 +71,27 @@ def test_doctor():
     assert {"what", "verdict", "detail", "remedy"} == set(found["findings"][0])
     quiet = show("doctor", "--format", "quiet").splitlines()
     assert len(quiet) == sum(each["verdict"] != "ok" for each in found["findings"])
+
+
+def test_run_prints_json_alone_and_the_rest_aside(tmp_path, monkeypatch):
+    records = [
+        record_of(tiny_cell("speed"), metrics={"train_step_ms": metric(2.0)}),
+        record_of(tiny_cell("memory"), "unsupported", reason="no such thing"),
+    ]
+    command = importlib.import_module("spion_bench.cli.run")
+    monkeypatch.setattr(command, "_measure", lambda cells, store, console, *, fresh: records)
+    asked = ["run", "--profile", "tiny", "--out", str(tmp_path), "--no-report", "--format"]
+    done = CliRunner().invoke(main, [*asked, "json"])
+    summary = json.loads(done.stdout)
+    assert summary["totals"] == {"ok": 1, "unsupported": 1}
+    assert summary["cells"][0]["metrics"]["train_step_ms"]["value"] == 2.0
+    assert summary["records"] == str(tmp_path / "records.jsonl")
+    assert done.stderr.startswith("Records: ")
+    quiet = CliRunner().invoke(main, [*asked, "quiet"])
+    assert quiet.output.splitlines() == [
+        f"{records[0].key}: ok 2 ms",
+        f"{records[1].key}: unsupported no such thing",
+    ]
 
 
 def test_what_is_not_finite_is_valid_json(capsys):

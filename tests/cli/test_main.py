@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -89,21 +88,6 @@ class TestEndToEnd:
         assert "15 cells, 15 of them already measured" in result.output
         assert "Report:" not in result.output
         assert (folder / "out" / "records.jsonl").read_bytes() == before
-
-    def test_json_stands_alone_and_progress_aside(self, tiny_run):
-        folder, options, _ = tiny_run
-        result = invoke("run", *options, "--no-report", "--format", "json")
-        summary = json.loads(result.stdout)
-        assert summary["totals"] == {"ok": 15}
-        assert summary["records"] == str(folder / "out" / "records.jsonl")
-        worth = [cell["measures_attention"] for cell in summary["cells"] if "measures" in str(cell)]
-        assert worth == [False] * 2
-        assert "15 cells, 15 of them already measured" in result.stderr
-        quiet = invoke("run", *options, "--no-report", "--format", "quiet")
-        assert [line.split(":")[0] for line in quiet.stdout.splitlines()] == [
-            cell["key"] for cell in summary["cells"]
-        ]
-        assert quiet.stderr == ""
 
     def test_plan_knows_what_is_measured_and_how_long_the_rest_takes(self, tiny_run):
         _, options, _ = tiny_run
