@@ -76,11 +76,11 @@ MAY_IMPORT_WITHIN = {
         "methods": set(),
         "parts": {"words"},
         "style": {"methods"},
-        "load": {"style", "versions", "words"},
+        "load": {"parts", "style", "versions", "words"},
         "groups": {"load", "methods", "parts", "words"},
         "entries": {"groups", "methods", "parts", "words"},
-        "attention_rule": set(),
-        "evidence": {"attention_rule", "groups", "parts"},
+        "layout": {"parts"},
+        "evidence": {"evidence", "groups", "parts"},
         "course": {"course", "groups", "load", "words"},
         "tables": {
             *("entries", "evidence", "groups", "kernels", "load", "methods", "parts", "published"),
@@ -88,25 +88,30 @@ MAY_IMPORT_WITHIN = {
         },
         "figures": {
             *("entries", "evidence", "figures", "groups", "load", "methods", "parts", "style"),
-            *("attention_rule", "tables", "words"),
+            *("tables", "words"),
         },
         "kernels": {
             *("entries", "figures", "groups", "kernels", "load", "methods", "parts", "style"),
-            "words",
+            *("layout", "words"),
         },
         "claims": {
             *("claims", "entries", "evidence", "figures", "groups", "load", "methods", "parts"),
-            *("published", "tables", "words"),
+            *("layout", "published", "tables", "words"),
         },
         "narrative": {
             *("entries", "evidence", "groups", "kernels", "load", "methods", "parts", "tables"),
-            "words",
+            *("layout", "words"),
         },
         "page": {
-            *("claims", "figures", "kernels", "load", "methods", "narrative", "parts", "tables"),
+            *("catalogue", "claims", "figures", "layout", "load", "narrative", "sections"),
             "words",
         },
-        "render": {"kernels", "load", "page", "parts", "style"},
+        "sections": {
+            *("catalogue", "figures", "kernels", "layout", "load", "methods", "narrative"),
+            *("tables", "words"),
+        },
+        "catalogue": {"catalogue", "load", "parts", "tables", "words"},
+        "render": {"catalogue", "kernels", "layout", "load", "page", "parts", "style"},
         "docs": {
             *("claims", "docs", "entries", "evidence", "figures", "groups", "kernels", "load"),
             *("methods", "parts", "style", "tables", "words"),

@@ -16,7 +16,7 @@ from spion_bench.records.statistics import (
 )
 from spion_bench.report.groups import Group, MethodCells
 from spion_bench.report.methods import BASELINE, is_dense, is_spion
-from spion_bench.report.parts import Entry
+from spion_bench.report.parts import Entry, Flag
 from spion_bench.report.words import format_percent
 
 SUMMARY_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate", "energy")
@@ -37,7 +37,8 @@ class Measure:
         metric = cells.metric(self.pass_name, self.metric)
         if metric is None:
             return cells.missing(self.pass_name, self.metric)
-        return marked(metric_entry(metric, self.unit), cells.marks(self.pass_name))
+        entry = marked(metric_entry(metric, self.unit), cells.marks(self.pass_name))
+        return entry.drawn_from(cells.ok(self.pass_name))
 
     def ratio(self, group: Group, cells: MethodCells, *, verdict: bool = True) -> Entry:
         """Return the baseline's metric over the method's: a speed-up or a memory saving."""
@@ -51,8 +52,10 @@ class Measure:
             return Entry.missing(no_number(BASELINE))
         ratio = ratio_in_turn(base, own)
         entry = Entry.estimate(ratio, "times", note=speedup_verdict(ratio) if verdict else "")
-        baseline_marks = group.baseline.marks(self.pass_name) if group.baseline else []
-        return marked(entry, [*cells.marks(self.pass_name), *baseline_marks])
+        sides = [cells, *([group.baseline] if group.baseline else [])]
+        marks = [mark for side in sides for mark in side.marks(self.pass_name)]
+        both = [outcome for side in sides for outcome in side.ok(self.pass_name)]
+        return marked(entry, marks).drawn_from(both)
 
 
 STEP: Final = Measure("train_step_ms", "Training step", "speed", "ms")
@@ -104,9 +107,9 @@ def accuracy_entry(cells: MethodCells) -> Entry:
     note = result.basis
     if left_out:
         note += f"; {left_out} of {left_out + len(metrics)} left out"
-    if not proven:
-        return Entry.estimate(result, "ratio", note=f"not SPION; {note}", flag="warning")
-    return Entry.estimate(result, "ratio", note=note, flag="warning" if left_out else "")
+    note = note if proven else f"not SPION; {note}"
+    flag: Flag = "warning" if left_out or not proven else ""
+    return Entry.estimate(result, "ratio", note=note, flag=flag).drawn_from(proven or trained)
 
 
 def density_entry(group: Group, cells: MethodCells) -> Entry:

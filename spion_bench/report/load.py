@@ -1,7 +1,6 @@
 """Reads a records folder: the last outcome of every cell, and what its artifact file holds.
 
-Nothing is left out silently: damaged lines, replaced outcomes and unreadable artifact files are
-all counted and named, and the report prints them.
+Damaged lines, replaced outcomes and unreadable artifact files are counted, named and printed.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from spion_bench.records import (
 )
 from spion_bench.records.artifacts import Artifact, read_artifact
 from spion_bench.records.frame import frame_of, read_files
+from spion_bench.report.parts import slug
 from spion_bench.report.style import Look, looks_of
 from spion_bench.report.versions import versions_of
 from spion_bench.report.words import plural
@@ -39,11 +39,11 @@ class Outcome:
     Attributes:
         record: The record.
         file: The records file it came from.
-        task: The data of the cell; that of a cell of the same file, task and length if this one
-            failed before it loaded any; None for kernel cells.
+        task: The data of the cell, or of another of the same file, task and length if it failed
+            before it loaded any; None for kernel cells.
         artifact: The arrays next to the record, if it has any.
-        version: The commit of its code, where its file has other records of the same cells by
-            other code or another torch; else "".
+        version: Its commit, where its file has records of the same cells by other code; else "".
+        anchor: Names its entry on a page.
     """
 
     record: Record
@@ -51,6 +51,19 @@ class Outcome:
     task: TaskInfo | None = None
     artifact: Artifact | None = None
     version: str = ""
+    anchor: str = ""
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader must know about its numbers, each in a few words."""
+        transition, turn = self.measured.transition, self.measured.turn
+        is_trained = self.pass_name in ("accuracy", "shortcuts")
+        found = {
+            "forced transition": transition is not None and transition.reason == "forced",
+            "load not sampled": self.pass_name == "speed" and (turn is None or turn.load is None),
+            "stand-in data": is_trained and self.task is not None and self.task.stand_in,
+        }
+        return (*(name for name, holds in found.items() if holds), *(turn.marks if turn else ()))
 
     @property
     def cell(self) -> TaskCell | KernelCell:
@@ -126,11 +139,8 @@ def setting_of(outcome: Outcome) -> Setting:
 def _ways(cell: TaskCell | KernelCell) -> tuple[str, ...]:
     settings = cell.settings if isinstance(cell, TaskCell) else None
     words = {} if settings is None else dict(settings)
-    return tuple(
-        f"{name} {value}"
-        for name, value in words.items()
-        if isinstance(value, str) and name != "precision"
-    )
+    ways = {name: value for name, value in words.items() if isinstance(value, str)}
+    return tuple(f"{name} {value}" for name, value in ways.items() if name != "precision")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +148,7 @@ class RecordSet:
     """Everything that a report is made from; equal to itself alone, so results can be kept for it.
 
     Attributes:
-        source: The records folder as the reader may know it (relative where possible).
+        source: The records folder, relative where possible.
         outcomes: One per cell and file, in the order of the cells' first records.
         files: Records files (relative to the folder) and how many valid records each holds.
         problems: One sentence for each damaged line and unreadable artifact.
@@ -198,6 +208,7 @@ def load_records(records_dir: Path) -> RecordSet:
     root = records_dir if records_dir.is_dir() else records_dir.parent
     files, problems = read_files(records_dir)
     outcomes: list[Outcome] = []
+    anchors: Counter[str] = Counter()
     for name, records in files.items():
         last = list(latest_by_cell(records).values())
         versions = versions_of(last)
@@ -211,7 +222,11 @@ def load_records(records_dir: Path) -> RecordSet:
             cell, task = record.cell, record.measurement.task
             if task is None and isinstance(cell, TaskCell):
                 task = tasks.get((cell.task, cell.length))
-            outcomes.append(Outcome(record, name, task, artifact, versions.get(record.key, "")))
+            anchor = slug("cell", record.key)
+            anchors[anchor] += 1  # another file may hold the same cell
+            anchor += f"-{anchors[anchor]}" * (anchors[anchor] > 1)
+            version = versions.get(record.key, "")
+            outcomes.append(Outcome(record, name, task, artifact, version, anchor))
             problems += [problem] if problem else []
     if not outcomes:
         found = f"found {len(problems)} damaged lines ({problems[0]})" if problems else "found none"
@@ -219,22 +234,22 @@ def load_records(records_dir: Path) -> RecordSet:
             f"records_dir: expected at least one record in {records_dir}, {found}; "
             f"run `spion-bench run --out {records_dir}` first"
         )
-    n_records = {name: len(records) for name, records in files.items()}
-    return RecordSet(_readable(records_dir), tuple(outcomes), n_records, tuple(problems))
+    counts = {name: len(records) for name, records in files.items()}
+    return RecordSet(_readable(records_dir), tuple(outcomes), counts, tuple(problems))
 
 
 def provenance(outcomes: Iterable[Outcome]) -> str:
     """Return which records something was made from: how many, which passes, which file."""
     found = list(outcomes)
-    passes = Counter(outcome.pass_name for outcome in found)
-    parts = ", ".join(f"{name} {count}" for name, count in passes.items())
+    passes = Counter(outcome.pass_name for outcome in found).items()
+    parts = ", ".join(f"{name} {count}" for name, count in passes)
     files = ", ".join(sorted({outcome.file for outcome in found}))
     return f"From {plural(len(found), 'record')} ({parts}) in {files}."
 
 
 def _readable(path: Path) -> str:
-    relative = os.path.relpath(path.resolve())
-    return path.name if relative.startswith("..") else Path(relative).as_posix()
+    near = os.path.relpath(path.resolve())
+    return path.name if near.startswith("..") else Path(near).as_posix()
 
 
 def _read_artifact(record: Record, folder: Path) -> tuple[Artifact | None, str]:

@@ -15,13 +15,14 @@ from spion_bench.report.entries import (
     density_entry,
     sparse_share_entry,
 )
-from spion_bench.report.evidence import evidence_of, may_compare
+from spion_bench.report.evidence.of_group import evidence_of, may_compare
 from spion_bench.report.groups import Group, MethodCells, chance_note, groups
 from spion_bench.report.kernels.cases import KernelCase, kernel_cases
 from spion_bench.report.kernels.points import BOTH, FUSED, is_sweep
+from spion_bench.report.layout import Headline
 from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE, ordered
-from spion_bench.report.parts import Entry, Headline
+from spion_bench.report.parts import Entry
 from spion_bench.report.tables.ratios import ratios_of, together
 from spion_bench.report.words import format_percent, format_quantity, join_words, plural
 

@@ -1,13 +1,12 @@
-"""Puts tables, figures and text in the order in which a researcher wants to read them."""
+"""The report's main page: its first screen, then sections in a researcher's order."""
 
 from __future__ import annotations
 
 import html
 import re
-import shlex
 
 from spion_bench import __version__
-from spion_bench.records import TaskCell
+from spion_bench.report.catalogue.facts import record_facts
 from spion_bench.report.claims.table import (
     QUESTION,
     claim_lines,
@@ -15,57 +14,18 @@ from spion_bench.report.claims.table import (
     in_one_sentence,
     judgements,
 )
-from spion_bench.report.figures.ablation import ablation_figures
-from spion_bench.report.figures.breakdown import breakdown_figures
-from spion_bench.report.figures.comparison import comparison_figures
-from spion_bench.report.figures.curves import curve_figures
-from spion_bench.report.figures.growth import growth_blocks
-from spion_bench.report.figures.opening import front_figures, opening_figure
-from spion_bench.report.figures.patterns import pattern_figures
-from spion_bench.report.kernels.cases import kernel_tables
-from spion_bench.report.kernels.page import KERNEL_PAGE
-from spion_bench.report.kernels.points import is_sweep
+from spion_bench.report.figures.opening import opening_figure
+from spion_bench.report.layout import FirstScreen, Page
 from spion_bench.report.load import RecordSet
-from spion_bench.report.methods import BASELINE
-from spion_bench.report.narrative import headlines, lede, overview_items
-from spion_bench.report.parts import FirstScreen, Link, Page, Section
-from spion_bench.report.tables.ablation import ablation_tables
-from spion_bench.report.tables.breakdown import breakdown_tables
-from spion_bench.report.tables.energy import energy_sentence, energy_tables, gpu_table
-from spion_bench.report.tables.evidence import evidence_tables
-from spion_bench.report.tables.matrix import matrix_table
-from spion_bench.report.tables.methods import method_table
-from spion_bench.report.tables.origins import (
-    data_table,
-    deviation_table,
-    environment_table,
-    settings_table,
-)
-from spion_bench.report.tables.published import published_tables
-from spion_bench.report.tables.ratios import ratio_tables, turn_table
-from spion_bench.report.tables.rivals import rival_tables
-from spion_bench.report.tables.status import (
-    failure_table,
-    gate_table,
-    numbers_table,
-    status_table,
-)
-from spion_bench.report.tables.summary import detail_tables, summary_tables
-from spion_bench.report.tables.training import block_tables, phase_tables, seed_tables
+from spion_bench.report.narrative import headlines, lede
+from spion_bench.report.sections.origins import check_sections, origin_sections
+from spion_bench.report.sections.results import result_sections
 from spion_bench.report.words import join_words, plural
-from spion_bench.suite.profile import profile_names
 
 
 def build_page(run: RecordSet) -> Page:
     """Return the whole report of ``run``."""
     profiles = join_words(sorted({outcome.cell.profile for outcome in run.outcomes}))
-    sections = (
-        *_result_sections(run),
-        *_comparison_sections(run),
-        *_training_sections(run),
-        *_check_sections(run),
-        *_origin_sections(run),
-    )
     judged = judgements([run])
     return Page(
         title=f"SPION benchmark report: {profiles}",
@@ -79,7 +39,9 @@ def build_page(run: RecordSet) -> Page:
         ),
         lede=tuple(lede(run)),
         headlines=tuple(headlines(run)),
-        sections=sections,
+        sections=(*result_sections(run), *check_sections(run), *origin_sections(run)),
+        methods=tuple(run.looks),
+        records=record_facts(run, run.outcomes),
     )
 
 
@@ -93,192 +55,3 @@ def stamp(run: RecordSet) -> str:
     )
     line = "".join(c if c.isprintable() else " " for c in html.escape(text, quote=False))
     return re.sub("-(?=-)", "- ", line)  # two hyphens would end an XML comment
-
-
-def _result_sections(run: RecordSet) -> list[Section]:
-    summaries, phases = summary_tables(run), phase_tables(run)
-    return [
-        Section(
-            "summary",
-            "Summary",
-            (
-                "Brackets are 95 % intervals: Student's t over seeds for accuracy, bootstrap of "
-                f"the median for times. A speed-up is the time of {BASELINE} over the method's, "
-                "the median over the rounds of one run where both took turns, else the ratio of "
-                "two medians of one machine; it counts as faster or slower only beyond 5 % and "
-                "beyond its interval. A memory saving is the same of peaks.",
-                energy_sentence(run),
-            ),
-            (*summaries, *comparison_figures(run), *detail_tables(run)),
-            tuple(overview_items(run)),
-        ),
-        Section(
-            "accuracy",
-            "Training phases",
-            () if phases else ("Training was not measured: this run has no accuracy cell.",),
-            (*evidence_tables(run), *front_figures(run), *phases, *seed_tables(run)),
-        ),
-        _kernel_section(run),
-        Section(
-            "published",
-            "Published numbers",
-            ("What others reported, as printed. None of it was measured here.",),
-            tuple(published_tables(run)),
-        ),
-    ]
-
-
-def _comparison_sections(run: RecordSet) -> list[Section]:
-    """Return the sections that only some profiles have; other reports leave them out."""
-    matrix, growth = matrix_table(run), growth_blocks(run)
-    rivals = [*ratio_tables(run), *rival_tables(run)]
-    taken = [table for table in (turn_table(run), gpu_table(run)) if table is not None]
-    sections = (
-        Section("matrix", "Methods by task", blocks=(matrix,) if matrix else ()),
-        Section(
-            "ablation",
-            "One factor at a time",
-            blocks=(*ablation_figures(run), *ablation_tables(run)),
-        ),
-        Section("rivals", "Against other attention", blocks=tuple(rivals)),
-        Section("growth", "Growth with length", blocks=tuple(growth)),
-        Section(
-            "breakdown",
-            "Where a step goes",
-            blocks=(*breakdown_figures(run), *breakdown_tables(run)),
-        ),
-        Section("turns", "How times were taken", blocks=tuple(taken)),
-        Section("energy", "Energy", blocks=tuple(energy_tables(run))),
-    )
-    return [section for section in sections if section.blocks]
-
-
-def _kernel_section(run: RecordSet) -> Section:
-    tables = kernel_tables(run)
-    swept = sum(is_sweep(outcome) for outcome in run.outcomes)
-    if swept:
-        sentences = [f"{plural(swept, 'cell')} of kernel sweeps are on a separate page."]
-    elif tables:
-        sentences = []
-    else:
-        sentences = ["Kernels were not measured: this run has no kernel cell."]
-    links = (Link(KERNEL_PAGE, "Kernel sweeps: goals, roofline and scaling"),) if swept else ()
-    return Section("kernels", "Kernels", tuple(sentences), tuple(tables), links=links)
-
-
-def _training_sections(run: RecordSet) -> list[Section]:
-    patterns, curves, blocks = pattern_figures(run), curve_figures(run), block_tables(run)
-    no_artifact = "no accuracy cell of this run has a readable artifact"
-    return [
-        Section(
-            "patterns",
-            "Patterns by layer",
-            () if patterns else (f"No pictures: {no_artifact} with patterns.",),
-            tuple(patterns),
-        ),
-        Section(
-            "curves",
-            "Training curves",
-            () if curves else (f"No curves: {no_artifact}.",),
-            tuple(curves),
-        ),
-        Section(
-            "blocks",
-            "Blocks kept by layer",
-            () if blocks else ("No record of this run has a pattern.",),
-            tuple(blocks),
-        ),
-    ]
-
-
-def _check_sections(run: RecordSet) -> list[Section]:
-    gate = gate_table(run)
-    failures = failure_table(run)
-    ok = sum(outcome.is_ok for outcome in run.outcomes)
-    paragraphs = [
-        f"{plural(len(run.outcomes), 'cell')} in all: {ok} ok, {len(run.outcomes) - ok} not."
-    ]
-    if run.n_replaced:
-        earlier = plural(run.n_replaced, "earlier outcome")
-        paragraphs.append(f"{earlier} of cells that were run again: only the last one counts.")
-    if run.problems:
-        paragraphs.append("Damaged records and artifacts; everything else was used:")
-    else:
-        paragraphs.append("Every stored line and artifact could be read.")
-    return [
-        Section(
-            "gate",
-            "Correctness gate",
-            () if gate else ("No errors were measured: this run has no gate cell.",),
-            (gate,) if gate else (),
-        ),
-        Section(
-            "statuses",
-            "Statuses",
-            tuple(paragraphs),
-            (status_table(run), failures) if failures else (status_table(run),),
-            run.problems,
-        ),
-    ]
-
-
-def _origin_sections(run: RecordSet) -> list[Section]:
-    deviations = deviation_table(run)
-    return [
-        Section("data", "Data sources", blocks=(data_table(run),)),
-        Section(
-            "deviations",
-            "Deviations from the publication",
-            () if deviations else ("The records state none.",),
-            (deviations,) if deviations else (),
-        ),
-        Section("methods", "Methods and caveats", blocks=(method_table(run),)),
-        Section("environment", "Environment", blocks=(environment_table(run),)),
-        Section(
-            "reproduce",
-            "How to reproduce",
-            _reproduce_text(run),
-            (settings_table(run), numbers_table(run)),
-            code=_commands(run),
-        ),
-    ]
-
-
-def _reproduce_text(run: RecordSet) -> tuple[str, ...]:
-    first = min(outcome.record.started_at for outcome in run.outcomes)
-    last = max(outcome.record.ended_at for outcome in run.outcomes)
-    environments = [outcome.record.environment for outcome in run.outcomes]
-    shas = sorted({environment.git_sha or "not recorded" for environment in environments})
-    dirty = any(environment.git_dirty for environment in environments)
-    return (
-        f"Measured from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC with code "
-        f"{join_words(shas)}"
-        + (", with uncommitted changes: that commit alone is not the code." if dirty else "."),
-        "The same seed on the same machine with the same number of threads gives the same losses "
-        "to the last bit; times vary within their intervals.",
-    )
-
-
-def _commands(run: RecordSet) -> str:
-    """Return what to type for the same cells, on the same commit, into a folder of one's own."""
-    environments = [outcome.record.environment for outcome in run.outcomes]
-    shas = sorted({environment.git_sha for environment in environments if environment.git_sha})
-    lines = [f"git checkout {sha}" for sha in shas]
-    if len(shas) > 1:
-        lines = ["# the records are of several commits; check out the one whose cells you repeat"]
-        lines += [f"# git checkout {sha}" for sha in shas]
-    for name in sorted({outcome.cell.profile for outcome in run.outcomes}):
-        cells = [outcome.cell for outcome in run.outcomes if outcome.cell.profile == name]
-        is_own = name not in profile_names()
-        options = ["--profile", shlex.quote(f"{name}.toml" if is_own else name)]
-        if all(cell.device == "cuda" for cell in cells):
-            options += ["--device", "cuda"]
-        threads = {cell.threads for cell in cells if isinstance(cell, TaskCell)}
-        if len(threads) == 1:
-            options += ["--threads", str(threads.pop())]
-        if is_own:
-            lines.append("# this profile does not come with the suite: bring its file")
-        folder = shlex.quote(f"results/local/{name}")
-        lines.append(f"spion-bench run {' '.join(options)} --out {folder}")
-        lines.append(f"spion-bench report {folder}")
-    return "\n".join(lines)

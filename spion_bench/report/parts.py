@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import pandas as pd
 
@@ -16,6 +17,31 @@ from spion_bench.report.words import format_quantity
 Row = TypeVar("Row")
 
 Flag = Literal["", "missing", "absent", "warning", "good", "modelled", "greyed"]
+
+
+class Traceable(Protocol):
+    """A record as a table sees it: where the page shows it, and what must be said of its numbers.
+
+    ``caveats`` are few words each; those that hold for some of several records are counted.
+    """
+
+    @property
+    def anchor(self) -> str:
+        """Names its entry on a page."""
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What must be said of its numbers."""
+
+
+def caveats_of(records: Iterable[Traceable]) -> tuple[str, ...]:
+    """Return what must be said of the numbers of some records, with counts if not of all."""
+    found = list(records)
+    counts = Counter(caveat for record in found for caveat in record.caveats)
+    return tuple(
+        caveat if count == len(found) else f"{caveat} ({count} of {len(found)})"
+        for caveat, count in counts.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -33,6 +59,8 @@ class Entry:
         low: Lower end of the interval, for the CSV file.
         high: Upper end.
         link: Where the page says more: the key of a section; "" for no link.
+        caveats: What a reader must know about the number, from the fields of its records.
+        sources: Anchors of the records that it comes from.
     """
 
     text: str
@@ -43,6 +71,14 @@ class Entry:
     low: float | None = None
     high: float | None = None
     link: str = ""
+    caveats: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    def drawn_from(self, records: Iterable[Traceable]) -> Entry:
+        """Return the entry with the records that its number comes from, and their caveats."""
+        found = {record.anchor: record for record in records}
+        caveats = dict.fromkeys((*self.caveats, *caveats_of(found.values())))
+        return replace(self, caveats=tuple(caveats), sources=tuple(found))
 
     @property
     def is_untried(self) -> bool:
@@ -106,7 +142,10 @@ class Column(Generic[Row]):
 
 @dataclass(frozen=True)
 class Table:
-    """A table, what it is about, and which records it was made from."""
+    """A table, what it is about, and which records it was made from.
+
+    ``row_keys`` are the rows' anchors where they have names of their own.
+    """
 
     key: str
     title: str
@@ -116,6 +155,7 @@ class Table:
     provenance: str
     notes: tuple[str, ...] = ()
     collapsed: bool = False
+    row_keys: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -124,6 +164,7 @@ class Table:
         columns: Sequence[Column[Row]],
         *,
         drop_untried: bool = False,
+        sources: Callable[[Row], Iterable[Traceable]] | None = None,
         **parts: Any,
     ) -> Table:
         """Return the table that has a row for each of ``rows``.
@@ -132,9 +173,21 @@ class Table:
             rows: What the rows are about.
             columns: The columns, each with how its entries are made.
             drop_untried: Whether to leave out columns of which every entry is untried.
+            sources: The records of a row, for numbers that do not say their own.
             parts: The other parts of the table.
         """
-        entries = [[_entry(column.entry(row)) for column in columns] for row in rows]
+        entries = []
+        for row in rows:
+            known = tuple(each.anchor for each in sources(row)) if sources else ()
+            shown = [_entry(column.entry(row)) for column in columns]
+            entries.append(
+                [
+                    replace(entry, sources=known)
+                    if known and column.numeric and entry.value is not None and not entry.sources
+                    else entry
+                    for column, entry in zip(columns, shown, strict=True)
+                ]
+            )
         keep = [
             i
             for i in range(len(columns))
@@ -145,6 +198,22 @@ class Table:
             rows=tuple(tuple(row[i] for i in keep) for row in entries),
             **parts,
         )
+
+    @property
+    def anchors(self) -> list[str]:
+        """An anchor for each row: its key, or one from its first entry."""
+        seen: Counter[str] = Counter()
+        found = []
+        for place, row in enumerate(self.rows):
+            key = self.row_keys[place] if self.row_keys else slug(self.key, row[0].text)
+            seen[key] += 1
+            found.append(f"{key}-{seen[key]}" if seen[key] > 1 else key)
+        return found
+
+    def methods(self) -> list[str]:
+        """Return the method of each row; "" where a row is not about one."""
+        place = next((i for i, column in enumerate(self.columns) if column.key == "method"), None)
+        return ["" if place is None else row[place].text for row in self.rows]
 
     @property
     def file(self) -> str:
@@ -160,6 +229,8 @@ class Table:
             if any(entry.low is not None for entry in entries):
                 columns[f"{column.key}_low"] = [entry.low for entry in entries]
                 columns[f"{column.key}_high"] = [entry.high for entry in entries]
+            if any(entry.caveats for entry in entries):
+                columns[f"{column.key}_caveats"] = ["; ".join(e.caveats) or None for e in entries]
             if any(entry.note for entry in entries):
                 columns[f"{column.key}_note"] = [entry.note or None for entry in entries]
         return pd.DataFrame(columns)
@@ -197,90 +268,6 @@ class Figure:
     def file(self) -> str:
         """Path of the figure's file, relative to the report."""
         return f"figures/{self.key}.svg"
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link to another page of the report: the stem of its files, and the text of the link."""
-
-    stem: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report: paragraphs, then tables and figures in order."""
-
-    key: str
-    title: str
-    paragraphs: tuple[str, ...] = ()
-    blocks: tuple[Table | Figure, ...] = ()
-    items: tuple[str, ...] = ()
-    code: str = ""
-    links: tuple[Link, ...] = ()
-
-
-@dataclass(frozen=True)
-class Headline:
-    """One number of the opening: the number, what it is, and what it is based on."""
-
-    label: str
-    value: str
-    interval: str
-    basis: str
-
-
-@dataclass(frozen=True)
-class ClaimLine:
-    """A claim on one line, and what stands behind it.
-
-    Attributes:
-        key: Its anchor.
-        title: The claim in plain words.
-        form: In which form it is judged: "" as it was made.
-        verdict: The verdict.
-        found: The number that decided, or the one that does not count.
-        reason: Why, in a few words.
-        details: What is folded away, by what it is.
-        link: The section with the evidence; "" if there is none.
-    """
-
-    key: str
-    title: str
-    form: str
-    verdict: Entry
-    found: Entry
-    reason: str
-    details: dict[str, str]
-    link: str
-
-
-@dataclass(frozen=True)
-class FirstScreen:
-    """What a reader sees first: a question and its answer, claims on a line each, one picture.
-
-    ``claims`` are the same as ``lines``, for Markdown and CSV. There is no picture without
-    accuracies and ratios.
-    """
-
-    question: str
-    answer: str
-    lines: tuple[ClaimLine, ...]
-    claims: Table
-    picture: Figure | None
-
-
-@dataclass(frozen=True)
-class Page:
-    """The whole report."""
-
-    title: str
-    stamp: str
-    lede: tuple[str, ...]
-    headlines: tuple[Headline, ...]
-    sections: tuple[Section, ...] = ()
-    links: tuple[Link, ...] = ()
-    first: FirstScreen | None = None
 
 
 def slug(*parts: str) -> str:

@@ -51,7 +51,9 @@ def info_of(name):
     return MethodInfo(name=name, **{**facts, **_FACTS.get(name, {})})
 
 
-def write_full_run(folder, *, tasks=(LISTOPS, IMAGE), lengths=(128,), rename=str, **fields):
+def write_full_run(
+    folder, *, tasks=(LISTOPS, IMAGE), lengths=(128,), seeds=SEEDS, rename=str, **fields
+):
     """Write every pass of all methods for each task and length; return the folder.
 
     ``rename`` changes the methods' names, ``fields`` go into every record.
@@ -60,14 +62,14 @@ def write_full_run(folder, *, tasks=(LISTOPS, IMAGE), lengths=(128,), rename=str
     for task in tasks:
         for length in lengths:
             here = task.model_copy(update={"length": length, "stand_in": task is IMAGE})
-            _write_setting(writer, here, rename, fields)
+            _write_setting(writer, here, seeds, rename, fields)
     return folder
 
 
-def _write_setting(writer, task, rename, fields):
+def _write_setting(writer, task, seeds, rename, fields):
     is_image = task.name == "image"
     for name in NUMBERS:
-        for seed in range(SEEDS):
+        for seed in range(seeds):
             accuracy = 0.85 if is_image else NUMBERS[name][0]
             accuracy += 0.01 * ((seed + len(name)) % 3)
             _train(writer, task, _named(name, rename), name, accuracy, seed, fields)

@@ -5,7 +5,7 @@ import pytest
 
 from spion_bench.records.artifacts import Curve
 from spion_bench.records.statistics import Estimate
-from spion_bench.report.attention_rule import Evidence, last_gain, minus_control, minus_shortcut
+from spion_bench.report.evidence.rule import Evidence, last_gain, minus_control, minus_shortcut
 
 BETTER = Estimate(0.1, 0.05, 0.15)
 UNCLEAR = Estimate(0.1, -0.01, 0.21)

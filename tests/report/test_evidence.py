@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spion_bench.records import TransitionInfo
-from spion_bench.report.evidence import evidence_of
+from spion_bench.report.evidence.of_group import evidence_of
 from spion_bench.report.figures.comparison import comparison_figures
 from spion_bench.report.groups import groups
 from spion_bench.report.load import load_records

@@ -22,7 +22,7 @@ from spion_bench.records.statistics import Estimate, mean_over_seeds
 from spion_bench.report.claims.claim import RuleName
 from spion_bench.report.claims.verdict import Finding
 from spion_bench.report.entries import PEAK, STEP
-from spion_bench.report.evidence import evidence_of
+from spion_bench.report.evidence.of_group import evidence_of
 from spion_bench.report.figures.growth import FEWEST_LENGTHS, lengths_of
 from spion_bench.report.groups import Group, MethodCells, groups
 from spion_bench.report.load import Outcome, RecordSet

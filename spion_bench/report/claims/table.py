@@ -10,8 +10,9 @@ from typing import Any, Final
 from spion_bench.report.claims.claim import RuleName, read_claims
 from spion_bench.report.claims.rules import findings_of
 from spion_bench.report.claims.verdict import Finding, Judgement, Verdict, judge
+from spion_bench.report.layout import ClaimLine
 from spion_bench.report.load import RecordSet, provenance
-from spion_bench.report.parts import ClaimLine, Column, Entry, Flag, Table
+from spion_bench.report.parts import Column, Entry, Flag, Table
 from spion_bench.report.words import join_words, plural
 
 _FLAGS: Final[dict[Verdict, Flag]] = {

@@ -18,7 +18,7 @@ from spion_bench.report.docs.break_even import break_even_section
 from spion_bench.report.docs.front import THEMES, first_sentence, front_section, steps_picture
 from spion_bench.report.docs.markdown import short_table, shown
 from spion_bench.report.entries import SUMMARY_PASSES, accuracy_entry
-from spion_bench.report.evidence import evidence_of, graded
+from spion_bench.report.evidence.of_group import evidence_of, graded
 from spion_bench.report.figures.growth import lengths_of, slope_table
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, load_records

@@ -6,7 +6,7 @@ import math
 
 from matplotlib.axes import Axes
 
-from spion_bench.report.evidence import may_compare
+from spion_bench.report.evidence.of_group import may_compare
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import CHAMPION
 from spion_bench.report.parts import Figure, slug

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.axes import Axes
 
 from spion_bench.report.entries import PEAK, STEP, SUMMARY_PASSES, accuracy_entry
-from spion_bench.report.evidence import may_compare
+from spion_bench.report.evidence.of_group import may_compare
 from spion_bench.report.groups import Group, MethodCells, groups
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.parts import Entry, Figure, slug

@@ -116,6 +116,12 @@ def slope_table(lengths: Lengths) -> Table:
             Column.text("kept", "Keys per query", partial(_kept_entry, lengths)),
             Column("kept_slope", "Scores computed", partial(_kept_slope_entry, lengths)),
         ],
+        sources=lambda method: [
+            outcome
+            for group in lengths.members
+            if method in group.methods
+            for outcome in group.methods[method].outcomes
+        ],
         key=slug("growth", lengths.task),
         title=f"{lengths.task}: growth with the sequence length",
         caption=(

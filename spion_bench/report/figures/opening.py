@@ -13,9 +13,9 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from spion_bench.report.attention_rule import Evidence
 from spion_bench.report.entries import accuracy_entry
-from spion_bench.report.evidence import evidence_of, may_compare
+from spion_bench.report.evidence.of_group import evidence_of, may_compare
+from spion_bench.report.evidence.rule import Evidence
 from spion_bench.report.figures.lines import add_legend
 from spion_bench.report.figures.speedups import ABOUT_RATIOS, draw_ratios, with_ratios
 from spion_bench.report.groups import Group, groups

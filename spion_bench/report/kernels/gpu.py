@@ -14,9 +14,10 @@ from spion_bench.report.entries import clock_entry
 from spion_bench.report.kernels.cases import time_entry
 from spion_bench.report.kernels.points import FUSED, TASKS, Point, Sweeps, shape_text
 from spion_bench.report.kernels.sweeps import Row, rows_of
+from spion_bench.report.layout import Headline, Section
 from spion_bench.report.load import provenance
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import Column, Entry, Headline, Section, Table, slug
+from spion_bench.report.parts import Column, Entry, Table, slug
 from spion_bench.report.words import format_quantity, join_words, plural
 from spion_bench.suite.method import UNPROVEN
 
@@ -102,6 +103,7 @@ def gpu_section(sweeps: Sweeps) -> Section:
     return Section(
         slug("gpu", sweeps.label),
         f"On a GPU{sweeps.suffix}",
+        "How long each kernel takes on the GPU, beside its peers and limits.",
         _HOW,
         tuple(
             _table(points, precision, slug("kernels-gpu", sweeps.label, precision))

@@ -15,9 +15,10 @@ from spion_bench.report.kernels.points import (
 from spion_bench.report.kernels.roofline import roofline_figure
 from spion_bench.report.kernels.scaling import scaling_figures
 from spion_bench.report.kernels.sweeps import sweep_tables
+from spion_bench.report.layout import Headline, Link, Page, Section
 from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE
-from spion_bench.report.parts import Headline, Link, Page, Section, slug
+from spion_bench.report.parts import slug
 from spion_bench.report.words import format_quantity, join_words, plural
 
 KERNEL_PAGE = "kernels"
@@ -90,17 +91,20 @@ def _sections(sweeps: Sweeps) -> list[Section]:
         Section(
             slug("goals", sweeps.label),
             f"Fractions of the limit{sweeps.suffix}",
+            "What share of the limit each kernel reaches, beside what was aimed at.",
             blocks=(goal_table(sweeps, slug(prefix, "goals")),),
         ),
         Section(
             slug("roofline", sweeps.label),
             f"Roofline{sweeps.suffix}",
+            "How near to compute and memory limits each kernel runs.",
             () if roofline else ("No rate was measured.",),
             (roofline,) if roofline else (),
         ),
         Section(
             slug("scaling", sweeps.label),
             f"Scaling{sweeps.suffix}",
+            "How times change with one factor at a time.",
             (
                 "One factor at a time around L = 4096, D = 64, blocks of 64, 4 % of the blocks, "
                 "B * H = 8; the implementations of a case took turns in random order. Of a case "
@@ -111,6 +115,7 @@ def _sections(sweeps: Sweeps) -> list[Section]:
         Section(
             slug("numbers", sweeps.label),
             f"Every sweep in numbers{sweeps.suffix}",
+            "Every time of every sweep.",
             blocks=tuple(sweep_tables(sweeps, prefix)),
         ),
     ]

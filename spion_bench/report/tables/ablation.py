@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spion_bench.records import TaskCell
 from spion_bench.records.cell import Factor
 from spion_bench.records.statistics import Estimate, mean_over_seeds
-from spion_bench.report.evidence import may_compare
+from spion_bench.report.evidence.of_group import may_compare
 from spion_bench.report.groups import Group, accuracies, groups, is_level, is_what_it_says
 from spion_bench.report.load import Outcome, RecordSet, provenance, setting_of
 from spion_bench.report.methods import CHAMPION

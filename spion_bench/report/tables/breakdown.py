@@ -34,6 +34,7 @@ def _table(group: Group) -> Table:
     return Table.of(
         list(group.methods.values()),
         [Column.text("method", "Method", lambda cells: cells.method), *map(column, PARTS)],
+        sources=lambda cells: cells.ok("breakdown"),
         key=slug("breakdown", group.label),
         title=f"{group.label}: where a training step goes",
         caption=(

@@ -54,6 +54,7 @@ def _energy_table(group: Group) -> Table:
                 lambda cells: _STEP.ratio(group, cells, verdict=False),
             ),
         ],
+        sources=lambda cells: cells.ok("energy"),
         key=slug("energy", group.label),
         title=group.label,
         caption=f"By {join_words(methods)}. Each round counts at least five seconds of steps.",
@@ -86,6 +87,7 @@ def gpu_table(run: RecordSet) -> Table | None:
             column("utilisation_percent", "Utilisation (%)"),
             Column("readings", "Readings", lambda o: _gpu(o).readings),
         ],
+        sources=lambda outcome: [outcome],
         key="gpu",
         title="The GPU while cells were measured",
         caption=(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from spion_bench.records.statistics import Estimate
-from spion_bench.report.evidence import evidence_of
-from spion_bench.report.groups import groups
-from spion_bench.report.load import RecordSet, provenance
+from spion_bench.report.evidence.of_group import evidence_of
+from spion_bench.report.groups import Group, groups
+from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.parts import Column, Entry, Table, slug
 
 _Row = tuple[str, Estimate]
@@ -27,6 +28,7 @@ def evidence_tables(run: RecordSet) -> list[Table]:
                 Column.text("against", "Dense attention against", lambda row: row[0]),
                 Column("difference_ratio", "Difference in test accuracy", difference),
             ],
+            sources=partial(_records, group),
             key=slug("evidence", group.label),
             title=f"{group.label}: does it measure attention?",
             caption=evidence.sentence,
@@ -34,3 +36,11 @@ def evidence_tables(run: RecordSet) -> list[Table]:
         )
         tables.append(table)
     return tables
+
+
+def _records(group: Group, row: _Row) -> list[Outcome]:
+    """Return what a difference comes from: dense attention and a control or shortcut."""
+    against, _ = row
+    sides = [cells for cells in (group.baseline, group.methods.get(against)) if cells]
+    shortcuts = [outcome for outcome in group.shortcuts if outcome.method.name == against]
+    return [*(outcome for cells in sides for outcome in cells.ok("accuracy")), *shortcuts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spion_bench.report.entries import accuracy_entry, metric_entry
-from spion_bench.report.evidence import graded
+from spion_bench.report.evidence.of_group import graded
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.parts import Column, Content, Entry, Table, slug

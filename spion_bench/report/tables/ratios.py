@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from spion_bench.records import Record, Turn
-from spion_bench.records.ratios import KINDS, MEASURES, Comparison, Kind, four_ratios, speed_turns
+from spion_bench.records.ratios import (
+    CHAMPION,
+    KINDS,
+    MEASURES,
+    Comparison,
+    Kind,
+    four_ratios,
+    speed_turns,
+)
 from spion_bench.records.statistics import median_of
 from spion_bench.report.groups import Group, groups, source_note
 from spion_bench.report.load import Outcome, RecordSet, provenance
@@ -37,7 +45,7 @@ def _table(group: Group, found: list[Comparison]) -> Table:
         return Column(
             f"{measure}_ratio",
             f"{label.capitalize()}: times faster",
-            lambda kind: ratio_entry(by_place.get((kind, measure))),
+            lambda kind: _traced(group, by_place.get((kind, measure))),
         )
 
     return Table.of(
@@ -64,6 +72,15 @@ def ratio_entry(comparison: Comparison | None) -> Entry:
     note, marks = f"against {comparison.against}; {comparison.ratio.basis}", comparison.marks
     note += f"; marked: {join_words(list(marks))}" if marks else ""
     return Entry.estimate(comparison.ratio, "times", note=note, flag="warning" if marks else "")
+
+
+def _traced(group: Group, comparison: Comparison | None) -> Entry:
+    """Return a ratio that leads to the records of both its sides."""
+    against = "" if comparison is None else comparison.against
+    sides = [group.methods[name] for name in (CHAMPION, against) if name in group.methods]
+    outcomes = [outcome for cells in sides for outcome in cells.ok("speed")]
+    entry = ratio_entry(comparison)
+    return entry if comparison is None else entry.drawn_from(outcomes)
 
 
 def together(found: list[Comparison], measure: str) -> str:
@@ -101,6 +118,7 @@ def turn_table(run: RecordSet) -> Table | None:
                 "marks", "Marks", lambda o: "; ".join(_turn(o).marks) or Entry.absent("none")
             ),
         ],
+        sources=lambda outcome: [outcome],
         key="turns",
         title="How times were taken",
         caption=(

@@ -96,6 +96,7 @@ def _table(kind: str, title: str, rivals: list[Rival]) -> Table:
                 lambda rival: _lead_entry(rival, ATTENTION),
             ),
         ],
+        sources=lambda rival: [*champion.ok("speed"), *rival.cells.ok("speed")],
         key=slug(kind, group.label),
         title=f"{group.label}: {title}",
         caption=f"{source_note(group)} {_batch_text(champion)}",

@@ -44,6 +44,7 @@ def gate_table(run: RecordSet) -> Table | None:
                 for name in sorted(names, key=_gate_rank)
             ),
         ],
+        sources=lambda outcome: [outcome],
         key="gate",
         title="Errors against the oracle",
         caption=(
@@ -147,6 +148,7 @@ def failure_table(run: RecordSet) -> Table | None:
 
 def numbers_table(run: RecordSet) -> Table:
     """Return every metric of every record: what all other tables were computed from."""
+    by_place = {(outcome.file, outcome.record.key): outcome for outcome in run.outcomes}
     return Table.of(
         rows_of_frame(run.frame[run.frame["metric"].notna()]),
         [
@@ -157,6 +159,7 @@ def numbers_table(run: RecordSet) -> Table:
             Column.text("unit", "Stored unit", lambda row: row["unit"]),
             Column("samples", "Samples", lambda row: int(row["n_samples"])),
         ],
+        sources=lambda row: [by_place[row["file"], row["key"]]],
         key="numbers",
         title="Every number",
         caption="One row per metric and cell, as stored, with its 95 % interval.",

@@ -19,7 +19,7 @@ from spion_bench.report.entries import (
     process_peak_entry,
     sparse_share_entry,
 )
-from spion_bench.report.evidence import evidence_of, graded
+from spion_bench.report.evidence.of_group import evidence_of, graded
 from spion_bench.report.groups import Group, MethodCells, groups, measured_groups, source_note
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import BASELINE
@@ -72,6 +72,7 @@ def _summary_table(group: Group) -> Table:
         methods,
         columns,
         drop_untried=True,
+        sources=lambda cells: cells.outcomes,
         key=slug("summary", group.label),
         title=group.label,
         caption=" ".join(filter(None, (source_note(group), _worth(group)))),
@@ -125,6 +126,7 @@ def _detail_table(group: Group) -> Table:
                 lambda cells: ATTENTION.ratio(group, cells),
             ),
         ],
+        sources=lambda cells: [*cells.ok("speed"), *cells.ok("memory")],
         key=slug("details", group.label),
         title=f"{group.label}: cost in detail",
         caption="Attention work is modelled: the products of attention, from the kept blocks.",

@@ -73,6 +73,7 @@ def _phase_table(group: Group) -> Table:
             *(Column(measure.metric, measure.label, measure.entry) for measure in _PHASE_MEASURES),
         ],
         drop_untried=True,
+        sources=lambda cells: cells.ok("accuracy"),
         key=slug("phases", group.label),
         title=f"{group.label}: time and memory by phase",
         caption=(
@@ -106,6 +107,7 @@ def _seed_table(group: Group) -> Table:
             Column("sparse_step_ratio", "Sparse steps", _sparse_share),
             Column("density_ratio", "Blocks kept", _density),
         ],
+        sources=lambda outcome: [outcome],
         key=slug("seeds", group.label),
         title=f"{group.label}: every training run",
         caption=(
@@ -235,6 +237,7 @@ def _block_table(group: Group) -> Table:
             Column.text("pattern_source", "Pattern from", lambda row: row.pattern.source),
             Column.text("passes", "Used by", lambda row: row.passes),
         ],
+        sources=lambda row: row.users,
         key=slug("blocks", group.label),
         title=group.label,
         caption="One row per layer. All heads and all examples of a layer share its pattern.",

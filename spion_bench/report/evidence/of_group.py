@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Final
 
 from spion_bench.records.statistics import Estimate
-from spion_bench.report.attention_rule import Evidence, last_gain, minus_control, minus_shortcut
+from spion_bench.report.evidence.rule import Evidence, last_gain, minus_control, minus_shortcut
 from spion_bench.report.groups import Group, MethodCells, accuracies
-from spion_bench.report.parts import Entry
+from spion_bench.report.parts import Entry, Flag
 from spion_bench.suite.methods import METHODS
 from spion_bench.tasks import load_spec, task_names
 
@@ -53,11 +53,18 @@ def may_compare(group: Group) -> bool:
 
 
 def graded(group: Group, entry: Entry) -> Entry:
-    """Return an accuracy, greyed where its group does not measure attention."""
-    is_worse = entry.flag == "warning"  # it is not even what its method's name says
-    if may_compare(group) or is_worse or not isinstance(entry.value, float):
+    """Return an accuracy, greyed where its group does not measure attention, with its caveats."""
+    evidence = evidence_of(group)
+    if evidence is None or not isinstance(entry.value, float):
         return entry
-    return replace(entry, flag="greyed")
+    is_worse = entry.flag == "warning"  # it is not even what its method's name says
+    found = {
+        "does not measure attention": not evidence.measures_attention,
+        "not converged": evidence.converged is False,
+    }
+    caveats = (*entry.caveats, *(caveat for caveat, holds in found.items() if holds))
+    flag: Flag = entry.flag if evidence.measures_attention or is_worse else "greyed"
+    return replace(entry, flag=flag, caveats=caveats)
 
 
 def _accuracies(cells: MethodCells | None) -> dict[int, float]:
