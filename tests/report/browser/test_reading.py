@@ -44,7 +44,7 @@ def test_no_text_is_small(study, open_page):
     assert page.evaluate(SMALL_TEXT) == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (380, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark")])
 def test_axe_finds_nothing_serious(study, open_page, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = open_page(study, width=width, color_scheme=scheme)
