@@ -26,7 +26,7 @@ from spion_bench.records.statistics import mean_with_interval, median_of
 from spion_bench.suite.passes import PASSES
 
 if TYPE_CHECKING:
-    from spion_bench.report.attention_rule import Evidence
+    from spion_bench.report.evidence.rule import Evidence
 
 NOT_ATTENTION = "not shown to measure attention"
 STYLES = {"ok": "green", "unsupported": "cyan", "skipped": "yellow"}
@@ -41,7 +41,7 @@ def worth(folder: Path, records: Sequence[Record]) -> dict[str, Evidence]:
     """
     if not any(_is_accuracy(record) for record in records):
         return {}
-    from spion_bench.report.evidence import evidence_of
+    from spion_bench.report.evidence.of_group import evidence_of
     from spion_bench.report.groups import groups
     from spion_bench.report.load import load_records
 

@@ -13,7 +13,7 @@ from spion_bench.cli.summary import (
 )
 from spion_bench.records import read_records
 from spion_bench.records.statistics import Estimate
-from spion_bench.report.attention_rule import Evidence
+from spion_bench.report.evidence.rule import Evidence
 from tests import ROOT
 from tests.cells import gate_errors, metric, record_of, tiny_cell
 
