@@ -46,10 +46,10 @@ def test_kernels_are_only_built_when_asked(findings, monkeypatch, tmp_path):
     monkeypatch.setenv("SPION_BENCH_CACHE", str(tmp_path))
     assert "none yet" in findings()["CPU kernels"].detail
 
-    def fail(device):
+    def fail(*, compiles):
         raise BuildError("it did not compile")
 
-    monkeypatch.setattr(doctor.library, "build_info", fail)
+    monkeypatch.setattr(doctor.library.DEVICES["cpu"], "load", fail)
     finding = findings(build=True)["CPU kernels"]
     assert (finding.verdict, finding.detail) == ("missing", "it did not compile")
 
