@@ -16,8 +16,9 @@ SCRIPT = """
 import torch
 from spion_bench.ops import attention_map
 from tests.ops.cases import CASES
+from tests.ops.maps import compare_map
 from tests.ops.oracle import compare_attention
-from tests.ops.test_attention_map import compare, operands
+from tests.ops.test_attention_map import operands
 attention_map(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
 assert torch.ops.spion_bench.cpu_capability() == "{capability}"
 for name in ("block_8", "width_5", "block_32", "holes"):
@@ -28,11 +29,9 @@ for name in ("block_8", "width_5", "block_32", "holes"):
                 dtype,
                 implementation,
                 pruned="zero_logit",
-                key_padding_mask=CASES[name].key_padding_mask(),
-                dropout_p=0.2,
-                dropout_seed=5,
+                **CASES[name].padding_and_dropout(),
             )
-        compare(*operands((2, 2, 45, 5), dtype))
+        compare_map(*operands((2, 2, 45, 5), dtype))
 """
 
 
