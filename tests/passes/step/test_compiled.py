@@ -117,9 +117,10 @@ def test_attention_alone_is_no_metric_of_a_compiled_encoder(tmp_path, backend):
     assert "compile_s" in measure(MemorySession(job(tmp_path, "memory"), print)).metrics
 
 
-# One real compilation; those of the other methods are left to the slow tests.
+# The whole way of real compilation, for methods of every kind of operator.
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # within torch's compiler
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # both within torch's compiler
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize(
     "method",
     [
