@@ -140,7 +140,9 @@ def _ways(cell: TaskCell | KernelCell) -> tuple[str, ...]:
     settings = cell.settings if isinstance(cell, TaskCell) else None
     words = {} if settings is None else dict(settings)
     ways = {name: value for name, value in words.items() if isinstance(value, str)}
-    return tuple(f"{name} {value}" for name, value in ways.items() if name != "precision")
+    # The precision has a field of its own, and what is not compiled is as it always was.
+    told = {"precision": ways.get("precision"), "compile": "none"}
+    return tuple(f"{name} {value}" for name, value in ways.items() if told.get(name) != value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,11 @@ from spion_bench.records import Load, MethodInfo, TransitionInfo, Turn
 from spion_bench.tasks import load_spec
 from tests.report.run_writer import IMAGE, LISTOPS, RunWriter, metric
 from tests.report.sample_run import curve_arrays
-from tests.report.tables.test_origins import SETTINGS
+from tests.report.tables.test_origins import SETTINGS as PUBLISHED
 
 BATCH = 8
+_TRAIN = PUBLISHED.train.model_copy(update={"steps": 400, "latest_transition_step": 200})
+SETTINGS = PUBLISHED.model_copy(update={"train": _TRAIN})
 SEEDS = 3
 
 # Name -> accuracy on ListOps, milliseconds of a step and of attention alone, megabytes.

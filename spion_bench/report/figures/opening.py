@@ -6,6 +6,7 @@ said, never left out.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,9 +48,9 @@ class Point:
 
     @property
     def percent(self) -> float:
-        """The accuracy in percent."""
+        """The accuracy in percent; NaN, which is not drawn, for infinity too."""
         assert isinstance(self.accuracy.value, float)
-        return 100 * self.accuracy.value
+        return 100 * self.accuracy.value if math.isfinite(self.accuracy.value) else math.nan
 
 
 def opening_figure(run: RecordSet) -> Figure | None:
@@ -109,7 +110,11 @@ def _trained(run: RecordSet) -> list[Group]:
 
 
 def _points(run: RecordSet, group: Group) -> list[Point]:
-    times = training_times(run, group)
+    times = {
+        name: time
+        for name, time in training_times(run, group).items()
+        if math.isfinite(time.seconds.value)
+    }
     entries = {name: accuracy_entry(cells) for name, cells in group.methods.items()}
     return [
         Point(name, entry, times.get(name))
@@ -216,8 +221,8 @@ def _draw_point(
     look = looks[point.method]
     colour = look.colour if is_good else GREY
     entry, gid = point.accuracy, of_method(point.method)
-    if entry.low is not None and entry.high is not None:
-        span = [100 * entry.low, 100 * entry.high]
+    span = [100 * end for end in (entry.low, entry.high) if end is not None and math.isfinite(end)]
+    if len(span) == 2:
         ax.plot([x, x], span, color=colour, linewidth=1.6, alpha=0.6, gid=gid)
     (mark,) = ax.plot(x, point.percent, look.marker, color=colour, markersize=6.5, gid=gid)
     mark.set_label(point.method)
