@@ -137,11 +137,10 @@ def setting_of(outcome: Outcome) -> Setting:
 
 
 def _ways(cell: TaskCell | KernelCell) -> tuple[str, ...]:
-    settings = cell.settings if isinstance(cell, TaskCell) else None
-    words = {} if settings is None else dict(settings)
-    ways = {name: value for name, value in words.items() if isinstance(value, str)}
+    words = dict(cell.settings) if isinstance(cell, TaskCell) and cell.settings else {}
     # The precision has a field of its own, and what is not compiled is as it always was.
-    told = {"precision": ways.get("precision"), "compile": "none"}
+    told = {"precision": words.get("precision"), "compile": "none"}
+    ways = {name: value for name, value in words.items() if isinstance(value, str)}
     return tuple(f"{name} {value}" for name, value in ways.items() if told.get(name) != value)
 
 
