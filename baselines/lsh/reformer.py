@@ -78,8 +78,8 @@ class Reformer(Attention):
             mask = pad_length(mask, self.chunk)
         order = sort_by_bucket(self.buckets(shared.detach(), heads), mask)
         out, lse = self._attend_sorted(shared, v, mask, order)
-        weights = lse.softmax(dim=1)
-        return split((weights[..., None] * out).sum(dim=1)[:, :length], 0, heads)
+        weights = lse.softmax(dim=1)[..., None]  # float32 for 16 bits, as sums are
+        return split((weights * out).sum(dim=1)[:, :length].to(q.dtype), 0, heads)
 
     def buckets(self, shared: Tensor, heads: int) -> Tensor:
         """Hash ``[B * H, L, D]`` to bucket numbers, int64 ``[B * H, rounds, L]``."""

@@ -29,6 +29,7 @@ from baselines.block.patterned import PatternedAttention
 from baselines.flex import attention as flex
 from spion_bench.model.attention import Attention, SpionAttention, UnavailableError
 from spion_bench.model.classifier import Classifier
+from spion_bench.model.encoder import Encoder
 from spion_bench.ops import average_pool, diagonal_conv, flood_fill
 from spion_bench.passes.attention import attention_maker
 from spion_bench.passes.synthetic import band_and_stripes
@@ -186,6 +187,7 @@ def _as_on_a_gpu() -> Iterator[None]:
 
     with (
         mock.patch.object(nn.Module, "to", _moved),
+        mock.patch.object(Encoder, "_draw_seed", return_value=1),  # a fake draw has no value
         mock.patch.object(flex, "compiled", return_value=flex.attend),
         mock.patch.object(flex, "flex_attention", flex_attention),
         mock.patch.object(F, "scaled_dot_product_attention", sdpa)

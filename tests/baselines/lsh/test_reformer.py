@@ -48,6 +48,12 @@ def by_hand(attention, q, k, v, mask):
     return (share * torch.stack(outs)).sum(dim=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_16_bits_come_out_as_they_went_in(dtype):
+    q, k, v = (x.to(dtype) for x in draw(128))
+    assert Reformer(CHUNK, 2, layer=0)(q, k, v).dtype == dtype
+
+
 @pytest.mark.parametrize("length", [128, 150], ids=["whole chunks", "odd length"])
 @pytest.mark.parametrize("n_hashes", [1, 2, 3])
 @pytest.mark.parametrize("is_padded", [False, True])
