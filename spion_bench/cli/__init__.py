@@ -20,10 +20,11 @@ from spion_bench.cli.console import INTERRUPTED, examples
 from spion_bench.cli.data import data
 from spion_bench.cli.doctor import doctor
 from spion_bench.cli.export import export
-from spion_bench.cli.migrate import migrate
 from spion_bench.cli.model import model
 from spion_bench.cli.report import claims, report
 from spion_bench.cli.run import list_command, plan, run
+from spion_bench.cli.stores.merge import merge
+from spion_bench.cli.stores.migrate import migrate
 from spion_bench.cli.verify import verify
 
 
@@ -63,7 +64,7 @@ def main() -> None:
 
 COMMANDS = (
     *(list_command, plan, run, compare, verify, report, claims),
-    *(export, migrate, doctor, data, model),
+    *(export, merge, migrate, doctor, data, model),
 )
 for command in COMMANDS:
     main.add_command(command)

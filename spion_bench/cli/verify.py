@@ -50,11 +50,12 @@ def verify(records: Path, sample: int, seed: int, data_dir: Path | None) -> None
     """
     console = make_console()
     from spion_bench.cli.display import showing
+    from spion_bench.records.store import open_stores
     from spion_bench.run import verify as check
     from spion_bench.run.conduct import WarmConductor
     from spion_bench.run.interrupts import interrupt_on_sigterm
 
-    stores = check.open_stores(records)
+    stores = open_stores(records)
     for problem in [problem for store in stores for problem in store.problems]:
         click.echo(f"warning: {problem}", err=True)
     n_artifacts, damaged = check.damaged_artifacts(stores)

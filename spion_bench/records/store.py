@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from spion_bench.records.artifacts import is_artifact
 from spion_bench.records.cell import CellBase
 from spion_bench.records.files import file_digest, locked
+from spion_bench.records.names import UsageError
 from spion_bench.records.schema import Record
 from spion_bench.records.schema1 import Schema1Reader
 
@@ -119,6 +120,21 @@ def record_files(path: Path) -> list[Path]:
     )
 
 
+def open_stores(*paths: Path) -> list[Store]:
+    """Return the folders of records at or below each path, each once.
+
+    Raises:
+        UsageError: If there are none.
+        OSError: If a file, or a folder below a path, cannot be read.
+    """
+    files = [f for path in paths for f in record_files(path) if f.name == "records.jsonl"]
+    stores = [Store(folder) for folder in {f.resolve(): f.parent for f in files}.values()]
+    if not any(store.records for store in stores):
+        listed = ", ".join(map(str, paths))
+        raise UsageError(f"{listed}: expected records.jsonl with records at or below it")
+    return stores
+
+
 def latest_by_cell(records: Iterable[Record]) -> dict[str, Record]:
     """Keep the last stored record of every cell; a retried cell replaces its earlier outcome."""
     return {record.key: record for record in records}
@@ -181,9 +197,12 @@ class Store:
         while a file that it left is missing or damaged.
         """
         record = self.latest(cell.key)
-        if record is None or record.measurement.status not in DONE:
-            return False
-        return record.measurement.is_final and not self.damaged(record)
+        return record is not None and self.is_settled(record)
+
+    def is_settled(self, record: Record) -> bool:
+        """Return whether a record's outcome is final and all that it left is there."""
+        found = record.measurement
+        return found.status in DONE and found.is_final and not self.damaged(record)
 
     def damaged(self, record: Record) -> list[str]:
         """Return the names of a record's artifacts that are missing or not what was stored."""

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from spion_bench.records import Environment, KernelCell, Record, TaskCell
-from spion_bench.records.names import UsageError
 from spion_bench.records.ratios import took_turns
-from spion_bench.records.store import Store, record_files
+from spion_bench.records.store import Store
 from spion_bench.run.agreement import Again, Finding, compare
 from spion_bench.run.conduct import conduct
 from spion_bench.run.runner import Conduct, Display, Runner
@@ -26,20 +25,6 @@ from spion_bench.suite.keys import with_code, with_key
 from spion_bench.suite.passes import PASSES
 
 LEARNED: Final = "accuracy cell "
-
-
-def open_stores(records: Path) -> list[Store]:
-    """Return the folders of records at or below a path.
-
-    Raises:
-        UsageError: If there are none.
-        OSError: If a file, or a folder below the path, cannot be read.
-    """
-    files = [file for file in record_files(records) if file.name == "records.jsonl"]
-    stores = [Store(file.parent) for file in files]
-    if not any(store.records for store in stores):
-        raise UsageError(f"{records}: expected records.jsonl with records at or below it")
-    return stores
 
 
 def latest(store: Store) -> list[Record]:

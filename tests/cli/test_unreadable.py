@@ -16,6 +16,7 @@ COMMANDS = {
     "export": ["export", "{}"],
     "compare": ["compare", "{}", "{}"],
     "migrate": ["migrate", "{}"],
+    "merge": ["merge", "{}", "--out", "{}-merged"],
 }
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from spion_bench.compare.folders import compare_folders
 from spion_bench.compare.show import Comparison
 from spion_bench.records import Record, frame
-from spion_bench.records.store import read_records
+from spion_bench.records.store import open_stores, read_records
 from spion_bench.report.claims.table import as_data, judgements
 from spion_bench.report.load import load_records
 from spion_bench.run import verify
@@ -49,7 +49,7 @@ def folders(random: Random, folder: Path) -> None:
     run = load_records(base)
     assert json.dumps([as_data(judgement) for judgement in judgements([run])])
     assert not frame.records_frame(head).empty
-    stores = verify.open_stores(head)
+    stores = open_stores(head)
     verify.damaged_artifacts(stores)
     for again in verify.draw(stores, 3, seed=0):
         verify.why_not(again, again.record.environment)

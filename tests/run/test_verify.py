@@ -10,11 +10,11 @@ from spion_bench.cli import main
 from spion_bench.cli.run import environment_of
 from spion_bench.records import Turn
 from spion_bench.records.statistics import Estimate
-from spion_bench.records.store import Store
+from spion_bench.records.store import Store, open_stores
 from spion_bench.run.agreement import Again, compare, is_near
 from spion_bench.run.conduct import conduct
 from spion_bench.run.runner import Runner
-from spion_bench.run.verify import damaged_artifacts, draw, open_stores, why_not
+from spion_bench.run.verify import damaged_artifacts, draw, why_not
 from tests.cells import metric, record_of, tiny_cell, tiny_cells
 from tests.run.fakes import FakeDisplay
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from spion_bench.cli.migrate import migrate
+from spion_bench.cli.stores.migrate import migrate
 from spion_bench.records import read_records
 from spion_bench.records.store import Store
 from tests.report.run_writer import RunWriter
 
-COMMITTED = Path(__file__).resolve().parents[2] / "results/records/amd-epyc-x2/smoke"
+COMMITTED = Path(__file__).resolve().parents[3] / "results/records/amd-epyc-x2/smoke"
 
 
 @pytest.fixture

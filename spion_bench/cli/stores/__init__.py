@@ -1,0 +1,1 @@
+"""Commands that rewrite folders of records."""
