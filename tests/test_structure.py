@@ -80,7 +80,7 @@ MAY_IMPORT_WITHIN = {
         "groups": {"load", "methods", "parts", "words"},
         "entries": {"groups", "methods", "parts", "words"},
         "layout": {"parts"},
-        "evidence": {"evidence", "groups", "parts"},
+        "evidence": {"evidence", "groups", "parts", "words"},
         "course": {"course", "groups", "load", "words"},
         "tables": {
             *("entries", "evidence", "groups", "kernels", "load", "methods", "parts", "published"),

@@ -14,13 +14,15 @@ from spion_bench.records.ratios import CHAMPION, KINDS, Comparison
 from spion_bench.records.statistics import Estimate
 from spion_bench.report.docs.markdown import shown
 from spion_bench.report.entries import STEP
+from spion_bench.report.evidence.of_group import may_compare
+from spion_bench.report.evidence.worth import against_window
 from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.parts import Entry
 from spion_bench.report.style import INK, new_figure, to_svg
 from spion_bench.report.tables.ratios import ratio_entry, ratios_of
-from spion_bench.report.words import format_quantity
+from spion_bench.report.words import format_quantity, join_words
 from spion_bench.suite.pages import markdown_table
 
 THEMES: Final = {
@@ -50,8 +52,8 @@ def front_section(run: RecordSet) -> str:
     return f"{picture}\n\n{markdown_table(header, _ratio_rows(settings))}"
 
 
-def first_sentence(run: RecordSet) -> str:
-    """Return in one sentence how much faster a training step is."""
+def first_sentence(run: RecordSet, *studies: RecordSet) -> str:
+    """Return in one sentence what the learned pattern is worth, and how much faster a step is."""
     settings = groups(run, ("speed",))
     dense = [r.value for group in settings if (r := _speedup(group, CHAMPION)) is not None]
     leads = [c.ratio.value for group in settings if (c := _lead(group)) is not None]
@@ -61,12 +63,31 @@ def first_sentence(run: RecordSet) -> str:
         for name, cells in group.methods.items()
         if cells.info.role == "rival" and _speedup(group, name) is not None
     }
-    return (
-        f"On a CPU, a training step with SPION-CF is {_span(leads)} as fast as with the fastest of "
+    step = (
+        f"a training step with SPION-CF is {_span(leads)} as fast as with the fastest of "
         f"{len(rivals)} settings of other sparse attention, and {_span(dense)} as fast as with "
-        "PyTorch's dense attention; whether the pattern that it learns is worth more than a window "
-        "of the same cost is not measured yet, and no GPU has run anything."
+        "PyTorch's dense attention"
     )
+    worth = _worth(studies)
+    if worth is None:
+        unknown = "whether the pattern that it learns is worth more than a window of the same cost"
+        return f"On a CPU, {step}; {unknown} is not measured yet, and no GPU has run anything."
+    return f"{worth}; on a CPU, {step}; no GPU has run anything."
+
+
+def _worth(studies: Sequence[RecordSet]) -> str | None:
+    """Say what the learned pattern is worth wherever accuracies measure attention."""
+    parts = []
+    for study in studies:
+        for group in groups(study, ("accuracy",)):
+            worth = against_window(group)
+            if worth is not None and may_compare(group):
+                lead = Entry.estimate(worth.lead, "points")
+                shown = f"{lead.text} {lead.interval}".strip()
+                parts.append(
+                    f"{worth.verdict} a window of the same cost on {group.label} ({shown})"
+                )
+    return f"The pattern that SPION-CF learns is {join_words(parts)}" if parts else None
 
 
 def steps_picture(run: RecordSet, theme: str) -> str:

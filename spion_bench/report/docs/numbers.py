@@ -24,6 +24,7 @@ from spion_bench.report.groups import Group, groups
 from spion_bench.report.load import RecordSet, load_records
 from spion_bench.report.methods import ordered
 from spion_bench.report.parts import Entry
+from spion_bench.report.tables.evidence import worth_tables
 from spion_bench.report.tables.ratios import ratio_entry, ratios_of
 from spion_bench.report.tables.summary import summary_tables
 from spion_bench.report.words import join_words, plural
@@ -89,6 +90,14 @@ def accuracy_section(run: RecordSet) -> str:
         if (evidence := evidence_of(group)) is not None
     ]
     return "\n\n".join([markdown_table(header, rows), *worth])
+
+
+def worth_section(*runs: RecordSet) -> str:
+    """Return, per setting, the learned pattern beside what continues the same dense prefixes."""
+    columns = ("method", "what", "test_accuracy_ratio", "lead_ratio", "attention_kept_ratio")
+    tables = [table for run in runs for table in worth_tables(run)]
+    parts = [f"{short_table(table, columns)}\n\n{table.caption}" for table in tables]
+    return "\n\n".join(parts) or "Not measured."
 
 
 def growth_section(run: RecordSet) -> str:

@@ -9,6 +9,7 @@ from spion_bench.report.figures.curves import curve_figures
 from spion_bench.report.figures.growth import growth_blocks
 from spion_bench.report.figures.opening import front_figures
 from spion_bench.report.figures.patterns import pattern_figures
+from spion_bench.report.figures.worth import worth_figures
 from spion_bench.report.kernels.cases import kernel_tables
 from spion_bench.report.kernels.page import KERNEL_PAGE
 from spion_bench.report.kernels.points import is_sweep
@@ -19,7 +20,7 @@ from spion_bench.report.narrative import overview_items
 from spion_bench.report.tables.ablation import ablation_tables
 from spion_bench.report.tables.breakdown import breakdown_tables
 from spion_bench.report.tables.energy import energy_sentence, energy_tables
-from spion_bench.report.tables.evidence import evidence_tables
+from spion_bench.report.tables.evidence import evidence_tables, worth_tables
 from spion_bench.report.tables.matrix import matrix_table
 from spion_bench.report.tables.published import published_tables
 from spion_bench.report.tables.ratios import ratio_tables
@@ -38,9 +39,10 @@ def result_sections(run: RecordSet) -> list[Section]:
         Section(
             "accuracy",
             "Accuracy, and what it is worth",
-            "Whether a task needs attention at all, and what each method reached in what time.",
+            "Whether a task needs attention at all, what each method reached in what time, and "
+            "what the learned pattern is worth.",
             () if phases else ("Training was not measured: this run has no accuracy cell.",),
-            (*evidence_tables(run), *front_figures(run)),
+            (*evidence_tables(run), *front_figures(run), *worth_figures(run), *worth_tables(run)),
         ),
         Section(
             "rivals",
