@@ -15,6 +15,7 @@ from typing import TypeVar
 from spion_bench.records import KernelCell, TaskCell
 from spion_bench.suite.influence import code_hash
 from spion_bench.suite.passes import PASSES
+from spion_bench.tasks import load_config
 
 # Facts about a method that tables show and no number depends on.
 _SHOWN = {"family", "role", "base", "summary", "native", "devices", "origins"}
@@ -45,10 +46,17 @@ def with_key(cell: _CellT) -> _CellT:
     what["method"] = cell.method.model_dump(mode="json", exclude=_SHOWN)
     if (settings := what.get("settings")) and settings["compile"] == "none":
         del settings["compile"]  # keys from before encoders could be compiled stay valid
+    if isinstance(cell, TaskCell) and settings and not _reads_spion(cell):
+        settings["spion"] = load_config(cell.task).spion.model_dump(mode="json")
     what["versions"] = _versions(cell.method.requires)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     prefix = f"{cell.pass_name}-{cell.label}-{cell.method.name}-s{cell.seed}"
     return cell.model_copy(update={"key": f"{prefix}-{digest}"})
+
+
+def _reads_spion(cell: TaskCell) -> bool:
+    """Return whether SPION's settings can change a number: else what it takes is an argument."""
+    return cell.method.variant is not None or cell.pass_name == "prefix"
 
 
 @cache

@@ -64,8 +64,6 @@ def _gate_cell(cell: TaskCell) -> TaskCell:
     """Return the gate cell that must be ok before ``cell`` may be measured."""
     published = load_config(cell.task)
     neutral = {"train": published.train, "measure": MeasureSettings(), "recipe": "corrected"}
-    if cell.method.variant is None:  # what it takes of SPION's settings is in its arguments
-        neutral["spion"] = published.spion
     changes = {
         "pass_name": "gate",
         "settings": cell.resolved().model_copy(update=neutral),

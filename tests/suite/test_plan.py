@@ -141,6 +141,18 @@ class TestForks:
         )
         assert before["dense_sdpa"] != after["dense_sdpa"]
 
+    @pytest.mark.parametrize("pass_name", ["accuracy", "speed", "gate"])
+    def test_settings_of_spion_are_in_the_keys_of_spion_alone(self, pass_name):
+        before, after = (
+            {c.method.name: c.key for c in cells if c.pass_name == pass_name}
+            for cells in (
+                self.cells(passes=("speed", "accuracy"), spion=spion)
+                for spion in ({"block_size": 8}, {"block_size": 16, "quantile": 0.9})
+            )
+        )
+        changed = {name for name, key in before.items() if after[name] != key}
+        assert changed == {"spion_c", "spion_f", "spion_cf"}
+
     def test_a_filtered_fork_still_brings_its_parent(self):
         group = CellGroup(passes=("accuracy",), methods=self.METHODS, **IMAGE)
         wanted = Filters(passes=("accuracy",), methods=("spion_cf",))
