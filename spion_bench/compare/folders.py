@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from spion_bench.compare.alike import differences, noise, times
 from spion_bench.compare.verdict import LEVEL, Compared, judge
-from spion_bench.records import Metric, Record, TaskCell, latest_by_cell, read_records
+from spion_bench.records import Record, TaskCell, latest_by_cell, read_records
 from spion_bench.records.names import UsageError
 from spion_bench.records.paired import ratio_of_medians
-from spion_bench.records.statistics import Estimate
-
-TIMES = ("ms", "s")
-NOT_SETTINGS = {"key", "profile", "code", "turn", "timeout_s", "method", "data_dir"} | {
-    *("gate", "parent", "sweeps", "tasks", "kind")  # where a cell stands, not what it measures
-}
 
 Case = tuple[str, str, str, int]
 Way = tuple[str, ...]
@@ -59,8 +53,8 @@ def compare_folders(base: Path, head: Path) -> tuple[list[Compared], dict[str, s
             full = "/".join([name, *way])
             if before is None or after is None:
                 apart[full] = f"only in {head if before is None else base}"
-            elif differences := [*_differences(before, after)]:
-                apart[full] = "; ".join(differences)
+            elif found_apart := [*differences(before, after)]:
+                apart[full] = "; ".join(found_apart)
             else:
                 found += _compare(full, before, after)
     return found, apart, [*problems, *others]
@@ -84,7 +78,7 @@ def _by_case(records: Iterable[Record]) -> dict[Case, dict[Way, Record]]:
     found: dict[Case, dict[Way, Record]] = {}
     for record in latest_by_cell(records).values():
         cell = record.cell
-        if record.measurement.status == "ok" and any(_times(record)):
+        if record.measurement.status == "ok" and any(times(record)):
             case = (cell.pass_name, cell.label, cell.method.name, cell.seed)
             found.setdefault(case, {})[_way(record)] = record
     return found
@@ -96,62 +90,17 @@ def _way(record: Record) -> Way:
     settings = cell.settings if isinstance(cell, TaskCell) else None
     precision = cell.dtype if settings is None else settings.precision
     compiled = "compiled" if settings is not None and settings.compile != "none" else "eager"
-    return cell.device, threads, precision, compiled, record.environment.machine
-
-
-def _times(record: Record) -> Iterator[tuple[str, Metric]]:
-    for name, metric in record.measurement.metrics.items():
-        if metric.unit in TIMES and len(metric.samples) > 1 and not metric.modelled:
-            yield name, metric
-
-
-def _differences(base: Record, head: Record) -> Iterator[str]:
-    """Yield what two records of one case were not measured alike in."""
-    for record in (base, head):
-        turn = record.measurement.turn
-        if turn is not None and turn.marks:
-            yield f"marked: {', '.join(turn.marks)}"
-    ours, theirs = _settings(base), _settings(head)
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) != theirs.get(name):
-            yield f"{name}: {ours.get(name)} and {theirs.get(name)}"
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    cell = record.cell.model_dump(mode="json")
-    found = {name: value for name, value in cell.items() if name not in NOT_SETTINGS}
-    found["arguments"] = record.cell.method.arguments
-    found["machine"] = record.environment.machine
-    return dict(_flat(found))
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+    where = record.environment
+    return cell.device, threads, precision, compiled, where.machine, where.cpu_capability or ""
 
 
 def _compare(name: str, base: Record, head: Record) -> Iterator[Compared]:
-    theirs = dict(_times(head))
-    for metric, ours in _times(base):
+    theirs = dict(times(head))
+    for metric, ours in times(base):
         if metric not in theirs:
             continue
         ratio = ratio_of_medians(theirs[metric], ours, level=LEVEL)
-        null = _noise(base, head, metric)
+        null = noise(base, head, metric)
         scale = 1e3 if ours.unit == "s" else 1.0
-        times = ours.value * scale, theirs[metric].value * scale
-        yield Compared(f"{name}/{metric}", judge(ratio, null), ratio, null, *times)
-
-
-def _noise(base: Record, head: Record, metric: str) -> Estimate | None:
-    """Return the A/A interval that holds those of both runs, or None if one did not take it."""
-    turns = [record.measurement.turn for record in (base, head)]
-    both = [turn.aa.get(metric) for turn in turns if turn is not None]
-    known = [aa for aa in both if aa is not None and aa.low is not None and aa.high is not None]
-    if len(known) < 2:
-        return None
-    lows, highs = [aa.low or 0.0 for aa in known], [aa.high or 0.0 for aa in known]
-    widest = max(known, key=lambda aa: abs(aa.value - 1))
-    return Estimate(widest.value, min(lows), max(highs), basis="A/A of both runs")
+        medians = ours.value * scale, theirs[metric].value * scale
+        yield Compared(f"{name}/{metric}", judge(ratio, null), ratio, null, *medians)

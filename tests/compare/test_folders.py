@@ -7,6 +7,7 @@ from spion_bench.records.names import UsageError
 from tests.cells import ENVIRONMENT, record_of, tiny_cell
 
 OTHER_MACHINE = ENVIRONMENT.model_copy(update={"machine": "Other x 8"})
+OTHER_CPU = ENVIRONMENT.model_copy(update={"cpu_capability": "AVX2"})
 
 
 def write(folder, ms, *, aa=(0.99, 1.01), environment=ENVIRONMENT, n=30, **changes):
@@ -46,6 +47,7 @@ def test_without_an_a_a_ratio_no_record_is_slower(tmp_path):
     ("change", "reason"),
     [
         ({"environment": OTHER_MACHINE}, "machine: Test CPU x 2 and Other x 8"),
+        ({"environment": OTHER_CPU}, "instructions: None and AVX2"),
         ({"device": "cuda"}, "device: cpu and cuda"),
         ({"threads": 1}, "threads: 2 and 1"),
         ({"measure": {"batch_size": 3}}, "settings.measure.batch_size: "),
