@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "tasks": {"tasks", "datasets", "records", "literals"},
     "suite": {"suite", "tasks", "asv_suite", "records", "kernel_limits", "literals"},
     "gpu_model": {"gpu_model", "suite", "tasks", "records"},
-    "report": {"report", "suite", "tasks", "gpu_model", "records", "literals"},
+    "report": {"report", "compare", "suite", "tasks", "gpu_model", "records", "literals"},
     "native": {"native", "records", "kernel_limits"},
     "block_lists": {"records"},
     "block_pattern": {"block_lists", "records"},
@@ -110,8 +110,12 @@ MAY_IMPORT_WITHIN = {
             *("catalogue", "figures", "kernels", "layout", "load", "methods", "narrative"),
             *("tables", "words"),
         },
+        "sets": {
+            *("catalogue", "claims", "entries", "evidence", "figures", "groups", "kernels"),
+            *("layout", "load", "parts", "methods", "sections", "sets", "style", "tables", "words"),
+        },
         "catalogue": {"catalogue", "load", "parts", "tables", "words"},
-        "render": {"catalogue", "kernels", "layout", "load", "page", "parts", "style"},
+        "render": {"catalogue", "kernels", "layout", "load", "page", "parts", "sets", "style"},
         "docs": {
             *("claims", "docs", "entries", "evidence", "figures", "groups", "kernels", "load"),
             *("methods", "parts", "style", "tables", "words"),

@@ -26,24 +26,41 @@ if TYPE_CHECKING:
 REPORT_DIR = click.option(
     "--report-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the report.  [default: reports/<name of the profile or of RECORDS_DIR>]",
+    help="Folder of the report.  [default: reports/<name of the profile or of RECORDS>]",
 )
 
 
-@click.command(epilog=examples("spion-bench report results/local/smoke"))
-@click.argument("records_dir", type=click.Path(path_type=Path, exists=True))
+@click.command(
+    epilog=examples(
+        "spion-bench report results/local/smoke",
+        "spion-bench report results/local/laptop results/local/workstation",
+        "spion-bench report results/local/before results/local/after --report-dir reports/change",
+    )
+)
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @REPORT_DIR
-def report(records_dir: Path, report_dir: Path | None) -> None:
-    """Write the report of the records below RECORDS_DIR."""
-    write_report(make_console(), records_dir, report_dir or Path("reports") / records_dir.name)
+def report(records: tuple[Path, ...], report_dir: Path | None) -> None:
+    """Write the report of the RECORDS below a folder, or of two or three folders side by side.
+
+    Several folders (machines, or commits) are compared: A, B and C in the order given, each number
+    in a column per folder, with ratios and differences over A where the case, the type of device
+    and the settings agree; otherwise the report says why not. Machines are told apart by CPU model
+    and instruction set, or GPU; a folder of several machines becomes several columns, and nothing
+    is pooled. To have two commits measured in turns, use `spion-bench compare`.
+    """
+    default = Path("reports") / "-".join(dict.fromkeys(folder.resolve().name for folder in records))
+    write_report(make_console(), records, report_dir or default)
 
 
-def write_report(console: Console, records_dir: Path, report_dir: Path) -> None:
-    """Write a report and say where it is."""
-    from spion_bench.report.render import render_report
+def write_report(console: Console, records: Sequence[Path], report_dir: Path) -> None:
+    """Write a report, a comparison if there are several folders, and say where it is."""
+    from spion_bench.report.render import render_comparison, render_report
 
     with plain_errors("the report was not written: "):
-        paths = render_report(records_dir, report_dir)
+        if len(records) == 1:
+            paths = render_report(records[0], report_dir)
+        else:
+            paths = render_comparison(records, report_dir)
     print_line(console, f"Report: {paths.html}")
 
 

@@ -198,7 +198,7 @@ def run(
     console = progress_console(form)
     print_line(console, f"Records: {store.records_file}")
     if not no_report:
-        write_report(console, store.out, report_dir or Path("reports") / cells[0].profile)
+        write_report(console, [store.out], report_dir or Path("reports") / cells[0].profile)
     raise SystemExit(exit_code(records))
 
 

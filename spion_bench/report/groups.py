@@ -150,7 +150,7 @@ def groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
     return list(_groups(run, tuple(passes)))
 
 
-@lru_cache(maxsize=16)  # the choices of passes of a report; a group keeps what it costs to judge it
+@lru_cache(maxsize=128)  # passes and sets of a report; a group keeps what it costs to judge it
 def _groups(run: RecordSet, passes: tuple[PassName, ...]) -> tuple[Group, ...]:
     found: dict[Setting, list[Outcome]] = {}
     shortcuts: dict[Setting, list[Outcome]] = {}

@@ -68,14 +68,14 @@ class ClaimLine:
 class FirstScreen:
     """What a reader sees first: a question and its answer, claims on a line each, one picture.
 
-    ``claims`` are the same as ``lines``, for Markdown and CSV. There is no picture without
-    accuracies and ratios.
+    ``table`` says the same as ``lines``, for Markdown and CSV; where there are no lines, the page
+    shows it. There is no picture without numbers to draw.
     """
 
     question: str
     answer: str
     lines: tuple[ClaimLine, ...]
-    claims: Table
+    table: Table
     picture: Figure | None
 
 

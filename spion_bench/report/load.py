@@ -168,7 +168,7 @@ class RecordSet:
     @cached_property
     def settings(self) -> dict[Setting, str]:
         """Every setting that occurs, in order, with the label a reader sees."""
-        return _labels({setting_of(outcome) for outcome in self.outcomes})
+        return label_settings({setting_of(outcome) for outcome in self.outcomes})
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -269,7 +269,7 @@ def _read_artifact(record: Record, folder: Path) -> tuple[Artifact | None, str]:
     return None, ""
 
 
-def _labels(settings: Iterable[Setting]) -> dict[Setting, str]:
+def label_settings(settings: Iterable[Setting]) -> dict[Setting, str]:
     """Name each setting by task and length, and by anything else in which two differ."""
     ordered = sorted(settings, key=lambda setting: (not setting.task, setting))
     extras: tuple[Callable[[Setting], str], ...] = (

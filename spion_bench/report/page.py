@@ -34,7 +34,7 @@ def build_page(run: RecordSet) -> Page:
             question=QUESTION,
             answer=in_one_sentence(judged),
             lines=claim_lines(judged),
-            claims=claim_table(judged, run),
+            table=claim_table(judged, run),
             picture=opening_figure(run),
         ),
         lede=tuple(lede(run)),

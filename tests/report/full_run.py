@@ -7,12 +7,14 @@ of about 80 records, so a run can be made as large as a test needs.
 import numpy as np
 
 from spion_bench.records import Load, MethodInfo, TransitionInfo, Turn
+from spion_bench.records.paired import aa_metric
 from spion_bench.tasks import load_spec
 from tests.report.run_writer import IMAGE, LISTOPS, RunWriter, metric
 from tests.report.sample_run import curve_arrays
 from tests.report.tables.test_origins import SETTINGS as PUBLISHED
 
 BATCH = 8
+TIMES = ("train_step_ms", "attention_ms")
 _TRAIN = PUBLISHED.train.model_copy(update={"steps": 400, "latest_transition_step": 200})
 SETTINGS = PUBLISHED.model_copy(update={"train": _TRAIN})
 SEEDS = 3
@@ -83,14 +85,14 @@ def _write_setting(writer, task, seeds, rename, fields):
         methods=[rename(name) for name in NUMBERS],
         rounds=8,
         baseline="dense_sdpa",
-        aa={"train_step_ms": _rounds(1.004, "ratio")},
+        aa={name: aa_metric(_rounds(1.004, "ratio").samples, [1.0] * 8) for name in TIMES},
         load=load,
         marks=marks,
     )
     for name, (_, step, attention, megabytes) in NUMBERS.items():
         grown = task.length / 128 if name.startswith("spion") else (task.length / 128) ** 1.5
-        times = {"train_step_ms": step * grown, "attention_ms": attention * grown}
-        metrics = {key: _rounds(value, "ms") for key, value in times.items()}
+        times = zip(TIMES, (step, attention), strict=True)
+        metrics = {key: _rounds(value * grown, "ms") for key, value in times}
         asked = {"batch_size": BATCH, "settings": SETTINGS}
         method = _named(name, rename)
         writer.add("speed", method, task=task, turn=turn, metrics=metrics, cell=asked, **fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from spion_bench.records.ratios import REFERENCE, speed_turns, whole_training
 from spion_bench.records.statistics import Estimate, median_of
@@ -27,6 +28,7 @@ class TrainingTime:
     outcome: Outcome
 
 
+@lru_cache(maxsize=1024)  # bootstraps, asked for by every part of a report
 def training_times(run: RecordSet, group: Group) -> dict[str, TrainingTime]:
     """Return how long each method of a group takes to train, where its steps were timed.
 

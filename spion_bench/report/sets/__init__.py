@@ -1,0 +1,1 @@
+"""Sets of records side by side: what differs between machines, or between commits."""
