@@ -25,9 +25,11 @@ from rich.text import Text
 from spion_bench.cli.console import is_live
 from spion_bench.cli.summary import STYLES, result, verdict
 from spion_bench.records import CellBase, Record
+from spion_bench.run.conduct import SECOND
+from spion_bench.run.executors.executor import Planned
 from spion_bench.run.messages import Progress as TrainingProgress
 from spion_bench.run.messages import RoundStarted
-from spion_bench.run.runner import Display, Planned
+from spion_bench.run.runner import Display
 
 Event = TrainingProgress | RoundStarted
 
@@ -39,30 +41,38 @@ class TimeLeft:
 
     Args:
         seconds: Key of each cell that is to be run -> how long it should take; None if unknown.
+        lanes: Key of each cell that runs side by side with others -> how many run at a time.
     """
 
-    def __init__(self, seconds: Mapping[str, float | None]) -> None:
+    def __init__(
+        self, seconds: Mapping[str, float | None], lanes: Mapping[str, int] | None = None
+    ) -> None:
         self._left = dict(seconds)
-        self._running: list[str] = []
-        self._since = time.monotonic()
+        self._lanes = lanes or {}
+        self._running: list[tuple[Sequence[Planned], float]] = []
 
     def start(self, cells: Sequence[Planned]) -> None:
         """Cells start, together if they take turns."""
-        self._running = [cell.key for cell in cells]
-        self._since = time.monotonic()
+        self._running.append((cells, time.monotonic()))
 
     def finish(self, cell: CellBase) -> None:
         """A cell has its record."""
         self._left.pop(cell.key, None)
+        self._running = [
+            turn for turn in self._running if any(each.key in self._left for each in turn[0])
+        ]
 
     def text(self) -> str:
         """Return the time left, "over" it if some cells' is unknown; "" if all is."""
         known = {key: seconds for key, seconds in self._left.items() if seconds is not None}
         if not known:
             return ""
-        running = sum(known.get(key, 0.0) for key in self._running)
-        spent = min(running, time.monotonic() - self._since)
-        minutes, seconds = divmod(round(sum(known.values()) - spent), 60)
+        left = sum(seconds / self._lanes.get(key, 1) for key, seconds in known.items())
+        for cells, since in self._running:
+            expected = sum(known.get(cell.key, 0.0) for cell in cells)
+            lanes = self._lanes.get(cells[0].key, 1)
+            left -= min(expected, time.monotonic() - since) / lanes
+        minutes, seconds = divmod(round(left), 60)
         hours, minutes = divmod(minutes, 60)
         least = "over " if len(known) < len(self._left) else ""
         return f"{least}{hours}:{minutes:02d}:{seconds:02d} left"
@@ -112,13 +122,13 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A bar over all cells and one for the current cell, with its phase, loss and time left."""
+    """A bar over all cells and one for each that runs, with its phase, loss and time left."""
 
     def __init__(self, progress: Progress, left: TimeLeft) -> None:
         self._progress = progress
         self._left = left
         self._overall: TaskID = progress.add_task("cells", total=None, detail="", left=left)
-        self._current: TaskID | None = None
+        self._bars: dict[str, TaskID] = {}  # those of one turn share one
 
     def begin(self, total: int, done: int) -> None:
         """Set the overall bar's range."""
@@ -127,14 +137,15 @@ class LiveDisplay:
 
     def start(self, cells: Sequence[Planned]) -> None:
         """Show the cells that start."""
-        self._drop_current()
         self._left.start(cells)
         names = name_of(cells[0]) if len(cells) == 1 else f"{cells[0].pass_name} {cells[0].label}"
-        self._current = self._progress.add_task(escape(names), total=None, detail="starting")
+        bar = self._progress.add_task(escape(names), total=None, detail="starting")
+        self._bars |= {cell.key: bar for cell in cells}
 
     def event(self, cell: CellBase, event: Event) -> None:
-        """Move the current cell's bar."""
-        if self._current is None:
+        """Move the cell's bar."""
+        bar = self._bars.get(cell.key.removesuffix(SECOND))
+        if bar is None:
             return
         if isinstance(event, RoundStarted):
             done, total = event.number - 1, event.rounds
@@ -144,12 +155,12 @@ class LiveDisplay:
                 line = f"{name_of(cell)}: {event.message}"
                 self._progress.console.print(escape(line), highlight=False, style="dim")
         self._progress.update(
-            self._current, completed=done, total=total, detail=escape(describe(event, cell))
+            bar, completed=done, total=total, detail=escape(describe(event, cell))
         )
 
     def finish(self, cell: CellBase, record: Record) -> None:
         """Print the outcome and move the overall bar."""
-        self._drop_current()
+        self._drop_bar(cell)
         self._left.finish(cell)
         status = record.measurement.status
         shown = f"[{STYLES.get(status, 'red')}]{status:>11}[/]"
@@ -157,10 +168,11 @@ class LiveDisplay:
         self._progress.console.print(line, highlight=False)
         self._progress.advance(self._overall)
 
-    def _drop_current(self) -> None:
-        if self._current is not None:
-            self._progress.remove_task(self._current)
-            self._current = None
+    def _drop_bar(self, cell: CellBase) -> None:
+        bar = self._bars.get(cell.key)
+        if bar is not None:
+            self._progress.remove_task(bar)
+            self._bars = {key: other for key, other in self._bars.items() if other != bar}
 
 
 class TimeLeftColumn(TimeRemainingColumn):
@@ -174,9 +186,13 @@ class TimeLeftColumn(TimeRemainingColumn):
 
 
 @contextmanager
-def showing(console: Console, seconds: Mapping[str, float | None]) -> Iterator[Display]:
-    """Give the display that suits ``console``, for cells that should take so many seconds."""
-    left = TimeLeft(seconds)
+def showing(
+    console: Console,
+    seconds: Mapping[str, float | None],
+    lanes: Mapping[str, int] | None = None,
+) -> Iterator[Display]:
+    """Give the display that suits ``console``, for cells that take what ``TimeLeft`` is given."""
+    left = TimeLeft(seconds, lanes)
     if not is_live(console):
         yield PlainDisplay(console, left)
         return

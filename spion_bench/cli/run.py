@@ -17,6 +17,7 @@ from spion_bench.cli.console import (
     Format,
     examples,
     format_option,
+    plain_errors,
     print_line,
     print_list,
     progress_console,
@@ -166,15 +167,29 @@ def budgets(cells: Sequence[TaskCell | KernelCell]) -> list[str]:
         "spion-bench run",
         "spion-bench run --profile smoke --method spion_cf --pass speed --threads 2",
         "spion-bench run --profile my_profile.toml --out results/local/mine",
+        "spion-bench run --profile smoke --workers 4 --threads 2   on 8 cores or more",
     )
 )
 @selection
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many untimed cells run side by side, with --threads cores and a GPU each.",
+)
 @click.option("--fresh", is_flag=True, help="Measure every cell again, even finished ones.")
 @click.option("--no-report", is_flag=True, help="Do not write the report.")
 @REPORT_DIR
 @format_option("a line per cell, at the end")
 def run(
-    *, fresh: bool, no_report: bool, report_dir: Path | None, form: Format, **options: Any
+    *,
+    workers: int,
+    fresh: bool,
+    no_report: bool,
+    report_dir: Path | None,
+    form: Format,
+    **options: Any,
 ) -> None:
     """Measure a profile's cells, store one record each, and write the report.
 
@@ -182,11 +197,14 @@ def run(
     the same command continues where it stopped. On a terminal bars show cell, phase and the time
     that is left; elsewhere each event is a line, training steps and rounds at most every 10 s.
     With --format json these lines go to standard error.
+
+    With --workers, cells that are not timed (gate, steps, shortcuts, prefix, accuracy) run side by
+    side, on cores and GPUs that no two share; what is timed still runs alone.
     """
     cells, store = planned(**options)
     from spion_bench.cli.summary import exit_code, print_summary, summary_data, verdict, worth
 
-    records = _measure(cells, store, progress_console(form), fresh=fresh)
+    records = _measure(cells, store, progress_console(form), workers=workers, fresh=fresh)
     found = worth(store.out, records)
     data = {**summary_data(records, found), "records": str(store.records_file)}
     write(
@@ -203,21 +221,36 @@ def run(
 
 
 def _measure(
-    cells: Sequence[TaskCell | KernelCell], store: Store, console: Console, *, fresh: bool
+    cells: Sequence[TaskCell | KernelCell],
+    store: Store,
+    console: Console,
+    *,
+    workers: int,
+    fresh: bool,
 ) -> list[Record]:
     from spion_bench.cli.display import showing
     from spion_bench.run.conduct import WarmConductor
+    from spion_bench.run.executors.executor import OneByOne
+    from spion_bench.run.executors.places import gpus_of_one_model, places
+    from spion_bench.run.executors.side_by_side import SideBySide
     from spion_bench.run.interrupts import interrupt_on_sigterm
     from spion_bench.run.runner import Runner, pending_turns
 
     pending = [cell for turn in pending_turns(cells, store, fresh=fresh) for cell in turn]
     expected = expect(pending, store.records)
     seconds = {key: each.seconds if each else None for key, each in expected.items()}
+    lanes = {cell.key: workers for cell in pending if PASSES[cell.pass_name].side_by_side}
+    where = []
+    if workers > 1:
+        with plain_errors():
+            gpus = gpus_of_one_model() if cells[0].device == "cuda" else None
+            where = places(workers, cells[0].threads, gpus)
     try:
         with store.locked(), interrupt_on_sigterm():
             environment = environment_of(cells[0])
-            with showing(console, seconds) as display, WarmConductor() as conductor:
-                return Runner(store, environment, display, fresh, conductor).run(cells)
+            with showing(console, seconds, lanes) as display, WarmConductor() as conductor:
+                executor = SideBySide(where) if where else OneByOne(conductor)
+                return Runner(store, environment, display, fresh, executor).run(cells)
     except KeyboardInterrupt:
         console.print(
             "\nStopped. Finished cells are stored; the same command (without --fresh) continues."

@@ -86,7 +86,7 @@ class Child:
                 # system wakes and hangs up a stopped group when the runner in its session dies.
                 process_group=0,
             )
-        self._events: queue.Queue[AnyEvent | None] = queue.Queue()
+        self._events: queue.Queue[AnyEvent | KeyboardInterrupt | None] = queue.Queue()
         self._threads = [
             threading.Thread(target=target, daemon=True) for target in (self._watch, self._listen)
         ]
@@ -118,6 +118,7 @@ class Child:
         Raises:
             TimeoutError: If the worker's budget is used up.
             ChildEndedError: If the worker has ended.
+            KeyboardInterrupt: If ``interrupt`` was called.
         """
         start = time.monotonic()
         try:
@@ -128,7 +129,13 @@ class Child:
             self.busy_s += time.monotonic() - start
         if event is None:
             raise ChildEndedError("the worker ended")
+        if isinstance(event, KeyboardInterrupt):
+            raise event
         return event
+
+    def interrupt(self) -> None:
+        """Do to the thread that waits for the worker what Ctrl-C does to the main thread."""
+        self._events.put(KeyboardInterrupt())
 
     @property
     def is_running(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from spion_bench.measure.load import LoadSampler, Sampler
@@ -38,18 +40,29 @@ Found = dict[str, Measurement]
 _Wanted = TypeVar("_Wanted", Started, Ready, Measured, Result)
 
 
-def start_child(job: Job) -> Child:
+def start_child(
+    job: Job,
+    cpus: frozenset[int] | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Child:
     """Start the worker of ``job``; its stderr goes to ``<out>/logs/<cell key>.log``.
 
-    It has the CPUs of the user's shell, and none of its settings of threads.
+    It has none of the user's settings of threads.
+
+    Args:
+        job: What it is to do.
+        cpus: The CPUs that it may use; None: those of the user's shell.
+        settings: Environment variables that it has besides.
     """
     cell = job.cell
-    environment = worker_environment(cell.threads)
+    environment = {**worker_environment(cell.threads), **settings}
     if PASSES[cell.pass_name].deterministic:
         environment |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # or torch refuses to on a GPU
     if measures_memory(cell):
         environment |= MALLOC_ENVIRONMENT
     with shell_affinity():
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
         return Child(job, Path(job.out) / "logs" / f"{cell.key}.log", environment)
 
 
@@ -111,14 +124,14 @@ class WarmConductor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._release()
+        self.release()
 
     def __call__(self, jobs: Sequence[Job], on_event: OnEvent) -> Found:
         """Run the cells of one turn and return what came of each, by cell key."""
         cell = jobs[0].cell
         is_warm = PASSES[cell.pass_name].isolation == "warm"
         if not is_warm or cell.method.name != self._method:
-            self._release()
+            self.release()
         return self._serve(jobs[0], on_event) if is_warm else conduct(jobs, on_event, self._start)
 
     def _serve(self, job: Job, on_event: OnEvent) -> Found:
@@ -132,10 +145,11 @@ class WarmConductor:
         _check_code(job.cell, {key: child}, found, on_event)
         _await(job.cell, {key: child}, found, Result, on_event, stays=True)
         if not child.is_running:
-            self._release()
+            self.release()
         return {key: _timed(found[key], child)}
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Stop the worker that waits for another cell of its method, if any does."""
         if self._child is not None:
             self._child.stop()
         self._child = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from spion_bench.records import (
     now,
 )
 from spion_bench.records.store import Store
-from spion_bench.run.conduct import OnEvent, conduct
+from spion_bench.run.executors.executor import Begun, Executor, OneByOne, Planned
 from spion_bench.run.interrupts import deferred_interrupts
 from spion_bench.run.messages import Progress, RoundStarted
 from spion_bench.suite.cases import find_case
@@ -27,9 +27,6 @@ from spion_bench.suite.cases.limits import refusal
 from spion_bench.suite.implementations import find_implementation
 from spion_bench.suite.passes import PASSES
 from spion_bench.suite.plan import turns
-
-Conduct = Callable[[Sequence[Job], OnEvent], dict[str, Measurement]]
-Planned = TaskCell | KernelCell
 
 
 class Display(Protocol):
@@ -57,14 +54,14 @@ class Runner:
         environment: What is common to all records of the run.
         display: Shows the progress.
         fresh: Whether to measure cells again that already have a good record.
-        conduct: Runs the workers; tests replace it.
+        executor: Runs the turns.
     """
 
     store: Store
     environment: Environment
     display: Display
     fresh: bool = False
-    conduct: Conduct = conduct
+    executor: Executor = field(default_factory=OneByOne)
 
     def run(self, cells: Sequence[Planned]) -> list[Record]:
         """Run what is still to be run and return the last record of every cell, in plan order.
@@ -77,12 +74,12 @@ class Runner:
             self.store.forget(cells)
         pending = pending_turns(cells, self.store, fresh=self.fresh)
         self.display.begin(len(cells), len(cells) - sum(len(group) for group in pending))
-        for group in pending:
-            self._run_turn(group)
+        self.executor.run(pending, self)
         records = [self.store.latest(cell.key) for cell in cells]
         return [record for record in records if record is not None]
 
-    def _run_turn(self, cells: Sequence[Planned]) -> None:
+    def begin(self, cells: Sequence[Planned]) -> Begun:
+        """Return what is to be done for a turn, and show it."""
         started = now()
         barred = {cell.key: reason for cell in cells if (reason := self._barred(cell))}
         open_cells = [cell for cell in cells if cell.key not in barred]
@@ -90,11 +87,18 @@ class Runner:
         for cell in open_cells:
             for name in self.store.discard_damaged(cell):
                 message = f"artifact {name} is damaged or gone; its cell is measured again"
-                self.display.event(cell, Progress.message_only(message))
-        jobs = [self._job(cell) for cell in open_cells]
-        found = {**barred, **(self.conduct(jobs, self.display.event) if jobs else {})}
-        for cell in cells:
-            self._store(cell, found[cell.key], started)
+                self.event(cell, Progress.message_only(message))
+        return Begun(cells, [self._job(cell) for cell in open_cells], barred, started)
+
+    def event(self, cell: CellBase, event: Progress | RoundStarted) -> None:
+        """Show what a worker reports."""
+        self.display.event(cell, event)
+
+    def end(self, begun: Begun, found: Mapping[str, Measurement]) -> None:
+        """Store what came of a turn's jobs, a record per cell."""
+        found = {**begun.barred, **found}
+        for cell in begun.cells:
+            self._store(cell, found[cell.key], begun.started)
 
     def _barred(self, cell: Planned) -> Measurement | None:
         """Return why a cell is left out, or None: its limits, its gate, or what it continues."""

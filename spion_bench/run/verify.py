@@ -20,7 +20,8 @@ from spion_bench.records.ratios import took_turns
 from spion_bench.records.store import Store
 from spion_bench.run.agreement import Again, Finding, compare
 from spion_bench.run.conduct import conduct
-from spion_bench.run.runner import Conduct, Display, Runner
+from spion_bench.run.executors.executor import Conduct, OneByOne
+from spion_bench.run.runner import Display, Runner
 from spion_bench.suite.keys import with_code, with_key
 from spion_bench.suite.passes import PASSES
 
@@ -113,7 +114,7 @@ def verify(
     prefixes = [needed for needed in again.needed if needed.cell.pass_name == "prefix"]
     wanted = [record, *([again.reference] if again.reference else [])]
     cells = [_placed(one.cell, data_dir) for one in [*prefixes, *wanted]]
-    Runner(fresh, here, display, conduct=conduct).run(cells)
+    Runner(fresh, here, display, executor=OneByOne(conduct)).run(cells)
     found = [fresh.latest(one.key) for one in wanted]
     own, other = found[0], found[1] if len(found) > 1 else None
     assert own is not None, "the runner stores a record of every cell"

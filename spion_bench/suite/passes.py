@@ -35,6 +35,8 @@ class Pass:
         compiles: Whether its cells may ask for a compiled encoder. Training does not: each pattern
             would be compiled anew. A breakdown does not: compiled parts have no borders.
         gated: Whether there is attention to check; a predictor without any has no gate.
+        side_by_side: Whether other cells may run meanwhile, on other cores and devices: nothing is
+            timed that a table compares.
     """
 
     name: PassName
@@ -49,9 +51,10 @@ class Pass:
     uses_pattern: bool = False
     compiles: bool = False
     gated: bool = True
+    side_by_side: bool = False
 
 
-_trains = partial(Pass, samples_gpu=True, deterministic=True)
+_trains = partial(Pass, samples_gpu=True, deterministic=True, side_by_side=True)
 _takes_turns = partial(Pass, interleaved=True, samples_gpu=True, uses_pattern=True, compiles=True)
 
 PASSES: dict[str, Pass] = {
@@ -63,6 +66,7 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.gate.session:GateSession",
             checks_itself=True,
             compiles=True,
+            side_by_side=True,
         ),
         Pass(
             "steps",
@@ -71,6 +75,7 @@ PASSES: dict[str, Pass] = {
             checks_itself=True,
             isolation="warm",
             compiles=True,
+            side_by_side=True,
         ),
         Pass(
             "shortcuts",
@@ -78,6 +83,7 @@ PASSES: dict[str, Pass] = {
             "spion_bench.passes.shortcuts:ShortcutSession",
             headline=("test_accuracy",),
             gated=False,
+            side_by_side=True,
         ),
         _trains(
             "prefix",

@@ -79,6 +79,22 @@ def test_live_display_of_a_training_run(live):
     assert "dev accuracy" not in text
 
 
+def test_live_display_of_cells_side_by_side(live):
+    view, drawn = live
+    first, second = tiny_cells("accuracy")
+    view.begin(2, 0)
+    view.start([first])
+    view.start([second])
+    view.event(first, EVALUATION)
+    view.event(second, STEP)
+    assert "4/9" in (text := drawn())
+    assert "3/9" in text
+    view.finish(first, record_of(first, "timeout", reason="busy too long"))
+    drawn()  # the bars that were drawn once more before
+    assert "3/9" in (text := drawn())
+    assert "4/9" not in text
+
+
 def test_live_display_of_a_turn(live):
     view, drawn = live
     cells = tiny_cells("speed")
@@ -108,6 +124,24 @@ def test_time_left_counts_what_runs_once(monkeypatch):
         left.finish(cell)
     assert left.text() == "0:01:00 left"
     assert TimeLeft({"a": None}).text() == ""
+
+
+def test_time_left_of_cells_side_by_side(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    gates, timed = tiny_cells("gate"), tiny_cells("speed")[0]
+    seconds = {gates[0].key: 20.0, gates[1].key: 60.0, timed.key: 30.0}
+    left = TimeLeft(seconds, {cell.key: 2 for cell in gates})
+    for cell in gates:
+        left.start([cell])
+    assert left.text() == "0:01:10 left"
+    now = 110.0
+    assert left.text() == "0:01:00 left"
+    for cell in gates:
+        left.finish(cell)
+    left.start([timed])
+    now = 120.0
+    assert left.text() == "0:00:20 left"
 
 
 class Terminal(io.StringIO):

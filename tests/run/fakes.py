@@ -1,5 +1,6 @@
 """A runner's surroundings without processes: its display, its conductor, and a run with both."""
 
+from spion_bench.run.executors.executor import OneByOne
 from spion_bench.run.runner import Runner
 from tests.cells import ENVIRONMENT, measurement
 
@@ -49,7 +50,7 @@ class FakeConductor:
 
 def run(store, cells, statuses=None, *, fresh=False, **fields):
     conductor, display = FakeConductor(statuses, **fields), FakeDisplay()
-    runner = Runner(store, ENVIRONMENT, display, fresh=fresh, conduct=conductor)
+    runner = Runner(store, ENVIRONMENT, display, fresh=fresh, executor=OneByOne(conductor))
     return runner.run(cells), conductor, display
 
 

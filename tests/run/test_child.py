@@ -1,4 +1,5 @@
 import signal
+import threading
 import time
 
 import pytest
@@ -26,6 +27,13 @@ def test_a_worker_has_the_environment_that_it_is_given(start):
 def test_a_worker_that_says_nothing_times_out(start):
     child = start("time.sleep(60)", timeout_s=0.2)
     with pytest.raises(TimeoutError, match=r"busy for more than 0\.2 s"):
+        child.receive()
+
+
+def test_a_thread_that_waits_is_interrupted(start):
+    child = start("time.sleep(60)")
+    threading.Timer(0.1, child.interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
         child.receive()
 
 

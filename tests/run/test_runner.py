@@ -4,6 +4,7 @@ import signal
 import pytest
 
 from spion_bench.records.store import Store
+from spion_bench.run.executors.executor import OneByOne
 from spion_bench.run.runner import Runner
 from spion_bench.suite.plan import Machine, expand
 from spion_bench.suite.profile import CellGroup, Profile
@@ -137,7 +138,7 @@ def test_ctrl_c_leaves_the_finished_cells(store):
 
     cells = tiny_cells()
     with pytest.raises(KeyboardInterrupt):
-        Runner(store, ENVIRONMENT, FakeDisplay(), conduct=interrupt).run(cells)
+        Runner(store, ENVIRONMENT, FakeDisplay(), executor=OneByOne(interrupt)).run(cells)
     assert len(Store(store.out).records) == 5
     _, conductor, display = run(Store(store.out), cells)
     assert display.begun == (15, 5)

@@ -13,6 +13,7 @@ from spion_bench.records.statistics import Estimate
 from spion_bench.records.store import Store, open_stores
 from spion_bench.run.agreement import Again, compare, is_near
 from spion_bench.run.conduct import conduct
+from spion_bench.run.executors.executor import OneByOne
 from spion_bench.run.runner import Runner
 from spion_bench.run.verify import damaged_artifacts, draw, why_not
 from tests.cells import metric, record_of, tiny_cell, tiny_cells
@@ -30,7 +31,7 @@ def measured(tmp_path_factory):
         or cell.pass_name == "prefix"
     ]
     here = environment_of(cells[0])
-    records = Runner(store, here, FakeDisplay(), conduct=conduct).run(cells)
+    records = Runner(store, here, FakeDisplay(), executor=OneByOne(conduct)).run(cells)
     assert [record.measurement.status for record in records] == ["ok"] * 3
     return store.out
 

@@ -134,6 +134,7 @@ class Campaign:
 
     def _start(self, **options):
         options = {"tag": self._tag, "notes": self._notes, "is_real": self._is_real, **options}
+        options["workers"] = self._random.choice((1, 3))
         return fork_runner(self._out, self._cells, **options)
 
     def _disturb(self, kind):

@@ -13,11 +13,15 @@ import traceback
 from datetime import timedelta
 from pathlib import Path
 
+from spion_bench.measure.machine import SHELL_CPUS
 from spion_bench.records import now
 from spion_bench.records.store import BusyError, Store
 from spion_bench.run import runner as runner_module
 from spion_bench.run.child import Child
 from spion_bench.run.conduct import conduct, start_child
+from spion_bench.run.executors.executor import OneByOne
+from spion_bench.run.executors.places import Place
+from spion_bench.run.executors.side_by_side import SideBySide
 from spion_bench.run.interrupts import interrupt_on_sigterm
 from spion_bench.run.runner import Runner
 from tests.cells import ENVIRONMENT
@@ -71,7 +75,7 @@ def start_pretender(job):
     return Child(job, Path(job.out) / "logs" / f"{job.cell.key}.log", command=command)
 
 
-def fork_runner(out, cells, *, tag, notes, is_real, clock_back_s=0.0, file_limit=None):
+def fork_runner(out, cells, *, tag, notes, is_real, workers=1, clock_back_s=0.0, file_limit=None):
     """Start a runner in a process of its own, and return its number.
 
     Args:
@@ -80,6 +84,7 @@ def fork_runner(out, cells, *, tag, notes, is_real, clock_back_s=0.0, file_limit
         tag: What marks its workers.
         notes: The file for what was stored.
         is_real: Whether workers measure, or only pretend.
+        workers: How many run side by side.
         clock_back_s: How far its clock goes back with every reading.
         file_limit: Bytes that no file may exceed, or None.
     """
@@ -99,7 +104,7 @@ def fork_runner(out, cells, *, tag, notes, is_real, clock_back_s=0.0, file_limit
         if clock_back_s:
             readings = itertools.count(1)
             runner_module.now = lambda: now() - timedelta(seconds=clock_back_s * next(readings))
-        code = _run(out, cells, notes, is_real)
+        code = _run(out, cells, notes, is_real, workers)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BusyError:
@@ -110,12 +115,16 @@ def fork_runner(out, cells, *, tag, notes, is_real, clock_back_s=0.0, file_limit
         os._exit(code)
 
 
-def _run(out, cells, notes, is_real):
+def _run(out, cells, notes, is_real, workers):
     start = start_child if is_real else start_pretender
     store = Store(out)
     with store.locked(), interrupt_on_sigterm():
         run = functools.partial(conduct, start=start, make_sampler=Quiet)
-        records = Runner(store, ENVIRONMENT, Acknowledged(notes), conduct=run).run(cells)
+        executor = OneByOne(run)
+        if workers > 1:
+            everywhere = [Place(SHELL_CPUS)] * workers
+            executor = SideBySide(everywhere, lambda job, place: start(job), run)
+        records = Runner(store, ENVIRONMENT, Acknowledged(notes), executor=executor).run(cells)
     bad = [record.measurement for record in records if not record.is_ok]
     for measurement in bad:
         print(measurement.status, measurement.reason)

@@ -1,0 +1,1 @@
+"""How the turns of a plan are run: one by one, or side by side on one machine."""

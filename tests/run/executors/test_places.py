@@ -1,0 +1,58 @@
+import os
+
+import pytest
+
+from spion_bench.passes.session import Job
+from spion_bench.records.names import UsageError
+from spion_bench.run import conduct as conduct_module
+from spion_bench.run.executors import places as places_module
+from spion_bench.run.executors.places import Place, places
+from spion_bench.run.executors.side_by_side import start_at
+from tests.cells import tiny_cell
+
+
+@pytest.fixture(autouse=True)
+def eight_cpus(monkeypatch):
+    monkeypatch.setattr(places_module, "SHELL_CPUS", frozenset(range(8, 16)))
+
+
+def test_no_two_places_share_a_cpu_or_a_gpu():
+    found = places(3, 2, ["0", "2", "GPU-1f", "7"])
+    assert [place.gpu for place in found] == ["0", "2", "GPU-1f"]
+    assert [sorted(place.cpus) for place in found] == [[8, 9], [10, 11], [12, 13]]
+    assert places(2, 4) == [Place(frozenset(range(8, 12))), Place(frozenset(range(12, 16)))]
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "remedy"),
+    [
+        (3, 4, "ask for --workers 2 or --threads 2"),
+        (2, 9, "ask for --threads 4"),
+        (9, 1, "ask for --workers 8"),
+    ],
+)
+def test_too_few_cores_name_what_fits(workers, threads, remedy):
+    expected = f"need {workers * threads} cores, and here are 8; {remedy}$"
+    with pytest.raises(UsageError, match=expected):
+        places(workers, threads)
+
+
+def test_too_few_gpus_name_what_fits():
+    with pytest.raises(UsageError, match="need a GPU each, and here are 2; ask for --workers 2"):
+        places(3, 2, ["0", "1"])
+
+
+def test_a_worker_starts_on_its_place(monkeypatch, tmp_path):
+    started = {}
+
+    def child(job, log, environment):
+        started.update(environment, cpus=os.sched_getaffinity(0))
+
+    monkeypatch.setattr(conduct_module, "Child", child)
+    before = os.sched_getaffinity(0)
+    cpu = min(before)
+    job = Job(cell=tiny_cell("accuracy"), out=str(tmp_path))
+    start_at(job, Place(frozenset({cpu}), "5"))
+    assert (started["CUDA_VISIBLE_DEVICES"], started["cpus"]) == ("5", {cpu})
+    assert started["OMP_NUM_THREADS"] == "2"
+    assert os.sched_getaffinity(0) == before
