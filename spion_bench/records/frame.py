@@ -21,7 +21,7 @@ _TEXT = ("key", "reason", "git_sha")
 _CATEGORIES = (
     *("file", "pass", "profile", "label", "task", "source", "case", "method", "family", "role"),
     *("base", "variant", "native", "device", "dtype", "machine", "cpu", "gpu", "status"),
-    *("metric", "unit", "transition_reason"),
+    *("metric", "unit", "transition_reason", "compile", "factor"),
 )
 _INTEGERS = (
     *("length", "batch_size", "seed", "threads", "n_samples", "block_size", "nnzb"),
@@ -42,7 +42,8 @@ _DTYPES: dict[str, str] = {
 COLUMNS = (
     *("file", "key", "pass", "profile", "label", "task", "source", "stand_in", "length", "case"),
     *("batch_size", "method", "family", "role", "base", "variant", "native", "exact", "seed"),
-    *("device", "dtype", "threads", "machine", "cpu", "gpu", "git_sha", "status", "reason"),
+    *("factor", "device", "dtype", "compile", "threads", "machine", "cpu", "gpu", "git_sha"),
+    *("status", "reason"),
     *("metric", "value", "low", "high", "n_samples", "unit", "lower_is_better", "modelled"),
     *("block_size", "density", "nnzb", "transition_step", "transition_reason"),
     *("sparse_step_share", "is_spion", "started_at", "ended_at"),
@@ -130,7 +131,11 @@ def _cell(record: Record) -> dict[str, Any]:
         shape = cell.shape
         of_case = {"case": cell.case, "length": shape.length, "batch_size": shape.batch}
         return {**shared, **of_case, "block_size": shape.block_size}
-    return {**shared, "task": cell.task, "length": cell.length, "batch_size": cell.batch_size}
+    return {
+        **shared,
+        **{name: getattr(cell, name) for name in ("task", "length", "batch_size", "factor")},
+        "compile": None if cell.settings is None else cell.settings.compile,
+    }
 
 
 def _measurement(record: Record) -> dict[str, Any]:

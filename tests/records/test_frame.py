@@ -10,6 +10,7 @@ import spion_bench
 from spion_bench.records import AttentionInfo, PatternInfo, TransitionInfo, read_records
 from spion_bench.records.frame import COLUMNS, frame_of, records_frame
 from tests.report.run_writer import IMAGE, RunWriter, method_info, metric
+from tests.report.tables.test_origins import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,6 +90,15 @@ def test_a_row_per_metric_with_everything_that_its_cell_states(writer):
     assert frame["n_samples"].tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("mode", ["none", "default"])
+def test_a_cell_says_how_it_is_compiled_and_what_it_varies(writer, mode):
+    settings = SETTINGS.model_copy(update={"compile": mode})
+    cell = {"settings": settings, "factor": "spion.quantile"}
+    writer.add("speed", "spion_cf", cell=cell, metrics={"attention_ms": metric(1.0, "ms")})
+    row = only(records_frame(writer.folder))
+    assert (row["compile"], row["factor"]) == (mode, "spion.quantile")
+
+
 def test_a_kernel_case_has_its_shape(writer):
     writer.add_kernel("pipeline", metrics={"forward_ms": metric(1.0, "ms")})
     row = only(records_frame(writer.folder))
@@ -98,7 +108,7 @@ def test_a_kernel_case_has_its_shape(writer):
         1,
         64,
     )
-    assert pd.isna(row["task"])
+    assert all(pd.isna(row[name]) for name in ("task", "factor", "compile"))
 
 
 def test_a_cell_without_numbers_has_a_row_without_a_metric(writer):
