@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from spion_bench.measure.checkout import GitError, git
 from spion_bench.records.names import UsageError
 
 
@@ -58,17 +58,6 @@ def worktrees(root: Path, commits: tuple[str, ...]) -> Iterator[list[Path]]:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except OSError as error:
-        raise UsageError(
-            f"no git ({error.strerror}): comparing commits needs it; records need none"
-        ) from error
-    if done.returncode != 0:
-        raise UsageError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout.strip()
+        return git(folder, *arguments, timeout_s=None)  # a large checkout takes its time
+    except GitError as error:
+        raise UsageError(f"{error}; comparing commits needs git, records need none") from error

@@ -43,20 +43,20 @@ def read_checkout(package: Path) -> Checkout:
     Nothing is known of a package that is not part of a checkout, for instance an installed one.
     """
     try:
-        top = _git(package, "rev-parse", "--show-toplevel")
+        top = git(package, "rev-parse", "--show-toplevel")
     except GitError as error:
         is_inside = any((folder / ".git").exists() for folder in package.resolve().parents)
         return Checkout(problem=str(error) if is_inside else None)
     try:
-        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        git(package, "ls-files", "--error-unmatch", "__init__.py")
     except GitError:
         return Checkout()
     try:
-        sha = _git(package, "rev-parse", "HEAD")
+        sha = git(package, "rev-parse", "HEAD")
         root = Path(top)
-        status = _git(root, "status", "--porcelain", "-z", "--untracked-files=no")
+        status = git(root, "status", "--porcelain", "-z", "--untracked-files=no")
         folders = [folder for folder in (package.name, *SOURCES) if (root / folder).is_dir()]
-        listed = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *folders)
+        listed = git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *folders)
     except GitError as error:
         return Checkout(problem=str(error))
     untracked = tuple(sorted(name for name in listed.split("\0") if name))
@@ -67,7 +67,12 @@ class GitError(RuntimeError):
     """git is missing, or refused a command; the message is its own."""
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str, timeout_s: float | None = GIT_TIMEOUT_S) -> str:
+    """Return what a command of git says in a folder's own repository, in English.
+
+    Raises:
+        GitError: If git is missing, refuses the command, or takes longer than ``timeout_s``.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     try:
         done = subprocess.run(
@@ -75,7 +80,7 @@ def _git(folder: Path, *arguments: str) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=GIT_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
             env={**environment, "LC_ALL": "C"},
         )

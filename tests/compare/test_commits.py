@@ -47,6 +47,19 @@ def test_a_shallow_or_detached_checkout_will_do(checkout, tmp_path):
         resolve(clone, "HEAD~1")
 
 
+def test_a_hooks_variables_do_not_lead_to_its_repository(checkout, tmp_path, monkeypatch):
+    git(tmp_path, "init", "--quiet")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    assert find_repository(checkout / "spion_bench") == checkout
+    assert resolve(checkout, "HEAD")
+
+
+def test_without_git_commits_cannot_be_compared(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match=r"No such file .* comparing commits needs git"):
+        find_repository(checkout)
+
+
 def test_what_is_no_checkout_of_spion_bench_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not a git repository"):
         find_repository(tmp_path)
