@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -51,7 +52,7 @@ class PlatformWheel(bdist_wheel):
         return ("py3", "none", super().get_tag()[2])
 
 
-def prebuilt() -> dict[str, object]:
+def prebuilt() -> dict[str, Any]:
     """Return what a wheel with compiled kernels adds to ``setup``."""
     sys.path.insert(0, str(ROOT))
     options = {}
