@@ -16,11 +16,14 @@ from spion_bench.records.statistics import (
 )
 from spion_bench.report.groups import Group, MethodCells
 from spion_bench.report.methods import BASELINE, is_dense, is_spion
-from spion_bench.report.parts import Entry, Flag
+from spion_bench.report.parts import Column, Entry, Flag
 from spion_bench.report.words import format_percent
 
 SUMMARY_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate", "energy")
 """The passes whose numbers stand side by side in the summary."""
+
+METHOD: Final[Column[MethodCells]] = Column.text("method", "Method", lambda cells: cells.method)
+"""The first column of tables with a row per method."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Measure:
     label: str
     pass_name: PassName
     unit: str
+
+    @property
+    def column(self) -> Column[MethodCells]:
+        """A column of its own."""
+        return Column(self.metric, self.label, self.entry)
 
     def entry(self, cells: MethodCells) -> Entry:
         """Return the metric's median and interval, or why it is missing."""

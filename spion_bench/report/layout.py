@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from spion_bench.report.parts import Entry, Figure, Table
 
@@ -27,6 +29,14 @@ class Section:
     items: tuple[str, ...] = ()
     code: str = ""
     links: tuple[Link, ...] = ()
+
+    @classmethod
+    def of(
+        cls, key: str, title: str, says: str, blocks: Iterable[Table | Figure | None], *instead: str
+    ) -> Self:
+        """Return a section of the blocks that are there, or else of the sentences ``instead``."""
+        shown = tuple(block for block in blocks if block is not None)
+        return cls(key, title, says, () if shown else instead, shown)
 
 
 @dataclass(frozen=True)

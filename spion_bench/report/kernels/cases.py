@@ -7,7 +7,7 @@ from typing import Final
 
 from spion_bench.records import KernelCell, PatternInfo
 from spion_bench.records.paired import ratio_in_turn
-from spion_bench.report.entries import marked, metric_entry, no_number
+from spion_bench.report.entries import METHOD, marked, metric_entry, no_number
 from spion_bench.report.groups import MethodCells, cells_by_method, groups
 from spion_bench.report.kernels.points import BOTH, RATE, is_sweep, shape_text
 from spion_bench.report.load import Outcome, RecordSet, provenance
@@ -78,7 +78,7 @@ def _attention_table(case: KernelCase) -> Table:
     return Table.of(
         case.methods.values(),
         [
-            Column.text("method", "Method", lambda cells: cells.method),
+            METHOD,
             Column("density_ratio", "Blocks kept", _density),
             Column("forward_ms", "Forward", lambda cells: time_entry(cells, "forward_ms")),
             Column(

@@ -85,21 +85,19 @@ def _headlines(sweeps: Sweeps) -> list[Headline]:
 
 def _sections(sweeps: Sweeps) -> list[Section]:
     prefix = slug("kernels", sweeps.label)
-    roofline = roofline_figure(sweeps, slug(prefix, "roofline"))
-    figures = scaling_figures(sweeps, prefix)
     return [
-        Section(
+        Section.of(
             slug("goals", sweeps.label),
             f"Fractions of the limit{sweeps.suffix}",
             "What share of the limit each kernel reaches, beside what was aimed at.",
-            blocks=(goal_table(sweeps, slug(prefix, "goals")),),
+            [goal_table(sweeps, slug(prefix, "goals"))],
         ),
-        Section(
+        Section.of(
             slug("roofline", sweeps.label),
             f"Roofline{sweeps.suffix}",
             "How near to compute and memory limits each kernel runs.",
-            () if roofline else ("No rate was measured.",),
-            (roofline,) if roofline else (),
+            [roofline_figure(sweeps, slug(prefix, "roofline"))],
+            "No rate was measured.",
         ),
         Section(
             slug("scaling", sweeps.label),
@@ -110,12 +108,12 @@ def _sections(sweeps: Sweeps) -> list[Section]:
                 "B * H = 8; the implementations of a case took turns in random order. Of a case "
                 "that was run more than once, the last run counts.",
             ),
-            tuple(figures),
+            tuple(scaling_figures(sweeps, prefix)),
         ),
-        Section(
+        Section.of(
             slug("numbers", sweeps.label),
             f"Every sweep in numbers{sweeps.suffix}",
             "Every time of every sweep.",
-            blocks=tuple(sweep_tables(sweeps, prefix)),
+            sweep_tables(sweeps, prefix),
         ),
     ]

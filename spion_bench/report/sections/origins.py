@@ -29,8 +29,7 @@ from spion_bench.suite.profile import profile_names
 
 def check_sections(run: RecordSet) -> list[Section]:
     """Return what a reader checks the numbers by."""
-    gate, failures = gate_table(run), failure_table(run)
-    taken = [table for table in (turn_table(run), gpu_table(run)) if table is not None]
+    failures = failure_table(run)
     ok = sum(outcome.is_ok for outcome in run.outcomes)
     paragraphs = [
         f"{plural(len(run.outcomes), 'cell')} in all: {ok} ok, {len(run.outcomes) - ok} not."
@@ -43,18 +42,18 @@ def check_sections(run: RecordSet) -> list[Section]:
     else:
         paragraphs.append("Every stored line and artifact could be read.")
     sections = [
-        Section(
+        Section.of(
             "turns",
             "How times were taken",
             "In how many rounds methods took turns, what disturbed them, and how far A/A is off.",
-            blocks=tuple(taken),
+            [turn_table(run), gpu_table(run)],
         ),
-        Section(
+        Section.of(
             "gate",
             "Correctness gate",
             "How far each method is from a float64 oracle, and how far it may be.",
-            () if gate else ("No errors were measured: this run has no gate cell.",),
-            (gate,) if gate else (),
+            [gate_table(run)],
+            "No errors were measured: this run has no gate cell.",
         ),
         Section(
             "statuses",
@@ -70,32 +69,31 @@ def check_sections(run: RecordSet) -> list[Section]:
 
 def origin_sections(run: RecordSet) -> list[Section]:
     """Return where data, methods, machine and every single number come from."""
-    deviations = deviation_table(run)
     return [
-        Section(
+        Section.of(
             "data",
             "Data sources",
             "Which data each task ran on, and whether it is the published data.",
-            blocks=(data_table(run),),
+            [data_table(run)],
         ),
-        Section(
+        Section.of(
             "deviations",
             "Deviations from the publication",
             "How these runs differ from the published ones.",
-            () if deviations else ("The records state none.",),
-            (deviations,) if deviations else (),
+            [deviation_table(run)],
+            "The records state none.",
         ),
-        Section(
+        Section.of(
             "methods",
             "Methods and caveats",
             "What each method computes, with which arguments from where.",
-            blocks=(method_table(run),),
+            [method_table(run)],
         ),
-        Section(
+        Section.of(
             "environment",
             "Environment",
             "On which machine, with which software, everything ran.",
-            blocks=(environment_table(run),),
+            [environment_table(run)],
         ),
         Section(
             "reproduce",
@@ -105,11 +103,11 @@ def origin_sections(run: RecordSet) -> list[Section]:
             (settings_table(run),),
             code=_commands(run),
         ),
-        Section(
+        Section.of(
             "every-record",
             "Every record and number",
             "Everything above by itself: each cell, and each number that it gave.",
-            blocks=(record_table(run, run.outcomes), numbers_table(run)),
+            [record_table(run, run.outcomes), numbers_table(run)],
         ),
     ]
 

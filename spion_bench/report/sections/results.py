@@ -32,8 +32,7 @@ from spion_bench.report.words import plural
 
 def result_sections(run: RecordSet) -> list[Section]:
     """Return the sections of results; those that only some profiles have are left out elsewhere."""
-    phases, matrix = phase_tables(run), matrix_table(run)
-    patterns, curves, blocks = pattern_figures(run), curve_figures(run), block_tables(run)
+    phases = phase_tables(run)
     no_artifact = "no accuracy cell of this run has a readable artifact"
     sections = [
         Section(
@@ -44,11 +43,11 @@ def result_sections(run: RecordSet) -> list[Section]:
             () if phases else ("Training was not measured: this run has no accuracy cell.",),
             (*evidence_tables(run), *front_figures(run), *worth_figures(run), *worth_tables(run)),
         ),
-        Section(
+        Section.of(
             "rivals",
             "Against other attention",
             "How many times faster SPION-CF is than others, and where the difference comes from.",
-            blocks=(*ratio_tables(run), *rival_tables(run)),
+            [*ratio_tables(run), *rival_tables(run)],
         ),
         Section(
             "summary",
@@ -65,69 +64,69 @@ def result_sections(run: RecordSet) -> list[Section]:
             (*summary_tables(run), *comparison_figures(run), *detail_tables(run)),
             tuple(overview_items(run)),
         ),
-        Section(
+        Section.of(
             "ablation",
             "One factor at a time",
             "What changes when one thing about SPION changes and nothing else does.",
-            blocks=(*ablation_figures(run), *ablation_tables(run)),
+            [*ablation_figures(run), *ablation_tables(run)],
         ),
-        Section(
+        Section.of(
             "growth",
             "Growth with length",
             "How time, memory and kept blocks grow with the length of the sequence.",
-            blocks=tuple(growth_blocks(run)),
+            growth_blocks(run),
         ),
-        Section(
+        Section.of(
             "breakdown",
             "Where a step goes",
             "Which part of a training step takes how much of it.",
-            blocks=(*breakdown_figures(run), *breakdown_tables(run)),
+            [*breakdown_figures(run), *breakdown_tables(run)],
         ),
-        Section(
+        Section.of(
             "energy",
             "Energy",
             "How many joules a step and a sequence took.",
-            blocks=tuple(energy_tables(run)),
+            energy_tables(run),
         ),
-        Section(
+        Section.of(
             "patterns",
             "Patterns by layer",
             "What each layer attended to, and which blocks it kept.",
-            () if patterns else (f"No pictures: {no_artifact} with patterns.",),
-            tuple(patterns),
+            pattern_figures(run),
+            f"No pictures: {no_artifact} with patterns.",
         ),
-        Section(
+        Section.of(
             "blocks",
             "Blocks kept by layer",
             "How many blocks each layer of each run kept.",
-            () if blocks else ("No record of this run has a pattern.",),
-            tuple(blocks),
+            block_tables(run),
+            "No record of this run has a pattern.",
         ),
-        Section(
+        Section.of(
             "curves",
             "Training curves",
             "How loss and accuracy went over the steps, and when runs turned sparse.",
-            () if curves else (f"No curves: {no_artifact}.",),
-            tuple(curves),
+            curve_figures(run),
+            f"No curves: {no_artifact}.",
         ),
-        Section(
+        Section.of(
             "training",
             "Training phases",
             "What each phase of training took, and how every single run ended.",
-            blocks=(*phases, *seed_tables(run)),
+            [*phases, *seed_tables(run)],
         ),
         _kernel_section(run),
-        Section(
+        Section.of(
             "published",
             "Published numbers",
             "What others reported, as printed; none of it was measured here.",
-            blocks=tuple(published_tables(run)),
+            published_tables(run),
         ),
-        Section(
+        Section.of(
             "matrix",
             "Methods by task",
             "Whether every method runs on every task and computes what it says.",
-            blocks=(matrix,) if matrix else (),
+            [matrix_table(run)],
         ),
     ]
     return [section for section in sections if section.blocks or section.paragraphs]

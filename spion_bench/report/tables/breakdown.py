@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spion_bench.report.entries import metric_entry
+from spion_bench.report.entries import METHOD, metric_entry
 from spion_bench.report.groups import Group, MethodCells, groups, source_note
 from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.parts import Column, Entry, Table, slug
@@ -33,7 +33,7 @@ def _table(group: Group) -> Table:
 
     return Table.of(
         list(group.methods.values()),
-        [Column.text("method", "Method", lambda cells: cells.method), *map(column, PARTS)],
+        [METHOD, *map(column, PARTS)],
         sources=lambda cells: cells.ok("breakdown"),
         key=slug("breakdown", group.label),
         title=f"{group.label}: where a training step goes",

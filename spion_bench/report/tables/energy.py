@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from spion_bench.records import GpuReadings, Spread
-from spion_bench.report.entries import Measure, clock_entry, spread_text
-from spion_bench.report.groups import Group, MethodCells, measured_groups
+from spion_bench.report.entries import METHOD, Measure, clock_entry, spread_text
+from spion_bench.report.groups import Group, measured_groups
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import BASELINE
 from spion_bench.report.parts import Column, Entry, Table, slug
@@ -39,15 +39,11 @@ def energy_sentence(run: RecordSet) -> str:
 
 def _energy_table(group: Group) -> Table:
     methods = sorted({o.measured.energy_method for o in group.outcomes if o.measured.energy_method})
-
-    def column(measure: Measure) -> Column[MethodCells]:
-        return Column(measure.metric, measure.label, measure.entry)
-
     return Table.of(
         group.methods.values(),
         [
-            Column.text("method", "Method", lambda cells: cells.method),
-            *(column(measure) for measure in _MEASURES if _was_measured(group, measure)),
+            METHOD,
+            *(measure.column for measure in _MEASURES if _was_measured(group, measure)),
             Column(
                 "energy_saving",
                 f"Energy saving over {BASELINE}",

@@ -6,6 +6,7 @@ from spion_bench.records.paired import ratio_in_turn
 from spion_bench.records.ratios import FLOOR
 from spion_bench.report.entries import (
     ATTENTION,
+    METHOD,
     PEAK,
     PROCESS_PEAK,
     STEP,
@@ -48,7 +49,7 @@ def _summary_table(group: Group) -> Table:
             "Test accuracy",
             lambda cells: graded(group, accuracy_entry(cells)),
         ),
-        Column("train_step_ms", STEP.label, STEP.entry),
+        STEP.column,
         Column(
             "train_step_speedup",
             f"Speed-up over {BASELINE}",
@@ -57,7 +58,7 @@ def _summary_table(group: Group) -> Table:
         Column(
             "attention_cost_ratio", "Over no attention", lambda cells: _cost_entry(group, cells)
         ),
-        Column("train_step_peak_bytes", PEAK.label, PEAK.entry),
+        PEAK.column,
         Column("process_peak_bytes", PROCESS_PEAK.label, process_peak_entry),
         Column(
             "peak_saving",
@@ -118,8 +119,8 @@ def _detail_table(group: Group) -> Table:
     return Table.of(
         group.methods.values(),
         [
-            Column.text("method", "Method", lambda cells: cells.method),
-            *(Column(measure.metric, measure.label, measure.entry) for measure in _DETAILS),
+            METHOD,
+            *(measure.column for measure in _DETAILS),
             Column(
                 "attention_speedup",
                 f"Attention: speed-up over {BASELINE}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spion_bench.records import PatternInfo, TransitionInfo
 from spion_bench.records.statistics import Estimate, mean_over_seeds
+from spion_bench.report.entries import METHOD
 from spion_bench.report.groups import (
     PATTERN_PASSES,
     Group,
@@ -66,7 +67,7 @@ def _phase_table(group: Group) -> Table:
     return Table.of(
         group.methods.values(),
         [
-            Column.text("method", "Method", lambda cells: cells.method),
+            METHOD,
             Column(
                 "seeds", "Seeds", lambda cells: Entry.number(len(cells.ok("accuracy")), "count")
             ),
