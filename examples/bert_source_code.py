@@ -1,13 +1,12 @@
 """A small BERT that tells NumPy's source code from SciPy's, byte by byte: dense against SPION."""
 
 import torch
-from comparison import Example, accuracy, arguments, compare
+from comparison import arguments, classifier, compare
 from transformers import BertConfig, BertForSequenceClassification
 
 from spion_bench import sparsify
 from spion_bench.tasks.loading import load_task
 
-BATCH, TESTED = 8, 400
 options = arguments(__doc__, steps=150, length=1024)
 source = {"source": "stand-in", "length": options.length}
 data = load_task("text", data_dir=options.data, options=source)
@@ -31,13 +30,4 @@ def batch_of(split, rows):
     return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": labels}
 
 
-def loss(model, generator):
-    rows = torch.randint(len(data.train), (BATCH,), generator=generator).numpy()
-    return model(**batch_of(data.train, rows)).loss
-
-
-def test(model):
-    return accuracy(model, [batch_of(data.test, slice(i, i + 50)) for i in range(0, TESTED, 50)])
-
-
-compare(Example("accuracy", make, convert, loss, test), options)
+compare(classifier(make, convert, data, batch_of, tested=400), options)

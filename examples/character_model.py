@@ -2,13 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from comparison import Example, arguments, compare
+from comparison import BATCH, Example, arguments, compare
 from torch import nn
 
 from spion_bench import sparsify
 from spion_bench.tasks.shared.corpus import read_corpus
 
-BATCH, WIDTH, HEADS, LAYERS = 8, 64, 2, 2
+WIDTH, HEADS, LAYERS = 64, 2, 2
 options = arguments(__doc__, steps=300, length=512)
 files = read_corpus(("numpy",))
 parts = [b"".join(f.content for f in files if f.split == split) for split in ("train", "test")]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -20,6 +21,9 @@ from spion_bench.measure.memory import (
     release_free_heap,
     resident_bytes,
 )
+from spion_bench.tasks.task import Split, TaskData
+
+BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,32 @@ class Example:
     loss: Callable[[nn.Module, torch.Generator], Tensor]
     test: Callable[[nn.Module], float]
     learning_rate: float = 1e-3
+
+
+def classifier(
+    make: Callable[[], nn.Module],
+    convert: Callable[[nn.Module, int], SpionController],
+    data: TaskData,
+    batch_of: Callable[[Split, Any], dict[str, Tensor]],
+    *,
+    tested: int,
+) -> Example:
+    """Return a Hugging Face classifier's example, tested on so many rows of ``data``.
+
+    ``batch_of`` makes what the model is called with, labels included, from rows of a split.
+    """
+
+    def loss(model: nn.Module, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(data.train), (BATCH,), generator=generator).numpy()
+        found: Tensor = model(**batch_of(data.train, rows)).loss
+        return found
+
+    def accuracy(model: nn.Module) -> float:
+        batches = [batch_of(data.test, slice(i, i + 50)) for i in range(0, tested, 50)]
+        right = [(model(**batch).logits.argmax(1) == batch["labels"]).float() for batch in batches]
+        return float(torch.cat(right).mean())
+
+    return Example("accuracy", make, convert, loss, accuracy)
 
 
 @dataclass
@@ -123,9 +153,3 @@ def arguments(description: str, *, steps: int, length: int | None = None) -> arg
     if length is not None:
         parser.add_argument("--length", type=int, default=length, help="tokens; %(default)s")
     return parser.parse_args()
-
-
-def accuracy(model: nn.Module, batches: list[dict[str, Tensor]]) -> float:
-    """Return the share of right answers of a Hugging Face classifier."""
-    right = [(model(**batch).logits.argmax(1) == batch["labels"]).float() for batch in batches]
-    return float(torch.cat(right).mean())

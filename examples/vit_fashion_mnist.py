@@ -1,13 +1,13 @@
 """A small ViT on Fashion-MNIST, a pixel a token: dense attention against SPION."""
 
 import torch
-from comparison import Example, accuracy, arguments, compare
+from comparison import arguments, classifier, compare
 from transformers import ViTConfig, ViTForImageClassification
 
 from spion_bench import sparsify
 from spion_bench.tasks.loading import load_task
 
-BATCH, TESTED, SIDE = 8, 500, 32
+SIDE = 32
 options = arguments(__doc__, steps=200)
 data = load_task("image", data_dir=options.data, options={"source": "fashion-mnist"})
 
@@ -29,13 +29,4 @@ def batch_of(split, rows):
     return {"pixel_values": pixels, "labels": torch.from_numpy(split.labels[rows])}
 
 
-def loss(model, generator):
-    rows = torch.randint(len(data.train), (BATCH,), generator=generator).numpy()
-    return model(**batch_of(data.train, rows)).loss
-
-
-def test(model):
-    return accuracy(model, [batch_of(data.test, slice(i, i + 50)) for i in range(0, TESTED, 50)])
-
-
-compare(Example("accuracy", make, convert, loss, test), options)
+compare(classifier(make, convert, data, batch_of, tested=500), options)

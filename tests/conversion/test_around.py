@@ -4,23 +4,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch._dynamo.testing import CompileCounter
 from torch.nn.parallel import DistributedDataParallel
 
 from spion_bench.native import library
 from tests.conversion.models import LENGTH, WIDTH, batch, converted, train
 
 WORLD = 2
-
-
-class Compilations:
-    """A backend that counts what it is asked to compile."""
-
-    def __init__(self):
-        self.count = 0
-
-    def __call__(self, graph, example_inputs):
-        self.count += 1
-        return graph.forward
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +26,12 @@ def sparse(**options):
 
 
 def test_a_sparse_model_compiles_once_for_any_batch_and_length():
-    model, compilations = sparse().eval(), Compilations()
+    model, compilations = sparse().eval(), CompileCounter()
     compiled = torch.compile(model, backend=compilations, fullgraph=True, dynamic=True)
     for size, length in ((3, LENGTH), (2, LENGTH), (5, 50), (4, 33)):
         x = torch.randn(size, length, WIDTH)
         torch.testing.assert_close(compiled(x), model(x))
-    assert compilations.count == 1
+    assert compilations.frame_count == 1
 
 
 def test_both_phases_are_exported():

@@ -1,5 +1,6 @@
 """What the pipeline's CUDA sources are tested on, and how they are run on the emulator."""
 
+import pytest
 import torch
 
 from spion_bench.block_pattern import BlockPattern
@@ -9,6 +10,12 @@ from tests.ops.cases import Case, as_expanded, as_packed_slice, as_strided_views
 from tests.ops.cases import random_pattern as random
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
+# Block sizes and head widths for which kernels are compiled.
+INSTANTIATIONS = [
+    pytest.param(block, width, id=f"S{block}-D{width}")
+    for block in (16, 32, 64, 128)
+    for width in (32, 64, 128)
+]
 
 # Every block size, head width and code path, not every combination of them.
 CASES = {

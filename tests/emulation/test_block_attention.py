@@ -9,12 +9,12 @@ import torch
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.native import library
 from spion_bench.ops import block_attention, block_softmax, reference
+from tests.emulation.pipeline_cases import DTYPES, INSTANTIATIONS
 from tests.ops.cases import PRUNED, Case, as_expanded, as_packed_slice, as_strided_views, holes
 from tests.ops.cases import random_pattern as random
 from tests.ops.oracle import compare_attention, forward_backward
 
 HALF = [torch.float16, torch.bfloat16]
-DTYPES = [*HALF, torch.float32]
 
 # The first test of a fresh checkout waits for the compiler.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("emulated_backend")]
@@ -46,12 +46,6 @@ CASES = {
     "many_heads": Case(random(3, 16, 0.5), batch=4, heads=4, width=32),  # columns are not cut
     "no_batch": Case(random(3, 16, 0.5), batch=0, width=32),
 }
-# Every instantiation: what the subset leaves out.
-SHAPES = [
-    pytest.param(block, width, id=f"S{block}-D{width}")
-    for block in (16, 32, 64, 128)
-    for width in (32, 64, 128)
-]
 EXTRAS = ["plain", "padded", "padded-dropout"]
 
 
@@ -80,7 +74,7 @@ def test_matches_the_oracle_with_padding_and_dropout(name, pruned, dtype):
 )
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pruned", PRUNED)
-@pytest.mark.parametrize(("block", "width"), SHAPES)
+@pytest.mark.parametrize(("block", "width"), INSTANTIATIONS)
 def test_every_instantiation_matches_the_oracle(block, width, pruned, dtype, is_padded, dropout_p):
     case = Case(random(4, block, 0.5), heads=2, width=width, layout=as_strided_views)
     compare_attention(

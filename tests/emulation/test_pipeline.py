@@ -9,7 +9,7 @@ import torch
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import block_attention
-from tests.emulation.pipeline_cases import CASES, DTYPES, emulated
+from tests.emulation.pipeline_cases import CASES, DTYPES, INSTANTIATIONS, emulated
 from tests.ops import oracle
 from tests.ops.cases import PRUNED, Case, as_strided_views
 from tests.ops.cases import random_pattern as random
@@ -17,13 +17,6 @@ from tests.ops.oracle import NAMES, forward_backward
 
 # The first test of a fresh checkout waits for the compiler.
 pytestmark = pytest.mark.timeout(900)
-
-SHAPES = [
-    pytest.param(block, width, id=f"S{block}-D{width}")
-    for block in (16, 32, 64, 128)
-    for width in (32, 64, 128)
-]
-
 
 compare_attention = partial(
     oracle.compare_attention, implementation="pipeline", run=partial(emulated, forward_backward)
@@ -51,7 +44,7 @@ def test_attention_with_padding_and_dropout(name, pruned, dtype):
 @pytest.mark.parametrize("dropout_p", [0.0, 0.25])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pruned", PRUNED)
-@pytest.mark.parametrize(("block", "width"), SHAPES)
+@pytest.mark.parametrize(("block", "width"), INSTANTIATIONS)
 def test_every_instantiation(block, width, pruned, dtype, dropout_p):
     case = Case(random(4, block, 0.5), heads=2, width=width, layout=as_strided_views)
     compare_attention(

@@ -1,5 +1,6 @@
 """Attention maps, and what every operator on them is held to."""
 
+import pytest
 import torch
 
 from spion_bench.native import library
@@ -33,6 +34,24 @@ def check_registration(operator, *arguments):
     for dtype in (torch.float32, torch.float64):
         for layout, argument in zip((torch.clone, torch.t), arguments, strict=True):
             torch.library.opcheck(op, (layout(random_map(32, dtype)), argument))
+
+
+def check_refused_maps(operator, argument):
+    """Check that an operator says what is wrong with a map."""
+    square = r"attention_map: expected a square \[L, L\] matrix, got "
+    for refused, message in (
+        (torch.zeros(4, 5), square + r"\[4, 5\]"),
+        (torch.zeros(2, 4, 4), square + r"\[2, 4, 4\]"),
+        (torch.zeros(0, 0), square + r"\[0, 0\]"),
+        (torch.zeros(4, 4, dtype=torch.float16), "expected float32 or float64, got float16"),
+        (torch.zeros(4, 4, dtype=torch.int64), "expected float32 or float64, got int64"),
+        (torch.zeros(4, 4, device="meta"), "expected a CPU or CUDA tensor, got one on meta"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            operator(refused, argument)
+    library.load()
+    with pytest.raises(RuntimeError, match="attention_map: expected a square"):
+        getattr(torch.ops.spion_bench, operator.__name__)(torch.zeros(4, 5), argument)
 
 
 def compare_map(q, k, **options):

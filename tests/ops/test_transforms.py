@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from torch.autograd import forward_ad
 from torch.func import grad, jacrev, jvp, vjp, vmap
 from torch.utils.checkpoint import checkpoint
@@ -102,20 +103,9 @@ def _no_compiled_code():
     torch._dynamo.reset()
 
 
-class Compilations:
-    """A backend that counts what it is asked to compile."""
-
-    def __init__(self):
-        self.count = 0
-
-    def __call__(self, graph, example_inputs):
-        self.count += 1
-        return graph.forward
-
-
 def test_compiles_once_for_any_batch_and_length():
     pattern = BlockPattern.band(128, 16, 1)
-    compilations = Compilations()
+    compilations = CompileCounter()
 
     def layer(q, k, v):
         return block_attention(2 * q, k, v, pattern, pruned="zero_logit", causal=True).sin()
@@ -124,13 +114,13 @@ def test_compiles_once_for_any_batch_and_length():
     for batch, length in ((2, 128), (3, 128), (5, 96), (2, 77), (7, 33)):
         q, k, v = torch.randn(3, batch, 4, length, 8)
         assert torch.equal(compiled(q, k, v), layer(q, k, v))
-    assert compilations.count == 1
+    assert compilations.frame_count == 1
 
 
 @pytest.mark.parametrize("dynamic", [None, True])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_twenty_seeds_do_not_recompile(implementation, dynamic):
-    compilations = Compilations()
+    compilations = CompileCounter()
 
     def layer(q, seed):
         options = {"dropout_p": 0.4, "dropout_seed": seed, "implementation": implementation}
@@ -141,7 +131,7 @@ def test_twenty_seeds_do_not_recompile(implementation, dynamic):
     outs = {seed: compiled(q, seed) for seed in range(2**40, 2**40 + 20)}
     assert all(torch.equal(out, layer(q, seed)) for seed, out in outs.items())
     # Without dynamic=True, torch takes a number for a constant until it has seen a second one.
-    assert compilations.count == (1 if dynamic else 2)
+    assert compilations.frame_count == (1 if dynamic else 2)
 
 
 def test_a_dynamic_training_step_compiles():
