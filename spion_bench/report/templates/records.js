@@ -64,6 +64,7 @@ document.addEventListener("pointerover", (event) => {
   if (link) { clearTimeout(leaving); showRecords(link); }
 });
 document.addEventListener("pointerout", (event) => {
+  if (event.pointerType === "touch") return; // a finger that is lifted has not left
   if (traced(event) || event.target.closest("#record")) leaving = setTimeout(hideRecords, 250);
 });
 document.addEventListener("focusin", (event) => { if (traced(event)) showRecords(traced(event)); });

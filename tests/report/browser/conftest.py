@@ -9,8 +9,9 @@ import shutil
 
 import pytest
 
-from spion_bench.report import render_report
+from spion_bench.report import render_comparison, render_report
 from tests.report.full_run import write_full_run
+from tests.report.sets.conftest import OTHER, write_set
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'{{7*7}}&lt;$x^2$"
 
@@ -47,6 +48,14 @@ def study(tmp_path_factory):
     """The report of a run with controls, rivals, turns and marks."""
     folder = tmp_path_factory.mktemp("browser")
     return render_report(write_full_run(folder / "study"), folder / "report").html
+
+
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory):
+    """Two machines side by side; on the second, steps of SPION's kernel take longer."""
+    folder = tmp_path_factory.mktemp("comparison")
+    sets = write_set(folder / "one"), write_set(folder / "two", step=1.2, environment=OTHER)
+    return render_comparison(sets, folder / "report").html
 
 
 @pytest.fixture(scope="session")

@@ -44,14 +44,38 @@ def test_no_text_is_small(study, open_page):
     assert page.evaluate(SMALL_TEXT) == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark")])
-def test_axe_finds_nothing_serious(study, open_page, width, scheme):
+@pytest.mark.parametrize(
+    ("report", "width", "scheme"),
+    [
+        *(("study", *how) for how in ((1280, "light"), (1280, "dark"), (380, "dark"))),
+        ("comparison", 380, "dark"),
+    ],
+)
+def test_axe_finds_nothing_serious(request, open_page, report, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page = open_page(study, width=width, color_scheme=scheme)
-    page.locator(".claim summary").first.click()
+    page = open_page(request.getfixturevalue(report), width=width, color_scheme=scheme)
+    for claim in page.locator(".claim summary").all()[:1]:
+        claim.click()
     found = axe.Axe().run(page).response["violations"]
     grave = [each for each in found if each["impact"] in ("moderate", "serious", "critical")]
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in grave] == []
+
+
+def test_a_comparison_fits_the_first_screen_and_leads_to_both_records(comparison, open_page):
+    page = open_page(comparison)
+    assert "A and B measured alike, 3 differ clearly" in page.inner_text(".answer")
+    box = page.locator("#differences figure svg").bounding_box()
+    assert box["y"] + box["height"] <= 900
+    for width in (360, 640, 1280, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
+    step = page.locator("#table-sets-train-step-ms tr[data-method=spion_cf]")
+    step.locator("a.traced").last.hover()
+    page.wait_for_selector("#record:not([hidden]) dl")
+    assert "From 2 records" in page.inner_text("#record")
+    page.locator("#record a").last.click()
+    page.locator("#table-records tr.target + tr.facts").wait_for()
+    assert page.evaluate("location.hash").startswith("#cell-b-speed-listops128-spion-cf")
 
 
 def test_paper_cuts_nothing(study, open_page):
