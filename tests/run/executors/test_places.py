@@ -1,12 +1,13 @@
 import os
 
 import pytest
+import torch
 
 from spion_bench.passes.session import Job
 from spion_bench.records.names import UsageError
 from spion_bench.run import conduct as conduct_module
 from spion_bench.run.executors import places as places_module
-from spion_bench.run.executors.places import Place, places
+from spion_bench.run.executors.places import Place, gpus_of_one_model, places
 from spion_bench.run.executors.side_by_side import start_at
 from tests.cells import tiny_cell
 
@@ -40,6 +41,35 @@ def test_too_few_cores_name_what_fits(workers, threads, remedy):
 def test_too_few_gpus_name_what_fits():
     with pytest.raises(UsageError, match="need a GPU each, and here are 2; ask for --workers 2"):
         places(3, 2, ["0", "1"])
+
+
+@pytest.fixture
+def torch_sees(monkeypatch):
+    """Return a function that makes torch see GPUs of these models."""
+
+    def see(*models):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(models))
+        monkeypatch.setattr(torch.cuda, "get_device_name", models.__getitem__)
+
+    return see
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [(None, ["0", "1"]), ("5,3", ["5", "3"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b"])],
+)
+def test_gpus_have_the_names_that_a_worker_knows_them_by(torch_sees, monkeypatch, visible, names):
+    torch_sees("H200", "H200")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus_of_one_model() == names
+
+
+def test_gpus_of_two_models_are_refused(torch_sees):
+    torch_sees("H200", "A100")
+    with pytest.raises(UsageError, match="expected GPUs of one model, got A100, H200"):
+        gpus_of_one_model()
 
 
 def test_a_worker_starts_on_its_place(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 
 import pytest
 
@@ -27,7 +28,8 @@ class FakeChild:
     is_running = True
 
     def __init__(self, house, job, place):
-        self.house, self.place, self.is_stopped = house, place, False
+        self.house, self.place = house, place
+        self.is_stopped = self.is_interrupted = False
         self._events = queue.Queue()
         self.serve(job)
 
@@ -50,6 +52,7 @@ class FakeChild:
         self._events.put(Result(measurement=measurement(status, reason)))
 
     def interrupt(self):
+        self.is_interrupted = True
         self._events.put(KeyboardInterrupt())
 
     def finish(self):
@@ -114,7 +117,8 @@ def test_a_plan_runs_side_by_side_and_what_is_timed_alone(store):
 
     def meet(child):
         if child.job.cell.pass_name in ("gate", "accuracy"):
-            pairs.wait(WAIT_S)  # broken, so the test fails, unless two are at work
+            place = pairs.wait(WAIT_S)  # broken, so the test fails, unless two are at work
+            time.sleep(0.3 * place)  # what is timed has to wait for the slower one
         child.give()
 
     cells, house, display = tiny_cells(), House(store, meet), FakeDisplay()
@@ -182,7 +186,7 @@ def test_ctrl_c_stops_every_worker_and_keeps_what_has_ended(store):
     with pytest.raises(KeyboardInterrupt):
         run(house, cells, Interrupting())
     assert len(house.children) == 2
-    assert all(child.is_stopped for child in house.children)
+    assert all(child.is_stopped and child.is_interrupted for child in house.children)
     assert [record.key for record in store.records] == [first[0].job.cell.key]
     assert not any("ThreadPool" in thread.name for thread in threading.enumerate())
     house = House(store)
@@ -201,5 +205,6 @@ def test_an_error_of_a_worker_s_start_ends_the_others(store):
     executor = SideBySide(PLACES, start=start, conduct_alone=house.conduct_alone)
     with pytest.raises(OSError, match="no space for its log"):
         Runner(store, ENVIRONMENT, FakeDisplay(), executor=executor).run(tiny_cells("gate"))
+    assert house.children[0].is_interrupted
     assert house.children[0].is_stopped
     assert store.records == []
