@@ -30,6 +30,7 @@ PAGES = sorted(
 SHELL = {"", "sh", "bash", "shell", "console"}
 # Folders of records that commands name, and files that they read.
 FOLDERS = ("smoke", "mine", "before", "after", "old", "speed", "paper", "paper-merged")
+FOLDERS += ("laptop", "workstation")
 # Programs that are not this project's: nothing here can go out of date.
 KNOWN = {
     "grep",
