@@ -72,11 +72,22 @@ class Runner:
         """
         if self.fresh:
             self.store.forget(cells)
+        for cell in cells:
+            self._adopt(cell)
         pending = pending_turns(cells, self.store, fresh=self.fresh)
         self.display.begin(len(cells), len(cells) - sum(len(group) for group in pending))
         self.executor.run(pending, self)
         records = [self.store.latest(cell.key) for cell in cells]
         return [record for record in records if record is not None]
+
+    def _adopt(self, cell: Planned) -> None:
+        """Store what another profile measured here as this one's: a key says nothing of profiles.
+
+        Reports compare within a profile, so dense attention that `calibrate` trained is `study`'s.
+        """
+        record = self.store.latest(cell.key)
+        if record is not None and record.cell.profile != cell.profile:
+            self.store.append(record.model_copy(update={"cell": cell}))
 
     def begin(self, cells: Sequence[Planned]) -> Begun:
         """Return what is to be done for a turn, and show it."""

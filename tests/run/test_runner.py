@@ -53,6 +53,19 @@ def test_done_cells_are_not_measured_again(store):
     assert display.begun == (15, 15)
 
 
+def test_what_another_profile_measured_in_the_folder_becomes_this_ones(store):
+    first, _, _ = run(store, tiny_cells())
+    cells = expand(TINY.model_copy(update={"name": "other"}), MACHINE)
+    records, conductor, display = run(Store(store.out), cells)
+    assert conductor.turns == []
+    assert display.begun == (15, 15)
+    assert {record.cell.profile for record in records} == {"other"}
+    assert [r.measurement for r in records] == [r.measurement for r in first]
+    assert len(Store(store.out).records) == 30  # nothing is rewritten
+    run(Store(store.out), cells)
+    assert len(Store(store.out).records) == 30
+
+
 def test_what_another_machine_measured_in_the_folder_is_not_done(store):
     here, there = (expand(TINY, Machine("cpu", 2, name=name)) for name in ("CPU x 2", "CPU x 64"))
     run(store, here)
