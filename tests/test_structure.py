@@ -81,14 +81,14 @@ MAY_IMPORT_WITHIN = {
         "entries": {"groups", "methods", "parts", "words"},
         "layout": {"parts"},
         "evidence": {"evidence", "groups", "parts", "words"},
-        "course": {"course", "groups", "load", "words"},
+        "course": {"course", "groups", "load", "methods", "words"},
         "tables": {
-            *("entries", "evidence", "groups", "kernels", "load", "methods", "parts", "published"),
-            *("tables", "words"),
+            *("course", "entries", "evidence", "groups", "kernels", "load", "methods", "parts"),
+            *("published", "tables", "words"),
         },
         "figures": {
-            *("entries", "evidence", "figures", "groups", "load", "methods", "parts", "style"),
-            *("tables", "words"),
+            *("course", "entries", "evidence", "figures", "groups", "load", "methods", "parts"),
+            *("style", "tables", "words"),
         },
         "kernels": {
             *("entries", "figures", "groups", "kernels", "load", "methods", "parts", "style"),

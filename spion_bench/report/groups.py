@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -171,6 +171,19 @@ def _groups(run: RecordSet, passes: tuple[PassName, ...]) -> tuple[Group, ...]:
 def measured_groups(run: RecordSet, passes: Sequence[PassName]) -> list[Group]:
     """Return those of ``groups`` in which at least one cell gave numbers."""
     return [g for g in groups(run, passes) if any(o.measured.metrics for o in g.outcomes)]
+
+
+def timed_groups(run: RecordSet, group: Group) -> list[Group]:
+    """Return where a group's steps were timed: with its threads first, then with others.
+
+    Times of one profile hold for another's trainings on the same data and machine.
+    """
+    found = [g for g in groups(run, ("speed",)) if _place(g.setting) == _place(group.setting)]
+    return sorted(found, key=lambda g: g.setting.threads != group.setting.threads)
+
+
+def _place(setting: Setting) -> Setting:
+    return replace(setting, threads=0, ways=(), profile="", version="", file="")
 
 
 def accuracies(outcomes: Iterable[Outcome]) -> dict[int, float]:

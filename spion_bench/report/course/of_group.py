@@ -15,8 +15,9 @@ from spion_bench.report.course.times import (
     timed_run,
     training_speedup,
 )
-from spion_bench.report.groups import Group, MethodCells
-from spion_bench.report.load import Outcome
+from spion_bench.report.groups import Group, MethodCells, timed_groups
+from spion_bench.report.load import Outcome, RecordSet
+from spion_bench.report.methods import BASELINE
 from spion_bench.report.words import plural
 
 
@@ -42,10 +43,11 @@ class Course:
         return bool(self.runs)
 
 
-def courses_of(group: Group) -> dict[str, Course]:
+def courses_of(run: RecordSet, group: Group) -> dict[str, Course]:
     """Return the course of every method of a group that was trained, by name."""
     trained = {name: c for name, c in group.methods.items() if _with_curves(c)}
-    found = {name: _timed(group, cells) for name, cells in trained.items()}
+    timed = next(iter(timed_groups(run, group)), None)
+    found = {name: _timed(timed, cells) for name, cells in trained.items()}
     dense = found.get(group.baseline.method) if group.baseline else None
     final = final_accuracy(list(dense.runs.values())) if dense else None
     if dense is None or final is None:
@@ -61,9 +63,9 @@ def courses_of(group: Group) -> dict[str, Course]:
     }
 
 
-def _timed(group: Group, cells: MethodCells) -> Course:
+def _timed(timed: Group | None, cells: MethodCells) -> Course:
     outcomes = _with_curves(cells)
-    times = step_times(group, cells, outcomes[0])
+    times = step_times(timed, cells, outcomes[0])
     if isinstance(times, str):
         return Course({}, basis=f"not measured: {times}")
     runs = {}
@@ -77,34 +79,38 @@ def _timed(group: Group, cells: MethodCells) -> Course:
     return Course(runs, basis=times.basis)
 
 
-def step_times(group: Group, cells: MethodCells, trained: Outcome) -> StepTimes | str:
+def step_times(timed: Group | None, cells: MethodCells, trained: Outcome) -> StepTimes | str:
     """Return what a method's training steps take when the machine is quiet, or why that is unknown.
 
     Times count only of unmarked turns, with the model and batch of the training.
     """
-    own = _step(cells, trained)
+    if timed is None:
+        return "no speed cell in this run"
+    own = _step(timed, cells.method, trained)
     if isinstance(own, str):
         return own
     if cells.info.variant is None:
         return StepTimes(own[0], None, own[1])
-    if group.baseline is None:
-        return "dense attention, which the dense phase is, was not run"
-    dense = _step(group.baseline, trained)
+    dense = _step(timed, BASELINE, trained)
     if isinstance(dense, str):
         return f"dense attention: {dense}"
     return StepTimes(dense[0], own[0], own[1])
 
 
-def _step(cells: MethodCells, trained: Outcome) -> tuple[float, str] | str:
+def _step(timed: Group, method: str, trained: Outcome) -> tuple[float, str] | str:
+    cells = timed.methods.get(method)
+    if cells is None:
+        return "no speed cell in this run"
     metric = cells.metric("speed", "train_step_ms")
     if metric is None:
         return cells.why_missing("speed", "train_step_ms")
     if marks := cells.marks("speed"):
         return f"step times are marked: {', '.join(marks)}"
-    if not all(_is_alike(timed, trained) for timed in cells.ok("speed")):
+    if not all(_is_alike(each, trained) for each in cells.ok("speed")):
         return "the speed pass timed another model or batch"
     rounds = plural(len(metric.round_sizes) or len(metric.samples) or 1, "round")
-    return metric.value, f"step times of the speed pass in this setting, {rounds}"
+    threads = plural(timed.setting.threads, "thread")
+    return metric.value, f"step times of the speed pass, {threads}, {rounds}"
 
 
 def _is_alike(timed: Outcome, trained: Outcome) -> bool:

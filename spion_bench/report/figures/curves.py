@@ -1,8 +1,8 @@
-"""Training curves: loss and dev accuracy over the steps, and where runs turned sparse."""
+"""Training curves: loss and dev accuracy over steps and time, and where runs turned sparse."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from spion_bench.records.artifacts import Curve
+from spion_bench.report.course.of_group import Course, courses_of
 from spion_bench.report.figures.lines import add_legend
 from spion_bench.report.groups import Group, groups, is_what_it_says
 from spion_bench.report.load import Outcome, RecordSet, provenance
@@ -25,18 +26,19 @@ LONGEST_LABEL = 27
 
 
 def curve_figures(run: RecordSet) -> list[Figure]:
-    """Return, per setting, training loss and dev accuracy over the steps."""
-    figures = [_curves(group, run.looks) for group in groups(run, ("accuracy",))]
+    """Return, per setting, training loss and dev accuracy over the steps, and over timed steps."""
+    figures = [_curves(run, group) for group in groups(run, ("accuracy",))]
     return [figure for figure in figures if figure is not None]
 
 
-def _curves(group: Group, looks: dict[str, Look]) -> Figure | None:
+def _curves(run: RecordSet, group: Group) -> Figure | None:
     drawn = [outcome for outcome in group.outcomes if outcome.artifact is not None]
     if not drawn:
         return None
-    name = slug("curves", group.label)
+    name, looks = slug("curves", group.label), run.looks
+    timed = {name: course for name, course in courses_of(run, group).items() if course.is_timed}
     with new_figure(9.0, 3.3) as figure:
-        loss, accuracy = figure.subplots(1, 2)
+        loss, accuracy, *of_time = figure.subplots(1, 3 if timed else 2)
         for method, cells in group.methods.items():
             curves = [o.artifact.curve for o in cells.outcomes if o.artifact is not None]
             _draw_loss(loss, method, curves, looks[method])
@@ -49,6 +51,8 @@ def _curves(group: Group, looks: dict[str, Look]) -> Figure | None:
         loss.set_title("Training loss (nat)")
         accuracy.set_title("Dev accuracy (%)")
         loss.set_ylim(bottom=0)
+        for ax in of_time:
+            _draw_course(ax, timed, looks)
         add_legend(figure, [loss, accuracy])
         svg = to_svg(figure, name)
     methods = [m for m, cells in group.methods.items() if any(o.artifact for o in cells.outcomes)]
@@ -60,7 +64,7 @@ def _curves(group: Group, looks: dict[str, Look]) -> Figure | None:
             "Thin lines: one per seed. Thick lines: mean over seeds. The loss is a moving "
             f"average over {100 * SMOOTHING_SHARE:g} % of the run. Dashed vertical lines: the step "
             "at which a SPION run switched from dense to sparse. Until then SPION and the dense "
-            f"method may share one run, and their lines coincide. {turned}"
+            f"method may share one run, and their lines coincide. {_about_time(timed)}{turned}"
         ).rstrip(),
         alt=f"Training loss and dev accuracy against the step for {join_words(methods)}. "
         f"{turned}".rstrip(),
@@ -77,6 +81,26 @@ def _draw_loss(ax: Axes, method: str, curves: Sequence[Curve], look: Look) -> No
 def _draw_accuracy(ax: Axes, method: str, curves: Sequence[Curve], look: Look) -> None:
     lines = [(curve.dev_step, 100 * curve.dev_accuracy) for curve in curves if len(curve.dev_step)]
     _draw_lines(ax, method, lines, look)
+
+
+def _draw_course(ax: Axes, timed: Mapping[str, Course], looks: dict[str, Look]) -> None:
+    """Draw dev accuracy over computed time: the mean over seeds at each evaluation."""
+    for method, course in timed.items():
+        runs = list(course.runs.values())
+        n = min(len(run.seconds) for run in runs)
+        if n:
+            seconds = np.mean([run.seconds[:n] for run in runs], axis=0)
+            percent = 100 * np.mean([run.accuracy[:n] for run in runs], axis=0)
+            look = looks[method]
+            ax.plot(seconds, percent, color=look.colour, marker=look.marker, markersize=4)
+    ax.set_title("Dev accuracy (%)")
+    ax.set_xlabel("training time (s, computed)")
+    ax.set_xlim(left=0)
+
+
+def _about_time(timed: Mapping[str, Course]) -> str:
+    bases = list(dict.fromkeys(course.basis for course in timed.values()))
+    return f"Time is computed from {join_words(bases)}. " if bases else ""
 
 
 def _draw_lines(

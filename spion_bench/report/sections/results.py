@@ -27,6 +27,7 @@ from spion_bench.report.tables.ratios import ratio_tables
 from spion_bench.report.tables.rivals import rival_tables
 from spion_bench.report.tables.summary import detail_tables, summary_tables
 from spion_bench.report.tables.training import block_tables, phase_tables, seed_tables
+from spion_bench.report.tables.whole_training import reach_tables
 from spion_bench.report.words import plural
 
 
@@ -41,7 +42,13 @@ def result_sections(run: RecordSet) -> list[Section]:
             "Whether a task needs attention at all, what each method reached in what time, and "
             "what the learned pattern is worth.",
             () if phases else ("Training was not measured: this run has no accuracy cell.",),
-            (*evidence_tables(run), *front_figures(run), *worth_figures(run), *worth_tables(run)),
+            (
+                *evidence_tables(run),
+                *front_figures(run),
+                *reach_tables(run),
+                *worth_figures(run),
+                *worth_tables(run),
+            ),
         ),
         Section.of(
             "rivals",

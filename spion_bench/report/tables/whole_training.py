@@ -1,14 +1,18 @@
-"""How long a whole training takes, method by method, from the times of quiet steps."""
+"""How long a whole training takes, and how long to an accuracy, from the times of quiet steps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from spion_bench.records.ratios import REFERENCE, speed_turns, whole_training
 from spion_bench.records.statistics import Estimate, median_of
-from spion_bench.report.groups import Group, groups
-from spion_bench.report.load import Outcome, RecordSet, Setting
+from spion_bench.report.course.of_group import Course, courses_of
+from spion_bench.report.course.times import SHARES
+from spion_bench.report.groups import Group, MethodCells, groups, timed_groups
+from spion_bench.report.load import Outcome, RecordSet, provenance
+from spion_bench.report.parts import Column, Entry, Table, slug
+from spion_bench.report.words import plural
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,7 @@ def training_times(run: RecordSet, group: Group) -> dict[str, TrainingTime]:
         name: [outcome.record for outcome in cells.proven()]
         for name, cells in group.methods.items()
     }
-    for other in groups(run, ("speed",)):
-        if _where(other.setting) != _where(group.setting):
-            continue
+    for other in timed_groups(run, group):
         cells = {outcome.record.key: outcome for outcome in other.outcomes}
         for turn in speed_turns(outcome.record for outcome in other.outcomes):
             by_name = {record.cell.method.name: record for record in turn}
@@ -61,6 +63,60 @@ def training_times(run: RecordSet, group: Group) -> dict[str, TrainingTime]:
     return {}
 
 
-def _where(setting: Setting) -> Setting:
-    """Return what two settings must share for the times of one to hold in the other."""
-    return replace(setting, threads=0, ways=(), profile="", version="", file="")
+def reach_tables(run: RecordSet) -> list[Table]:
+    """Return, per setting with timed steps, how long each method takes to dense's accuracy."""
+    tables = []
+    for group in groups(run, ("accuracy",)):
+        courses = courses_of(run, group)
+        if any(course.is_timed for course in courses.values()):
+            tables.append(_reach_table(group, courses))
+    return tables
+
+
+def _reach_table(group: Group, courses: dict[str, Course]) -> Table:
+    rows = [cells for name, cells in group.methods.items() if name in courses]
+    timed = next(course for course in courses.values() if course.is_timed)
+
+    def column(place: int) -> Column[MethodCells]:
+        share = f"{SHARES[place]:.0%}"
+        return Column(
+            f"to_{share.removesuffix('%')}_percent_s",
+            f"To {share} of dense's",
+            lambda cells: _reached(courses[cells.method], place),
+        )
+
+    return Table.of(
+        rows,
+        [
+            Column.text("method", "Method", lambda cells: cells.method),
+            Column("seeds", "Seeds", lambda cells: len(courses[cells.method].runs)),
+            *(column(place) for place in range(len(SHARES))),
+            Column("speedup", "Whole training", lambda cells: _speedup(courses[cells.method])),
+        ],
+        sources=lambda cells: cells.ok("accuracy"),
+        key=slug("reach", group.label),
+        title=f"{group.label}: time to an accuracy",
+        caption=(
+            "Computed training time until dev accuracy is a share of what dense attention ends "
+            f"with, mean over seeds with its 95 % t interval, from {timed.basis}. Whole training: "
+            "how many times faster than dense attention's, whatever it reaches."
+        ),
+        provenance=provenance(outcome for cells in rows for outcome in cells.ok("accuracy")),
+    )
+
+
+def _reached(course: Course, place: int) -> Entry:
+    if not course.reaches:
+        return Entry.missing(course.basis.removeprefix("not measured: "))
+    reach = course.reaches[place]
+    if reach.seconds is None:
+        seeds = plural(reach.n_seeds, "seed")
+        return Entry.of_text("not reached", note=f"by {reach.n_reached} of {seeds}")
+    return Entry.estimate(reach.seconds.within(0.0), "s")
+
+
+def _speedup(course: Course) -> Entry:
+    if course.speedup is None:
+        gap = course.basis.removeprefix("not measured: ")
+        return Entry.absent("the baseline", "baseline") if course.is_timed else Entry.missing(gap)
+    return Entry.estimate(course.speedup.within(0.0), "times")
