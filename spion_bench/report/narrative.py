@@ -34,12 +34,14 @@ def lede(run: RecordSet) -> list[str]:
 
 
 def _what_was_run(run: RecordSet) -> str:
-    names = ordered(o.method for o in run.outcomes if o.pass_name != "kernel")
+    names = ordered(o.method for o in run.outcomes if o.pass_name not in ("kernel", "shortcuts"))
+    n_shortcuts = len({o.method.name for o in run.outcomes if o.pass_name == "shortcuts"})
     cases = kernel_cases(run)
     parts = []
     if names:
         parts.append(f"{plural(len(names), 'attention method')} ({join_words(names)})")
-        parts[0] += f" on {_tasks(run)}"
+        beside = f", beside {plural(n_shortcuts, 'shortcut')}," if n_shortcuts else ""
+        parts[0] += f"{beside} on {_tasks(run)}"
     if cases:
         parts.append(plural(len(cases), "kernel case"))
     n_swept = len({(o.file, o.cell.label) for o in run.outcomes if is_sweep(o)})

@@ -25,6 +25,15 @@ def test_lede_says_what_was_run_on_what(opening):
     assert "Example CPU 9000 (2 threads, no GPU)" in opening
 
 
+def test_shortcuts_are_no_attention_methods(tmp_path):
+    writer = RunWriter(tmp_path)
+    writer.add("accuracy", "dense_sdpa")
+    for name in ("majority", "pixels"):
+        writer.add("shortcuts", name)
+    said = plain(lede(load_records(tmp_path))[0])
+    assert "1 attention method (dense_sdpa), beside 2 shortcuts, on image" in said
+
+
 def test_lede_says_what_came_out(opening):
     assert "spion_cf reached 93.7 % [92.2, 95.2] test accuracy and dense_sdpa 94.9 %" in opening
     assert (
