@@ -30,6 +30,7 @@ PAGES = sorted(
 SHELL = {"", "sh", "bash", "shell", "console"}
 # Folders of records that commands name, and files that they read.
 FOLDERS = ("smoke", "mine", "before", "after", "old", "speed", "paper", "paper-merged")
+FOLDERS += ("paper-parts",)
 FOLDERS += ("laptop", "workstation")
 # Programs that are not this project's: nothing here can go out of date.
 KNOWN = {
@@ -90,6 +91,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     (profile,) = blocks("docs/profiles.md", {"toml"})
     (tmp_path / "my_profile.toml").write_text(profile, encoding="utf-8")
+    (tmp_path / "cluster.toml").write_text("", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     # A machine without a GPU can plan for one, and records nothing here.
     monkeypatch.setattr("spion_bench.cli.options._machine_name", lambda device: "a machine")

@@ -25,7 +25,7 @@ from spion_bench.cli.report import claims, report
 from spion_bench.cli.run import list_command, plan, run
 from spion_bench.cli.stores.merge import merge
 from spion_bench.cli.stores.migrate import migrate
-from spion_bench.cli.verify import verify
+from spion_bench.cli.stores.verify import verify
 
 
 class _Group(click.Group):

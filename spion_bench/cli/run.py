@@ -17,6 +17,7 @@ from spion_bench.cli.console import (
     Format,
     examples,
     format_option,
+    make_console,
     plain_errors,
     print_line,
     print_list,
@@ -25,6 +26,13 @@ from spion_bench.cli.console import (
 )
 from spion_bench.cli.options import planned, selection
 from spion_bench.cli.report import REPORT_DIR, write_report
+from spion_bench.cli.slurm import (
+    await_and_collect,
+    executor_option,
+    print_parts,
+    run_on_cluster,
+    settings_option,
+)
 from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.store import BusyError, Store
 from spion_bench.run.expected import Expected, expect
@@ -88,8 +96,9 @@ class _Line(NamedTuple):
 
 @click.command(epilog=examples("spion-bench plan --profile smoke --pass accuracy --seeds 0"))
 @selection
+@executor_option
 @format_option("the keys of the cells that are to be done")
-def plan(*, form: Format, **options: Any) -> None:
+def plan(*, executor: str, form: Format, **options: Any) -> None:
     """Show which cells `run` would measure, without running anything.
 
     The time of a cell is the median of earlier runs of such cells in the same --out on this
@@ -105,6 +114,9 @@ def plan(*, form: Format, **options: Any) -> None:
             state = "measured"
         lines.append(_Line(cell, state, expected[cell.key] if state == "to do" else None))
     left = [line for line in lines if line.state == "to do"]
+    if executor == "slurm":
+        print_parts(make_console(), cells, {line.cell.key: line.expected for line in left})
+        return
     write(
         form,
         data={
@@ -178,6 +190,9 @@ def budgets(cells: Sequence[TaskCell | KernelCell]) -> list[str]:
     show_default=True,
     help="How many untimed cells run side by side, with --threads cores and a GPU each.",
 )
+@executor_option
+@settings_option
+@click.option("--wait", is_flag=True, help="With --executor slurm: wait, collect, and report.")
 @click.option("--fresh", is_flag=True, help="Measure every cell again, even finished ones.")
 @click.option("--no-report", is_flag=True, help="Do not write the report.")
 @REPORT_DIR
@@ -185,6 +200,9 @@ def budgets(cells: Sequence[TaskCell | KernelCell]) -> list[str]:
 def run(
     *,
     workers: int,
+    executor: str,
+    slurm_file: Path | None,
+    wait: bool,
     fresh: bool,
     no_report: bool,
     report_dir: Path | None,
@@ -200,11 +218,23 @@ def run(
 
     With --workers, cells that are not timed (gate, steps, shortcuts, prefix, accuracy) run side by
     side, on cores and GPUs that no two share; what is timed still runs alone.
+
+    With --executor slurm, each task and seed is a job, and what is timed has a node for itself.
+    Each writes a folder below <out>-parts; `spion-bench merge` collects them.
     """
     cells, store = planned(**options)
     from spion_bench.cli.summary import exit_code, print_summary, summary_data, verdict, worth
 
-    records = _measure(cells, store, progress_console(form), workers=workers, fresh=fresh)
+    console = progress_console(form)
+    if executor == "slurm":
+        submitted = run_on_cluster(console, cells, store, options, slurm_file)
+        if wait:
+            records = await_and_collect(console, submitted, store)
+            if not no_report:
+                write_report(console, [store.out], report_dir or Path("reports") / cells[0].profile)
+            raise SystemExit(exit_code(records))
+        return
+    records = _measure(cells, store, console, workers=workers, fresh=fresh)
     found = worth(store.out, records)
     data = {**summary_data(records, found), "records": str(store.records_file)}
     write(
@@ -213,7 +243,6 @@ def run(
         quiet=(f"{record.key}: {verdict(record, found.get(record.key))}" for record in records),
         table=lambda console: print_summary(console, records, found),
     )
-    console = progress_console(form)
     print_line(console, f"Records: {store.records_file}")
     if not no_report:
         write_report(console, [store.out], report_dir or Path("reports") / cells[0].profile)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.markup import escape
 
 from spion_bench.cli.console import examples, make_console, plain_errors, print_line
@@ -40,6 +42,11 @@ def merge(folders: tuple[Path, ...], out: Path) -> None:
 
     Exit codes: 0, 1 if an artifact is missing or damaged in every folder.
     """
+    raise SystemExit(0 if merge_folders(make_console(), folders, out) else 1)
+
+
+def merge_folders(console: Console, folders: Sequence[Path], out: Path) -> bool:
+    """Merge folders, print what came of it, and return whether every artifact was found whole."""
     from spion_bench.run.merge import merge as merge_stores
 
     sources = [store for store in open_stores(*folders) if store.out.resolve() != out.resolve()]
@@ -52,7 +59,6 @@ def merge(folders: tuple[Path, ...], out: Path) -> None:
         raise click.ClickException(str(error)) from error
     for problem in [problem for store in [*sources, target] for problem in store.problems]:
         click.echo(f"warning: {problem}", err=True)
-    console = make_console()
     for sentence in (*merged.conflicts, *merged.problems):
         print_line(console, escape(sentence))
     print_line(
@@ -62,4 +68,4 @@ def merge(folders: tuple[Path, ...], out: Path) -> None:
     )
     for machine, n_cells in sorted(merged.machines.items()):
         print_line(console, f"  {n_cells} cells of {escape(machine or 'an unknown machine')}")
-    raise SystemExit(1 if merged.problems else 0)
+    return not merged.problems
