@@ -36,14 +36,17 @@ RECORDS: Final = "results/records"
 
 # Section of a page -> the committed records that it is made from.
 SETS: Final = {
-    "first": ("amd-epyc-avx2-x2/speed",),
+    "first": ("amd-epyc-avx2-x2/speed", "intel-xeon-avx512-x2/study"),
     "front": ("amd-epyc-avx2-x2/speed",),
     "smoke": ("amd-epyc-x2/smoke",),
     "speed": ("amd-epyc-avx2-x2/speed",),
     "accuracy": ("amd-epyc-avx2-x2/laptop",),
     "growth": ("amd-epyc-avx2-x2/scaling",),
-    "claims": tuple(
-        f"amd-epyc-avx2-x2/{name}" for name in ("speed", "scaling", "laptop", "matrix")
+    "worth": ("intel-xeon-avx512-x2/study",),
+    "study": ("intel-xeon-avx512-x2/study",),
+    "claims": (
+        *(f"amd-epyc-avx2-x2/{name}" for name in ("speed", "scaling", "laptop", "matrix")),
+        "intel-xeon-avx512-x2/study",
     ),
     "break_even": tuple(f"amd-epyc-avx2-x2/{name}" for name in ("kernels", "scaling", "speed")),
 }
@@ -120,12 +123,14 @@ def claims_section(*runs: RecordSet) -> str:
 
 
 PAGES: Final[dict[str, dict[str, Callable[..., str]]]] = {
-    "README.md": {"first": first_sentence, "front": front_section},
+    "README.md": {"first": first_sentence, "front": front_section, "worth": worth_section},
     "docs/findings.md": {
         "claims": claims_section,
         "speed": speed_section,
         "growth": growth_section,
         "smoke": smoke_section,
+        "worth": worth_section,
+        "study": accuracy_section,
         "accuracy": accuracy_section,
     },
     "docs/own_model.md": {"break_even": break_even_section},
