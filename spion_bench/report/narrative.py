@@ -16,6 +16,7 @@ from spion_bench.report.entries import (
     sparse_share_entry,
 )
 from spion_bench.report.evidence.of_group import evidence_of, may_compare
+from spion_bench.report.evidence.worth import worth_sentence
 from spion_bench.report.groups import Group, MethodCells, chance_note, groups
 from spion_bench.report.kernels.cases import KernelCase, kernel_cases
 from spion_bench.report.kernels.points import BOTH, FUSED, is_sweep
@@ -31,6 +32,15 @@ def lede(run: RecordSet) -> list[str]:
     """Return the opening paragraphs."""
     paragraphs = [_what_was_run(run), _what_came_out(run), _what_is_missing(run)]
     return [text for text in paragraphs if text]
+
+
+def worth_sentences(run: RecordSet) -> list[str]:
+    """Say what the learned pattern is worth, wherever accuracies measure attention."""
+    return [
+        f"On {group.label}, {sentence}"
+        for group in groups(run, ("accuracy",))
+        if (sentence := worth_sentence(group)) is not None and may_compare(group)
+    ]
 
 
 def _what_was_run(run: RecordSet) -> str:

@@ -17,7 +17,7 @@ from spion_bench.report.claims.table import (
 from spion_bench.report.figures.opening import opening_figure
 from spion_bench.report.layout import FirstScreen, Page
 from spion_bench.report.load import RecordSet
-from spion_bench.report.narrative import headlines, lede
+from spion_bench.report.narrative import headlines, lede, worth_sentences
 from spion_bench.report.sections.origins import check_sections, origin_sections
 from spion_bench.report.sections.results import result_sections
 from spion_bench.report.words import join_words, plural
@@ -32,7 +32,7 @@ def build_page(run: RecordSet) -> Page:
         stamp=stamp(run),
         first=FirstScreen(
             question=QUESTION,
-            answer=in_one_sentence(judged),
+            answer=" ".join([in_one_sentence(judged), *worth_sentences(run)]),
             lines=claim_lines(judged),
             table=claim_table(judged, run),
             picture=opening_figure(run),

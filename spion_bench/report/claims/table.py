@@ -55,7 +55,9 @@ def in_one_sentence(found: Sequence[Judgement]) -> str:
     is_on_cpu = any(j.form and j.verdict != "not run" for j in last.values())
     held, missed = counts["reproduced"] + counts["partly"], counts["not reproduced"]
     unknown = len(last) - held - missed
-    if held:
+    if held and not missed and unknown > held:
+        begin = "Too little was measured to say"
+    elif held:
         begin = "In part" if missed else "Yes, as far as measured"
     else:
         begin = "No, as far as measured" if missed else "These records cannot say"

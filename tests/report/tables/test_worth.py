@@ -9,6 +9,8 @@ from spion_bench.report.evidence.worth import worth_sentence, worths_of
 from spion_bench.report.figures.worth import worth_figures
 from spion_bench.report.groups import groups
 from spion_bench.report.load import load_records
+from spion_bench.report.narrative import worth_sentences
+from spion_bench.report.page import build_page
 from spion_bench.report.sections.results import result_sections
 from spion_bench.report.tables.evidence import worth_tables
 from spion_bench.suite.methods import METHODS
@@ -95,6 +97,15 @@ def test_without_a_replacement_there_is_nothing_to_say(tmp_path):
     assert worth_figures(run) == []
     (group,) = groups(run, ("accuracy",))
     assert worth_sentence(group) is None
+
+
+def test_the_first_screen_says_it_where_accuracies_measure_attention(tmp_path, monkeypatch):
+    run = write(tmp_path, LEADS)
+    assert worth_sentences(run) == []
+    monkeypatch.setattr("spion_bench.report.narrative.may_compare", lambda group: True)
+    (said,) = worth_sentences(run)
+    assert said.startswith("On listops, L\u00a0=\u00a0128, SPION-CF is better than a window")
+    assert build_page(run).first.answer.endswith(said)
 
 
 def test_the_first_sentence_keeps_what_measures_no_attention_out(tmp_path, monkeypatch):
