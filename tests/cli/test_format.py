@@ -79,7 +79,9 @@ def test_run_prints_json_alone_and_the_rest_aside(tmp_path, monkeypatch):
         record_of(tiny_cell("memory"), "unsupported", reason="no such thing"),
     ]
     command = importlib.import_module("spion_bench.cli.run")
-    monkeypatch.setattr(command, "_measure", lambda cells, store, console, *, fresh: records)
+    monkeypatch.setattr(
+        command, "_measure", lambda cells, store, console, *, workers, fresh: records
+    )
     asked = ["run", "--profile", "tiny", "--out", str(tmp_path), "--no-report", "--format"]
     done = CliRunner().invoke(main, [*asked, "json"])
     summary = json.loads(done.stdout)

@@ -226,7 +226,10 @@ def test_every_committed_artifact_is_readable():
         for record in read_records(file)[0]:
             for name, sha256 in record.measurement.artifacts.items():
                 artifact = read_artifact(file.parent / "artifacts" / name, sha256)
-                assert len(artifact.curve.step)
+                if record.cell.pass_name == "accuracy":  # a shortcut has only its answers
+                    assert len(artifact.curve.step)
+                else:
+                    assert artifact.test_correct is not None
                 pattern = record.measurement.pattern
                 kept = [len(layer.col_indices) for layer in artifact.layers]
                 assert kept == ([] if pattern is None else pattern.nnzb)
