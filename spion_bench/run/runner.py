@@ -72,8 +72,9 @@ class Runner:
         """
         if self.fresh:
             self.store.forget(cells)
-        for cell in cells:
-            self._adopt(cell)
+        else:
+            for cell in cells:
+                self._adopt(cell)
         pending = pending_turns(cells, self.store, fresh=self.fresh)
         self.display.begin(len(cells), len(cells) - sum(len(group) for group in pending))
         self.executor.run(pending, self)
@@ -85,7 +86,7 @@ class Runner:
 
         Reports compare within a profile, so dense attention that `calibrate` trained is `study`'s.
         """
-        record = self.store.latest(cell.key)
+        record = self.store.latest(cell.key) if self.store.is_done(cell) else None
         if record is not None and record.cell.profile != cell.profile:
             self.store.append(record.model_copy(update={"cell": cell}))
 

@@ -66,6 +66,19 @@ def test_what_another_profile_measured_in_the_folder_becomes_this_ones(store):
     assert len(Store(store.out).records) == 30
 
 
+def test_what_failed_in_another_profile_is_measured_for_this_one(store):
+    cells = expand(TINY.model_copy(update={"name": "other"}), MACHINE)
+    run(store, tiny_cells(), {("memory", "spion_cf"): "timeout"})
+    records, conductor, _ = run(Store(store.out), cells)
+    assert {job.cell.pass_name for job in conductor.jobs} == {"memory"}
+    timed_out = [r for r in Store(store.out).records if r.measurement.status == "timeout"]
+    assert [record.cell.profile for record in timed_out] == [tiny_cells()[0].profile]
+    assert {record.cell.profile for record in records} == {"other"}
+    before = len(Store(store.out).records)
+    run(Store(store.out), tiny_cells(), fresh=True)  # takes nothing over: all is measured
+    assert len(Store(store.out).records) == before + len(cells)
+
+
 def test_what_another_machine_measured_in_the_folder_is_not_done(store):
     here, there = (expand(TINY, Machine("cpu", 2, name=name)) for name in ("CPU x 2", "CPU x 64"))
     run(store, here)

@@ -99,8 +99,22 @@ def worth_section(*runs: RecordSet) -> str:
     """Return, per setting, the learned pattern beside what continues the same dense prefixes."""
     columns = ("method", "what", "test_accuracy_ratio", "lead_ratio", "attention_kept_ratio")
     tables = [table for run in runs for table in worth_tables(run)]
+    controls = [text for run in runs for text in map(_controls, groups(run, ("accuracy",))) if text]
     parts = [f"{short_table(table, columns)}\n\n{table.caption}" for table in tables]
-    return "\n\n".join(parts) or "Not measured."
+    return "\n\n".join([*parts, *controls]) or "Not measured."
+
+
+def _controls(group: Group) -> str:
+    """Say what a group's controls reach; nothing where there are none."""
+    found = [
+        f"`{name}` {shown(_accuracy(group, name))}"
+        for name, cells in group.methods.items()
+        if cells.info.role == "control" and cells.ok("accuracy")
+    ]
+    evidence = evidence_of(group)
+    if not found or evidence is None:
+        return ""
+    return f"Controls on {group.label}: {join_words(found)}. {evidence.sentence}"
 
 
 def growth_section(run: RecordSet) -> str:

@@ -15,6 +15,7 @@ from spion_bench.report.groups import Group, MethodCells, groups
 from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import is_dense, is_spion
 from spion_bench.report.parts import Column, Entry, Table, slug
+from spion_bench.report.words import plural
 
 _Row = tuple[str, Estimate]
 
@@ -71,7 +72,7 @@ def _worth_table(group: Group) -> Table:
     found = {worth.other.method: worth for worth in worths_of(group)}
     rows = [group.champion, *(worth.other for worth in found.values())]
     evidence = evidence_of(group)
-    says = [worth_sentence(group), _WORTH_CAPTION]
+    says = [worth_sentence(group), _forced(group.champion), _WORTH_CAPTION]
     if evidence is not None and not may_compare(group):
         says.append(f"{evidence.sentence} So nothing follows from the differences.")
     return Table.of(
@@ -90,6 +91,13 @@ def _worth_table(group: Group) -> Table:
         caption=" ".join(text for text in says if text),
         provenance=provenance(outcome for cells in rows for outcome in cells.of("accuracy")),
     )
+
+
+def _forced(champion: MethodCells) -> str:
+    """Say how many runs turned sparse because the budget, not the criterion, said so."""
+    reasons = [o.measured.transition.reason for o in champion.proven() if o.measured.transition]
+    forced = reasons.count("forced")
+    return f"{forced} of its {plural(len(reasons), 'run')} were forced to turn sparse."
 
 
 def _what(cells: MethodCells) -> str:

@@ -47,6 +47,13 @@ def test_the_first_sentence_is_what_the_table_says():
     assert f"| {lead[1]} [" in text_of("README.md", "worth").replace("\u00a0", " ")
 
 
+def test_what_the_pattern_is_worth_stands_beside_the_controls():
+    text = text_of("README.md", "worth")
+    assert "Controls on listops" in text
+    assert "`no_attention` 32.1" in text
+    assert "Measures attention" in text
+
+
 def test_the_picture_shows_rivals_and_the_kernel_on_their_patterns():
     light, dark = pictures().values()
     for name in ("spion_cf", "sliding_window@matched", "spion+window_block", "reformer"):

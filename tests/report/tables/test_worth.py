@@ -84,6 +84,7 @@ def test_the_table_says_lead_and_attention_kept(tmp_path):
     assert rows["spion_cf@window"][5] == "55.0\u202f%"
     assert rows["dense_sdpa"][1] == "dense attention goes on"
     assert table.caption.startswith("SPION-CF is better than a window of as many blocks: +2.0")
+    assert "3 of its 3 runs were forced to turn sparse." in table.caption
     assert "So nothing follows from the differences." in table.caption  # without any control
     (figure,) = worth_figures(run)
     assert "spion_cf@random: \u22125.0\u202fpoints" in figure.alt
