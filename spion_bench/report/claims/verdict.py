@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from spion_bench.records.statistics import Estimate
+from spion_bench.records.statistics import Estimate, holm
 from spion_bench.report.claims.claim import Claim
 from spion_bench.report.words import format_quantity, join_words, plural
 
@@ -78,16 +78,6 @@ class Judgement:
     def title(self) -> str:
         """The claim in plain words, and in which form."""
         return f"{self.form}: {self.claim.title}" if self.form else self.claim.title
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted by Holm's step-down method, in the order given."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, largest = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def judge(claim: Claim, findings: Sequence[Finding]) -> list[Judgement]:

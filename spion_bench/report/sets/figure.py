@@ -14,8 +14,8 @@ from spion_bench.records.statistics import Estimate
 from spion_bench.report.figures.lines import add_legend
 from spion_bench.report.load import provenance
 from spion_bench.report.parts import Figure
+from spion_bench.report.sets.compared import Compared
 from spion_bench.report.sets.lines import Line
-from spion_bench.report.sets.numbers import Compared
 from spion_bench.report.sets.read import Sets
 from spion_bench.report.style import GREY, INK, Look, looks_of, new_figure, of_method, to_svg
 from spion_bench.report.words import format_quantity, plural
@@ -98,7 +98,7 @@ def _points(sets: Sets, lines: Sequence[Line]) -> list[_Point]:
         if found is not None
         and found.estimate is not None
         and math.isfinite(found.estimate.value)
-        and (line.number.key == "accuracy" or found.estimate.value > 0)
+        and (line.number.unit == "points" or found.estimate.value > 0)
     ]
 
 
@@ -109,7 +109,7 @@ def _draw(
     places: Sequence[tuple[str, str]],
     looks: Mapping[str, Look],
 ) -> str:
-    is_ratio = number.key != "accuracy"
+    is_ratio = number.unit == "times"
     ax.set_title(number.label)
     ax.axvline(1.0 if is_ratio else 0.0, color=INK, linewidth=0.9)
     if is_ratio:
@@ -127,9 +127,7 @@ def _draw(
             offset = 0.66 * ((turn + 0.5) / len(here) - 0.5)
             _draw_point(ax, point, -row - offset, looks[point.method], 1 if is_ratio else 100)
         if here:
-            told.append(
-                f"{place[0]}, {place[1]}, {_reach(here, 'times' if is_ratio else 'points')}"
-            )
+            told.append(f"{place[0]}, {place[1]}, {_reach(here, number.unit)}")
     ax.set_ylim(-len(places) + 0.5, 0.5)
     ax.margins(x=0.12)
     ax.grid(visible=True, axis="x")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spion_bench.records.statistics import Estimate
 from spion_bench.report.parts import Entry
-from spion_bench.report.sets.numbers import KERNEL_NUMBERS, TASK_NUMBERS, Compared, Difference
+from spion_bench.report.sets.compared import Compared, Difference
+from spion_bench.report.sets.numbers import KERNEL_NUMBERS, TASK_NUMBERS
 from spion_bench.report.sets.places import Row, kernel_rows, rows_of
 from spion_bench.report.sets.read import Sets
+from spion_bench.report.sets.ways import adjusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Line:
 
 def _distance(number: Compared, estimate: Estimate) -> float:
     value = estimate.value
-    if number.key == "accuracy":
+    if number.unit == "points":
         return abs(value)
     return abs(math.log(value)) if 0 < value < math.inf else math.inf
 
@@ -54,7 +56,16 @@ def lines_of(sets: Sets) -> dict[Compared, list[Line]]:
         number: [line for line in lines if any(is_number(entry) for entry in line.entries)]
         for number, lines in found.items()
     }
-    return {number: lines for number, lines in with_numbers.items() if lines}
+    return _judged_together({number: lines for number, lines in with_numbers.items() if lines})
+
+
+def _judged_together(found: dict[Compared, list[Line]]) -> dict[Compared, list[Line]]:
+    """Return the lines with verdicts that count over how many numbers were judged."""
+    lines = [line for those in found.values() for line in those]
+    by_set = zip(*(line.differences for line in lines), strict=True)
+    again = zip(*(adjusted(differences) for differences in by_set), strict=True)
+    judged = (replace(line, differences=own) for line, own in zip(lines, again, strict=True))
+    return {number: [next(judged) for _ in those] for number, those in found.items()}
 
 
 def _line(number: Compared, row: Row) -> Line:

@@ -1,193 +1,29 @@
-"""What is compared between sets: each number, its difference with an interval, or why not."""
+"""Everything that sets are compared by, in a researcher's order."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
 
-from spion_bench.compare.alike import MACHINE, differences, noise
-from spion_bench.compare.verdict import LEVEL, judge
-from spion_bench.records import PassName
-from spion_bench.records.paired import ratio_in_turn, ratio_of_medians
+from scipy.stats import ttest_1samp
+
+from spion_bench.records.paired import ratio_in_turn
+from spion_bench.records.ratios import CHAMPION, FLOOR, KINDS, MEASURES, Comparison, Kind
 from spion_bench.records.statistics import Estimate, mean_over_seeds
 from spion_bench.report.entries import ATTENTION, PEAK, STEP, Measure, accuracy_entry
 from spion_bench.report.evidence.of_group import graded, may_compare
-from spion_bench.report.groups import accuracies
+from spion_bench.report.groups import MethodCells, accuracies
 from spion_bench.report.kernels.points import BOTH
 from spion_bench.report.load import Outcome
 from spion_bench.report.parts import Entry
+from spion_bench.report.sets.compared import Compared, Difference, Shown
 from spion_bench.report.sets.places import Side
+from spion_bench.report.sets.ways import judged, over, ratios_of_ratios, times_of
+from spion_bench.report.tables.breakdown import PART_LABELS, shares_of
+from spion_bench.report.tables.energy import STEP_ENERGY
+from spion_bench.report.tables.ratios import ratio_entry, ratios_of
 from spion_bench.report.tables.whole_training import TrainingTime, training_times
-
-Verdict = Literal["more", "less", "same", "unclear"]
-_VERDICTS: Final[dict[str, Verdict]] = {
-    "SLOWER": "more",
-    "FASTER": "less",
-    "SAME": "same",
-    "UNCLEAR": "unclear",
-}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What a set has more or less of than the first set.
-
-    Attributes:
-        estimate: The ratio over the first set's number, or the difference from it; None if the
-            two are not compared.
-        unit: ``times`` or ``points``.
-        verdict: What the interval says; None where there is no comparison, or it ranks nothing.
-        reasons: Why they are not compared.
-        outcomes: The records of both sides.
-    """
-
-    estimate: Estimate | None
-    unit: str
-    verdict: Verdict | None = None
-    reasons: tuple[str, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the sets differ by more than noise does."""
-        return self.verdict in ("more", "less")
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A number that sets are compared by.
-
-    Attributes:
-        key: Names it in files.
-        label: What a reader calls it.
-        says: What its section shows, in a sentence.
-        pass_name: The pass of its records.
-        more: What a set is that has more of it.
-        less: What a set is that has less.
-        entry: Makes the entry of one side.
-        differ: Makes the difference of two sides whose records were measured alike.
-        involved: The records of a side that must have been measured alike.
-    """
-
-    key: str
-    label: str
-    says: str
-    pass_name: PassName
-    more: str
-    less: str
-    entry: Callable[[Side], Entry]
-    differ: Callable[[Side, Side], Difference]
-    involved: Callable[[Side], list[Outcome]]
-
-    def difference(self, base: Side, head: Side) -> Difference:
-        """Return what ``head`` has more of than ``base``, both with a number."""
-        ours, theirs = self.involved(base), self.involved(head)
-        if reasons := unlike(ours, theirs, is_timed=self.key != "accuracy"):
-            return Difference(None, "", reasons=reasons)
-        return replace(self.differ(base, head), outcomes=(*ours, *theirs))
-
-    def word(self, verdict: Verdict) -> str:
-        """Return a verdict as a reader says it."""
-        return {"more": self.more, "less": self.less}.get(verdict, verdict)
-
-
-def unlike(
-    ours: Sequence[Outcome], theirs: Sequence[Outcome], *, is_timed: bool
-) -> tuple[str, ...]:
-    """Return what the records of two sets were not measured alike in, by method and seed.
-
-    Machines may differ: that is what is compared. Threads change no accuracy.
-    """
-    ignored = MACHINE if is_timed else (*MACHINE, "threads")
-    before = {(o.pass_name, o.method.name, o.cell.seed): o for o in ours}
-    after = {(o.pass_name, o.method.name, o.cell.seed): o for o in theirs}
-    shared = before.keys() & after.keys()
-    if not shared or (is_timed and before.keys() != after.keys()):
-        return ("other seeds",)
-    found = [
-        reason
-        for key in sorted(shared)
-        for reason in differences(before[key].record, after[key].record, ignored=ignored)
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def times_of(one: Measure, says: str, more: str, less: str) -> Compared:
-    """Return how a metric of one pass is compared: as a ratio that is not paired."""
-
-    def differ(base: Side, head: Side) -> Difference:
-        ours, theirs = (side.cells.metric(one.pass_name, one.metric) for side in (base, head))
-        if ours is None or theirs is None:
-            return Difference(None, "times")
-        ratio = ratio_of_medians(theirs, ours, level=LEVEL)
-        before, after = (side.cells.ok(one.pass_name) for side in (base, head))
-        return Difference(ratio, "times", _verdict(ratio, before, after, one.metric))
-
-    return Compared(
-        *(one.metric, one.label, says, one.pass_name, more, less),
-        entry=lambda side: one.entry(side.cells),
-        differ=differ,
-        involved=lambda side: side.cells.ok(one.pass_name),
-    )
-
-
-def _verdict(
-    ratio: Estimate, ours: Sequence[Outcome], theirs: Sequence[Outcome], metric: str
-) -> Verdict:
-    if ratio.kind == "range":
-        return "unclear"  # of too few samples for an interval
-    pairs = zip(ours, theirs, strict=False)
-    null = next((noise(a.record, b.record, metric) for a, b in pairs), None)
-    return _VERDICTS[judge(ratio, null)]
-
-
-def over(above: Estimate, below: Estimate) -> Estimate:
-    """Return the ratio of two independent positive numbers with the interval of their own.
-
-    The interval is that of a difference of two estimates (Zou and Donner 2008, Construction of
-    confidence limits about effect measures), of their logarithms. Without it on one side, or where
-    one is a range, there is none.
-    """
-    value = above.value / below.value if below.value else math.nan
-    ends = (above.low, above.high, below.low, below.high)
-    known = [end for end in ends if end is not None and 0 < end < math.inf]
-    if len(known) < 4 or "range" in (above.kind, below.kind) or not 0 < value < math.inf:
-        return Estimate(value, basis="no interval")
-    top, low, high, bottom, least, most = map(
-        math.log, (above.value, known[0], known[1], below.value, known[2], known[3])
-    )
-    down, up = math.hypot(top - low, most - bottom), math.hypot(high - top, bottom - least)
-    basis = "ratio of two runs, from their 95 % intervals"
-    return Estimate(
-        value, value * math.exp(-down), value * math.exp(up), min(above.n, below.n), basis
-    )
-
-
-def _speedup(side: Side) -> Entry:
-    assert side.group is not None
-    return STEP.ratio(side.group, side.cells)
-
-
-def _differ_speedup(base: Side, head: Side) -> Difference:
-    ratios = []
-    for side in (head, base):
-        dense = side.group.baseline if side.group else None
-        pair = [
-            cells.metric("speed", STEP.metric) if cells else None for cells in (dense, side.cells)
-        ]
-        if pair[0] is None or pair[1] is None:
-            return Difference(None, "times")
-        ratios.append(ratio_in_turn(pair[0], pair[1]))
-    ratio = over(*ratios)
-    before, after = (side.cells.ok("speed") for side in (base, head))
-    return Difference(ratio, "times", _verdict(ratio, before, after, STEP.metric))
-
-
-def _speedup_records(side: Side) -> list[Outcome]:
-    baseline = side.group.baseline if side.group else None
-    return [*side.cells.ok("speed"), *(baseline.ok("speed") if baseline else [])]
 
 
 def _accuracy(side: Side) -> Entry:
@@ -200,12 +36,13 @@ def _differ_accuracy(base: Side, head: Side) -> Difference:
     changes = [theirs[seed] - ours[seed] for seed in sorted(ours.keys() & theirs.keys())]
     found = mean_over_seeds(changes, "paired seed")
     if not all(side.group and may_compare(side.group) for side in (base, head)):
-        return Difference(found, "points")
+        return Difference(found)
     if not any(changes):
-        return Difference(found, "points", "same")
+        return Difference(found, "same")
     if found.low is None or found.high is None or found.low <= 0 <= found.high:
-        return Difference(found, "points", "unclear")
-    return Difference(found, "points", "more" if found.low > 0 else "less")
+        return Difference(found, "unclear")
+    chance = float(ttest_1samp(changes, 0.0).pvalue)
+    return Difference(found, "more" if found.low > 0 else "less", p_value=chance)
 
 
 def _trained(side: Side) -> list[Outcome]:
@@ -227,10 +64,9 @@ def _training(side: Side) -> Entry:
 def _differ_training(base: Side, head: Side) -> Difference:
     ours, theirs = _time(base), _time(head)
     if ours is None or theirs is None:
-        return Difference(None, "times")
+        return Difference(None)
     ratio = over(theirs.seconds, ours.seconds)
-    verdict = _verdict(ratio, [ours.outcome], [theirs.outcome], STEP.metric)
-    return Difference(ratio, "times", verdict)
+    return judged(ratio, [ours.outcome], [theirs.outcome], STEP.metric)
 
 
 def _training_records(side: Side) -> list[Outcome]:
@@ -238,48 +74,189 @@ def _training_records(side: Side) -> list[Outcome]:
     return [*_trained(side), *([found.outcome] if found else [])]
 
 
-TASK_NUMBERS: Final = (
-    Compared(
+def _against(side: Side, method: str) -> MethodCells | None:
+    return side.group.methods.get(method) if side.group else None
+
+
+def _step_ratio(side: Side, above: str = "", below: str = "") -> Estimate | None:
+    """Return the ratio of two steps of a turn; "" stands for the side's own method."""
+    cells = [_against(side, name) if name else side.cells for name in (above, below)]
+    metrics = [one.metric("speed", STEP.metric) if one else None for one in cells]
+    top, bottom = metrics
+    return None if top is None or bottom is None else ratio_in_turn(top, bottom)
+
+
+def _with_records(side: Side, method: str) -> list[Outcome]:
+    other = _against(side, method)
+    own = side.cells.method == method
+    return [*side.cells.ok("speed"), *(other.ok("speed") if other and not own else [])]
+
+
+def _speedup(side: Side) -> Entry:
+    assert side.group is not None
+    return STEP.ratio(side.group, side.cells)
+
+
+def _cost(side: Side) -> Entry:
+    if side.cells.method == FLOOR:
+        return Entry.absent("the floor", "baseline")
+    ratio = _step_ratio(side, below=FLOOR)
+    if ratio is None:
+        return side.cells.missing("speed", STEP.metric)
+    return Entry.estimate(ratio, "times").drawn_from(_with_records(side, FLOOR))
+
+
+def _comparison(side: Side, kind: Kind, measure: str) -> Comparison | None:
+    if side.group is None or side.cells.method != CHAMPION:
+        return None
+    found = ratios_of(side.group)
+    return next((one for one in found if (one.kind, one.measure) == (kind, measure)), None)
+
+
+def _ratio_records(side: Side, kind: Kind, measure: str) -> list[Outcome]:
+    found = _comparison(side, kind, measure)
+    return [] if found is None else _with_records(side, found.against)
+
+
+def _ratio_number(kind: Kind, measure: str) -> Compared:
+    """Return how one of the four ratios of SPION-CF is compared, for a step or attention alone."""
+
+    def estimate(side: Side) -> Estimate | None:
+        found = _comparison(side, kind, measure)
+        return found.ratio if found else None
+
+    return Compared(
+        f"{kind}_{measure}",
+        f"{MEASURES[measure].capitalize()}: {KINDS[kind]}",
+        _RATIOS,
+        "speed",
+        *_HIGHER_LOWER,
+        entry=lambda side: ratio_entry(_comparison(side, kind, measure)).drawn_from(
+            _ratio_records(side, kind, measure)
+        ),
+        differ=ratios_of_ratios(estimate, measure),
+        involved=partial(_ratio_records, kind=kind, measure=measure),
+    )
+
+
+def _share_number(part: str) -> Compared:
+    """Return how the share of a step that a part of it takes is compared; it ranks nothing."""
+
+    def share(side: Side) -> float | None:
+        return shares_of(side.cells).get(part)
+
+    def entry(side: Side) -> Entry:
+        found = share(side)
+        if found is None:
+            return Entry.missing("where a step goes was not measured")
+        return Entry.number(found, "ratio").drawn_from(side.cells.ok("breakdown"))
+
+    def differ(base: Side, head: Side) -> Difference:
+        ours, theirs = share(base), share(head)
+        if ours is None or theirs is None:
+            return Difference(None)
+        return Difference(Estimate(theirs - ours, basis="of one profile each, no interval"))
+
+    return Compared(
+        f"share_{part}",
+        f"Share of a step: {PART_LABELS[part].lower()}",
+        _BREAKDOWN,
+        "breakdown",
+        *_HIGHER_LOWER,
+        entry=entry,
+        differ=differ,
+        involved=lambda side: side.cells.ok("breakdown"),
+        unit="points",
+    )
+
+
+_SLOWER_FASTER: Final = ("slower", "faster")
+_HIGHER_LOWER: Final = ("higher", "lower")
+_RATIOS: Final = Shown(
+    "ratios",
+    "The four ratios",
+    "How many times faster SPION-CF is than the closest method of each kind, within each set.",
+)
+_BREAKDOWN: Final = Shown(
+    "breakdown",
+    "Where a step goes",
+    "Which share of a training step each of its parts takes, by torch's profiler.",
+)
+
+
+def _task_numbers() -> Iterator[Compared]:
+    says = "What each method reached on the same data with the same seeds, set by set."
+    yield Compared(
         "accuracy",
         "Test accuracy",
-        "What each method reached on the same data with the same seeds, set by set.",
+        Shown("accuracy", "Test accuracy", says),
         "accuracy",
-        "higher",
-        "lower",
+        *_HIGHER_LOWER,
         entry=_accuracy,
         differ=_differ_accuracy,
         involved=_trained,
-    ),
-    Compared(
+        unit="points",
+    )
+    says = "How long a whole training takes, from the times of quiet steps."
+    yield Compared(
         "training",
         "Whole training",
-        "How long a whole training takes, from the times of quiet steps.",
+        Shown("training", "Whole training", says),
         "accuracy",
-        "slower",
-        "faster",
+        *_SLOWER_FASTER,
         entry=_training,
         differ=_differ_training,
         involved=_training_records,
-    ),
-    times_of(STEP, "How long a training step takes.", "slower", "faster"),
-    Compared(
-        "speedup",
-        "Speed-up over dense",
+    )
+    yield _timed(STEP, "How long a training step takes.")
+    yield _step_number(
+        *("speedup", "Speed-up over dense", _speedup, "dense_sdpa", _HIGHER_LOWER),
         "How many times faster than dense attention a step is: a ratio within each set.",
-        "speed",
-        "higher",
-        "lower",
-        entry=_speedup,
-        differ=_differ_speedup,
-        involved=_speedup_records,
-    ),
-    times_of(ATTENTION, "How long attention alone takes.", "slower", "faster"),
-    times_of(PEAK, "How much memory a step needs at its peak.", "more", "less"),
-)
-"""What tasks' cells are compared by, in a researcher's order."""
+        partial(_step_ratio, above="dense_sdpa"),
+    )
+    yield _step_number(
+        *("cost", "Cost of attention", _cost, FLOOR, _HIGHER_LOWER),
+        "How many times a step takes of the same model without attention, within each set.",
+        partial(_step_ratio, below=FLOOR),
+    )
+    for measure in (STEP.metric, ATTENTION.metric):
+        for kind in KINDS:
+            yield _ratio_number(kind, measure)
+    yield _timed(ATTENTION, "How long attention alone takes.")
+    for part in PART_LABELS:
+        yield _share_number(part)
+    memory = Shown(PEAK.metric, PEAK.label, "How much memory a step needs at its peak.")
+    yield times_of(PEAK, memory, "more", "less")
+    energy = Shown("energy", "Energy of a step", "How many joules a training step takes.")
+    yield times_of(STEP_ENERGY, energy, "more", "less")
+
+
+def _timed(one: Measure, says: str) -> Compared:
+    return times_of(one, Shown(one.metric, one.label, says), *_SLOWER_FASTER)
+
+
+def _step_number(
+    key: str,
+    label: str,
+    entry: Callable[[Side], Entry],
+    against: str,
+    words: tuple[str, str],
+    says: str,
+    ratio: Callable[[Side], Estimate | None],
+) -> Compared:
+    return Compared(
+        *(key, label, Shown(key, label, says), "speed", *words),
+        entry=entry,
+        differ=ratios_of_ratios(ratio, STEP.metric),
+        involved=partial(_with_records, method=against),
+    )
+
+
+TASK_NUMBERS: Final = tuple(_task_numbers())
+"""What tasks' cells are compared by."""
 
 KERNEL_NUMBERS: Final = tuple(
-    times_of(Measure(metric, label, "kernel", "ms"), says, "slower", "faster")
+    _timed(Measure(metric, label, "kernel", "ms"), says)
     for metric, label, says in (
         ("forward_ms", "Kernels: forward", "How long single operators take forward."),
         (BOTH, "Kernels: forward + backward", "The same with the gradients."),

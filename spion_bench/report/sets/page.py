@@ -10,9 +10,9 @@ from spion_bench.report.catalogue.facts import record_facts
 from spion_bench.report.layout import FirstScreen, Page, Section
 from spion_bench.report.sections.origins import check_sections, origin_sections
 from spion_bench.report.sets.about import claims_by_set, sets_table
+from spion_bench.report.sets.compared import Compared, Difference, Shown
 from spion_bench.report.sets.figure import difference_figure
 from spion_bench.report.sets.lines import Line, lines_of
-from spion_bench.report.sets.numbers import Compared, Difference
 from spion_bench.report.sets.read import Sets
 from spion_bench.report.sets.tables import apart_table, first_table, number_table
 from spion_bench.report.words import format_quantity, join_words, plural
@@ -85,8 +85,8 @@ def _clearly(number: Compared, found: Sequence[Difference]) -> str:
         estimates = [d.estimate for d in found if d.verdict == verdict and d.estimate]
         if not estimates:
             continue
-        values, unit = [one.value for one in estimates], found[0].unit
-        low, high = (format_quantity(end, unit)[0] for end in (min(values), max(values)))
+        values = [one.value for one in estimates]
+        low, high = (format_quantity(end, number.unit)[0] for end in (min(values), max(values)))
         reach = low if low == high else f"{low} to {high}"
         parts.append(f"{number.word(verdict)} in {len(values)} of {len(found)} ({reach})")
     label = number.label[:1].lower() + number.label[1:]
@@ -95,14 +95,17 @@ def _clearly(number: Compared, found: Sequence[Difference]) -> str:
 
 def _sections(sets: Sets, lines: Mapping[Compared, Sequence[Line]]) -> list[Section]:
     base = sets.first.name
+    by_section: dict[Shown, list[Line]] = {}
+    for number, those in lines.items():
+        by_section.setdefault(number.section, []).extend(those)
     numbers = [
         Section(
-            f"sets-{number.key}".replace("_", "-"),
-            number.label,
-            f"{number.says} Ratios and differences are over {base}.",
-            blocks=(number_table(sets, number, those),),
+            f"sets-{section.key}".replace("_", "-"),
+            section.title,
+            f"{section.says} Ratios and differences are over {base}.",
+            blocks=(number_table(sets, section, those),),
         )
-        for number, those in lines.items()
+        for section, those in by_section.items()
     ]
     apart = apart_table(sets, lines)
     together = sets.together

@@ -11,9 +11,10 @@ from typing import Final
 from spion_bench.compare.verdict import LEVEL, SAME_WITHIN
 from spion_bench.report.load import Outcome, provenance
 from spion_bench.report.parts import Column, Entry, Table, slug
+from spion_bench.report.sets.compared import Compared, Shown
 from spion_bench.report.sets.lines import Line, is_number
-from spion_bench.report.sets.numbers import Compared
 from spion_bench.report.sets.read import Sets
+from spion_bench.report.sets.ways import FAMILY_LEVEL
 from spion_bench.report.words import join_words, plural
 
 MOST_FIRST: Final = 6
@@ -23,8 +24,9 @@ HOW_JUDGED: Final = (
     f"Ratios are those of two runs, which took no turns: not paired, {LEVEL:.0%} intervals of "
     "times and memory, 95 % of others. More or less: the interval excludes 1 (of accuracies 0) "
     "and, of times, lies outside what the baseline did over itself (A/A) in both runs. Same: it "
-    f"lies within {SAME_WITHIN:.0%} of 1. Unclear: neither, or A/A is unknown. Each number is "
-    "judged by itself: of many that did not change, a few still seem to."
+    f"lies within {SAME_WITHIN:.0%} of 1. Unclear: neither, or A/A is unknown. All "
+    f"numbers of two sets are judged together: the chance that any that did not change seems to is "
+    f"{FAMILY_LEVEL:.0%} (Holm, p values from the intervals)."
 )
 
 
@@ -61,22 +63,28 @@ def _place(line: Line) -> tuple[bool, bool, bool, float]:
     return line.reach == 0, not is_judged, not is_main, -line.reach
 
 
-def number_table(sets: Sets, number: Compared, lines: Sequence[Line]) -> Table:
-    """Return one number of every method in every place, a column per set."""
+def number_table(sets: Sets, section: Shown, lines: Sequence[Line]) -> Table:
+    """Return the numbers of a section, of every method in every place, a column per set."""
     return _table(
         sets,
         lines,
         is_first=False,
-        key=slug("sets", number.key),
-        title=f"{number.label}, set by set",
-        caption=HOW_JUDGED if number.key != "accuracy" else _ABOUT_ACCURACY,
+        key=slug("sets", section.key),
+        title=f"{section.title}, set by set",
+        caption=_CAPTIONS.get(section.key, HOW_JUDGED),
     )
 
 
-_ABOUT_ACCURACY: Final = (
-    "Differences are paired by seed, with t intervals. Where a place is not shown to measure "
-    "attention in both sets, accuracies are greyed and a difference has no verdict."
-)
+_CAPTIONS: Final = {
+    "accuracy": (
+        "Differences are paired by seed, with t intervals. Where a place is not shown to measure "
+        "attention in both sets, accuracies are greyed and a difference has no verdict."
+    ),
+    "breakdown": (
+        "Of one profile in each set, so without intervals and verdicts. The profiler slows a step "
+        "down: shares may be compared, not times."
+    ),
+}
 
 
 def _table(
@@ -86,7 +94,7 @@ def _table(
         Column.text("method", "Method", lambda line: line.row.method),
         Column.text("setting", "Where", lambda line: line.row.label),
     ]
-    if is_first:
+    if is_first or len({line.number for line in lines}) > 1:
         columns.append(Column.text("number", "What", lambda line: line.number.label))
     for place, one in enumerate(sets.each):
         columns.append(
@@ -103,7 +111,7 @@ def _table(
         row_keys=tuple(
             slug(
                 key,
-                line.number.key * is_first,
+                line.number.key,
                 line.row.method,
                 line.row.label,
             )
@@ -133,10 +141,11 @@ def _entry(line: Line, sets: Sets, place: int) -> Entry:
     if found.estimate is None:
         return Entry("not compared", note="; ".join(found.reasons), flag="missing")
     notes = [line.number.word(found.verdict)] if found.verdict else ["no verdict"]
+    notes += ["clear only by itself"] if found.is_one_of_many else []
     notes += ["range"] if found.estimate.kind == "range" else []
     entry = Entry.estimate(
         found.estimate,
-        found.unit,
+        line.number.unit,
         note=", ".join(notes),
         flag="" if found.verdict else "greyed",
     )

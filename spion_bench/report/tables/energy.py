@@ -12,9 +12,9 @@ from spion_bench.report.methods import BASELINE
 from spion_bench.report.parts import Column, Entry, Table, slug
 from spion_bench.report.words import join_words
 
-_STEP: Final = Measure("step_joules", "A training step", "energy", "J")
+STEP_ENERGY: Final = Measure("step_joules", "A training step", "energy", "J")
 _MEASURES: Final = (
-    _STEP,
+    STEP_ENERGY,
     Measure("sequence_joules", "A sequence", "energy", "J"),
     Measure("power_w", "Mean power", "energy", "W"),
     Measure("step_dram_joules", "Memory (DRAM), a step", "energy", "J"),
@@ -47,7 +47,7 @@ def _energy_table(group: Group) -> Table:
             Column(
                 "energy_saving",
                 f"Energy saving over {BASELINE}",
-                lambda cells: _STEP.ratio(group, cells, verdict=False),
+                lambda cells: STEP_ENERGY.ratio(group, cells, verdict=False),
             ),
         ],
         sources=lambda cells: cells.ok("energy"),

@@ -3,7 +3,7 @@ import pytest
 from spion_bench.records.statistics import Estimate
 from spion_bench.report.claims.claim import Claim, claims_file, read_claims
 from spion_bench.report.claims.table import claim_lines, in_one_sentence
-from spion_bench.report.claims.verdict import CPU_FORM, Finding, holm, judge
+from spion_bench.report.claims.verdict import CPU_FORM, Finding, judge
 
 CLAIM = Claim(
     id="fast",
@@ -25,12 +25,6 @@ def finding(value, low, high, p_value, *, device="cuda", setting="image", marks=
 
 def verdicts(claim, *findings):
     return [(j.form, j.verdict) for j in judge(claim, findings)]
-
-
-def test_holm_adjusts_each_p_value_for_those_that_are_left():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_a_claimed_number_is_reached_partly_reached_or_not():

@@ -4,9 +4,10 @@ import pytest
 
 from spion_bench.records import Turn
 from spion_bench.records.statistics import Estimate
+from spion_bench.report.sets.compared import Difference
 from spion_bench.report.sets.lines import lines_of
-from spion_bench.report.sets.numbers import over
 from spion_bench.report.sets.read import load_sets
+from spion_bench.report.sets.ways import FAMILY_LEVEL, adjusted, over
 from tests.report.run_writer import LISTOPS, RunWriter, metric, sampled
 
 
@@ -43,6 +44,10 @@ def test_a_ratio_without_an_interval_on_one_side_has_none(other):
         ("train_step_ms", "spion_cf", "more", 1.2),
         ("train_step_ms", "dense_sdpa", "same", 1.0),
         ("speedup", "spion_cf", "less", 1 / 1.2),
+        ("cost", "spion_cf", "more", 1.2),
+        ("cost", "bigbird", "same", 1.0),
+        ("fastest_train_step_ms", "spion_cf", "less", 1 / 1.2),
+        ("fastest_attention_ms", "spion_cf", "same", 1.0),
         ("attention_ms", "spion_cf", "same", 1.0),
         ("accuracy", "spion_cf", "same", 0.0),
         # Half of the steps are dense.
@@ -114,3 +119,29 @@ def test_without_an_a_a_ratio_nothing_is_clear(tmp_path):
     difference = found(lines_of(load_sets([tmp_path / "a", tmp_path / "b"])), "train_step_ms")
     assert difference.verdict == "unclear"
     assert difference.estimate.value == pytest.approx(2, rel=0.05)
+
+
+def test_of_many_differences_only_those_count_that_chance_does_not_explain():
+    chances = [1e-6, 0.004, 0.02, 0.03, 0.9]
+    verdicts = ["more", "less", "more", "unclear", "same"]
+    ratio = Estimate(1.1, 1.05, 1.15)
+    those = [Difference(ratio, v, p_value=p) for v, p in zip(verdicts, chances, strict=True)]
+    found = adjusted([None, *those, Difference(ratio)])
+    assert 4 * chances[1] <= FAMILY_LEVEL < 3 * chances[2]  # what Holm asks of the 2nd and 3rd
+    assert [one and one.verdict for one in found] == [
+        *(None, "more", "less", "unclear", "unclear", "same", None)
+    ]
+    assert [one is not None and one.is_one_of_many for one in found].index(True) == 3
+
+
+def test_shares_of_a_step_and_joules_stand_side_by_side(tmp_path):
+    for name, attention, joules in (("a", 30.0, 4.0), ("b", 60.0, 8.0)):
+        writer = RunWriter(tmp_path / name)
+        parts = {"step_attention_ms": sampled(attention, "ms"), "step_norms_ms": sampled(30, "ms")}
+        writer.add("breakdown", "spion_cf", metrics=parts)
+        writer.add("energy", "spion_cf", metrics={"step_joules": sampled(joules, "J")})
+    lines = lines_of(load_sets([tmp_path / "a", tmp_path / "b"]))
+    share = found(lines, "share_attention")
+    assert share.estimate.value == pytest.approx(2 / 3 - 1 / 2, abs=0.02)
+    assert share.verdict is None
+    assert found(lines, "step_joules").estimate.value == pytest.approx(2, rel=0.05)

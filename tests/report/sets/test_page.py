@@ -25,7 +25,7 @@ def section(page, key):
 def test_the_first_screen_says_what_differs(page):
     assert page.first.question == "What differs between A and B?"
     answer = plain(page.first.answer).replace(TIMES, "x")
-    assert answer.startswith("Of 29 numbers that A and B measured alike, 3 differ clearly, ")
+    assert answer.startswith("Of 35 numbers that A and B measured alike, 5 differ clearly, ")
     assert "B against A: whole training slower in 1 of 5 (1.07x); " in answer
     assert "training step slower in 1 of 5 (1.20x)" in answer
     rows = rows_of(page.first.table, "method", "number")
@@ -44,6 +44,11 @@ def test_every_number_stands_in_a_column_per_set(page):
     assert len(rows) == 5
     for row in rows.values():
         assert len({entry.sources for entry in (row["a"], row["b"])}) == 2
+    (ratios,) = section(page, "sets-ratios").blocks
+    assert {row["method"].text for row in rows_of(ratios, "number").values()} == {"spion_cf"}
+    own = rows_of(ratios, "number")[("Training step: fastest rival, whatever its setting",)]
+    assert len({entry.text for entry in (own["a"], own["b"])}) == 2
+    assert "against bigbird" in own["b"].note
     (facts,) = section(page, "sets").blocks
     assert rows_of(facts)["Instruction set"]["differs"].text == "yes"
     (claims,) = section(page, "claims-by-set").blocks
