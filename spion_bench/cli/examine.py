@@ -19,14 +19,13 @@ from spion_bench import __version__
 from spion_bench.measure.checkout import read_checkout
 from spion_bench.measure.energy import EnergyError, energy_meter
 from spion_bench.measure.environment import PACKAGE_ROOT, probe_gpu
-from spion_bench.measure.machine import available_cores, cpu_model, load_average
+from spion_bench.measure.machine import GIB, available_cores, cpu_model, load_average
 from spion_bench.measure.memory import clear_refs_problem
 from spion_bench.native import library
 from spion_bench.native.cache import cache_root
 from spion_bench.native.prebuilt import is_prebuilt
 from spion_bench.tasks import SourceSpec, load_spec, task_names
 
-GIB = 1024**3
 ENOUGH_MEMORY_GIB = 4
 QUIET_LOAD_PER_CORE = 0.25
 SHOWN_NAMES = 3

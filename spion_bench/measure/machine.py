@@ -7,6 +7,9 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+import psutil
 
 # Threads that wait sleep instead of spinning. With spinning, one busy program next to the
 # measurement made training steps six times slower, some methods more than others.
@@ -14,6 +17,11 @@ OMP_WAIT_POLICY = "PASSIVE"
 
 # Settings of thread pools that a worker does not take from the user's shell.
 THREADING = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_")
+
+LEAST_FREE_SHARE: Final = 0.05
+"""Of the memory, what must be left once all workers of a turn are ready."""
+
+GIB: Final = 1 << 30
 
 
 def usable_cpus() -> frozenset[int]:
@@ -70,6 +78,21 @@ def memory_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
         return None
     counts = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
     return counts[0] if counts else None
+
+
+def memory_shortage(workers: int) -> str | None:
+    """Return why nothing can be timed beside so many waiting workers, or None if it can.
+
+    Where hardly any memory is left, the system reads programs from disk again and again.
+    """
+    memory = psutil.virtual_memory()
+    if memory.available >= LEAST_FREE_SHARE * memory.total:
+        return None
+    return (
+        f"{workers} workers of the turn leave {memory.available / GIB:.2f} of "
+        f"{memory.total / GIB:.1f} GiB of memory, in which no time can be trusted; expected at "
+        f"least {LEAST_FREE_SHARE:.0%}: close other programs, or measure fewer methods (--method)"
+    )
 
 
 def load_average() -> float | None:

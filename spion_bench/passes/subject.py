@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from spion_bench.block_pattern import BlockPattern
@@ -30,6 +31,7 @@ from spion_bench.records.artifacts import read_patterns
 from spion_bench.suite.budget import block_budget
 from spion_bench.suite.needs import kernel_refusal
 from spion_bench.tasks import TaskData, load_task
+from spion_bench.tasks.task import Split
 from spion_bench.train.precision import Arithmetic
 
 
@@ -71,6 +73,13 @@ class Subject:
     def make_dense_attention(self) -> Callable[[int], Attention]:
         """Build the method's attention as training starts it: without patterns."""
         return attention_maker(self.cell.method, self.settings.spion)
+
+    def with_few_examples(self, count: int) -> Subject:
+        """Return it with copies of some training examples, drawn with the cell's seed, alone."""
+        task = self.task
+        chosen = np.random.default_rng(self.cell.seed).permutation(len(task.train))[:count]
+        few = Split(task.train.inputs[chosen], task.train.labels[chosen])
+        return replace(self, task=replace(task, train=few, dev=few.first(0), test=few.first(0)))
 
     def describe(self) -> Measurement:
         """Return what is known before anything is measured."""

@@ -17,6 +17,7 @@ class TaskSession:
 
     def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self._subject = prepare_subject(job)
+        self._description = self._subject.describe()
         self._on_progress = on_progress
 
     def check(self) -> GateResult:
@@ -25,4 +26,4 @@ class TaskSession:
 
     def describe(self) -> Measurement:
         """Return what is known before anything is measured."""
-        return self._subject.describe()
+        return self._description

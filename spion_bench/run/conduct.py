@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from spion_bench.measure.load import LoadSampler, Sampler
-from spion_bench.measure.machine import shell_affinity, worker_environment
+from spion_bench.measure.machine import memory_shortage, shell_affinity, worker_environment
 from spion_bench.measure.memory import MALLOC_ENVIRONMENT
 from spion_bench.passes.session import Job
 from spion_bench.records import CellBase, KernelCell, Measurement, TaskCell, Turn
@@ -194,6 +194,10 @@ def _take_rounds(
     cells = {job.cell.key: job.cell for job in jobs}
     for cell in cells.values():
         _await(cell, children, found, Ready, on_event)
+    if (problem := memory_shortage(len(cells.keys() - found.keys()))) is not None:
+        for key in cells.keys() - found.keys():
+            children[key].stop()
+            found[key] = Measurement(status="oom", reason=problem)
     *subjects, second = cells
     baseline = cells[second.removesuffix(SECOND)]
     rule = rule_of(baseline)

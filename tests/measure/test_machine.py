@@ -2,6 +2,7 @@ import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from spion_bench.measure import machine
 from spion_bench.measure.machine import (
@@ -9,6 +10,7 @@ from spion_bench.measure.machine import (
     cpu_model,
     load_average,
     memory_kills,
+    memory_shortage,
     shell_affinity,
     usable_cpus,
 )
@@ -30,6 +32,16 @@ def test_cpu_model_falls_back_to_the_machine_type(tmp_path):
 def test_only_cores_that_the_process_may_use_count(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7})
     assert usable_cpus() == {3, 5, 7}
+
+
+def test_memory_that_workers_fill_is_said(monkeypatch):
+    def has(available):
+        memory = SimpleNamespace(total=24 << 30, available=available)
+        monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory)
+        return memory_shortage(38)
+
+    assert has(2 << 30) is None
+    assert has(1 << 30).startswith("38 workers of the turn leave 1.00 of 24.0 GiB of memory, in")
 
 
 def test_systems_without_affinity_or_load(monkeypatch):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from spion_bench.records.statistics import Estimate, holm
+from spion_bench.records.significance import holm
+from spion_bench.records.statistics import Estimate
 from spion_bench.report.claims.claim import Claim
 from spion_bench.report.words import format_quantity, join_words, plural
 
