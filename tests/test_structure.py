@@ -57,7 +57,7 @@ MAY_IMPORT_WITHIN = {
         "gate": {"gate", "step"},
         "subject": {"attention", "gate", "session", "synthetic"},
         "task_session": {"gate", "session", "subject"},
-        "step": {"gate", "step", "subject", "task_session"},
+        "step": {*ON_A_TASK, "step"},
         "accuracy": {*ON_A_TASK, "prefix", "synthetic"},
         "prefix": ON_A_TASK,
         "shortcuts": {"session", "subject"},
