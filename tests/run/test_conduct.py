@@ -170,17 +170,11 @@ def test_a_turn_says_who_took_it_how_often_and_what_noise_did(tmp_path):
 
 
 def test_nothing_is_timed_where_the_workers_of_a_turn_fill_the_memory(tmp_path, monkeypatch):
-    asked = []
-
-    def shortage(workers):
-        asked.append(workers)
-        return "full"
-
-    monkeypatch.setattr(conduct_module, "memory_shortage", shortage)
+    monkeypatch.setattr(conduct_module, "memory_shortage", "{} workers fill it".format)
     scripts = {"dense_sdpa": [Ready()], "spion_cf": [Result(measurement=measurement("nan", "no"))]}
     done, log, _ = play(tmp_path, tiny_cells("speed"), scripts)
-    assert asked == [2]  # the baseline and its second worker; the other one has ended
-    assert (done["dense_sdpa"].status, done["dense_sdpa"].reason) == ("oom", "full")
+    # The baseline and its second worker; the other one has ended.
+    assert (done["dense_sdpa"].status, done["dense_sdpa"].reason) == ("oom", "2 workers fill it")
     assert done["spion_cf"].status == "nan"
     assert {("dense_sdpa", "stopped"), ("second", "stopped")} <= set(log)
     assert not [name for name, request in log if request == "round"]

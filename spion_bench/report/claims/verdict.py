@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from spion_bench.records.significance import holm
 from spion_bench.records.statistics import Estimate
 from spion_bench.report.claims.claim import Claim
+from spion_bench.report.claims.significance import holm
 from spion_bench.report.words import format_quantity, join_words, plural
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "not comparable", "not run"]

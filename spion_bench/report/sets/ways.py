@@ -11,8 +11,8 @@ from typing import Final
 from spion_bench.compare.alike import noise
 from spion_bench.compare.verdict import LEVEL, judge
 from spion_bench.records.paired import ratio_of_medians
-from spion_bench.records.significance import holm, p_value_of_ratio
 from spion_bench.records.statistics import Estimate
+from spion_bench.report.claims.significance import holm, p_value_of_ratio
 from spion_bench.report.entries import Measure
 from spion_bench.report.load import Outcome
 from spion_bench.report.sets.compared import Compared, Difference, Shown, Verdict

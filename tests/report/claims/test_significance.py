@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from spion_bench.records.significance import holm, p_value_of_ratio
 from spion_bench.records.statistics import Estimate
+from spion_bench.report.claims.significance import holm, p_value_of_ratio
 
 
 def test_holm_adjusts_each_p_value_for_those_that_are_left():
