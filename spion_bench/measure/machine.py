@@ -90,7 +90,7 @@ def memory_shortage(workers: int) -> str | None:
         return None
     return (
         f"{workers} workers of the turn leave {memory.available / GIB:.2f} of "
-        f"{memory.total / GIB:.1f} GiB of memory, in which no time can be trusted; expected at "
+        f"{memory.total / GIB:.1f} GiB of memory, in which no number can be trusted; expected at "
         f"least {LEAST_FREE_SHARE:.0%}: close other programs, or measure fewer methods (--method)"
     )
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 
-from spion_bench.report.style import as_file, new_figure, to_svg
+from spion_bench.report.style import HUES, as_file, new_figure, to_svg
 
 SERIES: Final = "bench_training.TrainingStep.time_step"
 MACHINE_FILE: Final = "machine.json"
 _HASH_LENGTH: Final = 7
-_COLOURS: Final = {"spion_cf": "#d55e00", "dense": "#0072b2"}
+_COLOURS: Final = {"spion_cf": HUES["spion"], "dense": HUES["dense"]}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from spion_bench.records.statistics import Estimate
 from spion_bench.report.load import Outcome
 from spion_bench.report.parts import Entry
 from spion_bench.report.sets.places import Side
+from spion_bench.report.words import join_words
 
 Verdict = Literal["more", "less", "same", "unclear"]
 Unit = Literal["times", "points"]
@@ -105,6 +106,10 @@ def unlike(
     before = {(o.pass_name, o.method.name, o.cell.seed): o for o in ours}
     after = {(o.pass_name, o.method.name, o.cell.seed): o for o in theirs}
     shared = before.keys() & after.keys()
+    methods = [{name for _, name, _ in found} for found in (before, after)]
+    if methods[0] != methods[1]:
+        alone = [join_words(sorted(methods[i] - methods[1 - i])) or "none" for i in (0, 1)]
+        return (f"other methods: {alone[0]} and {alone[1]}",)
     if not shared or (is_timed and before.keys() != after.keys()):
         return ("other seeds",)
     found = [

@@ -11,7 +11,15 @@ from scipy.stats import ttest_1samp
 from spion_bench.records.paired import ratio_in_turn
 from spion_bench.records.ratios import CHAMPION, FLOOR, KINDS, MEASURES, Comparison, Kind
 from spion_bench.records.statistics import Estimate, mean_over_seeds
-from spion_bench.report.entries import ATTENTION, PEAK, STEP, Measure, accuracy_entry
+from spion_bench.report.entries import (
+    ATTENTION,
+    PEAK,
+    STEP,
+    Measure,
+    accuracy_entry,
+    marked,
+    no_number,
+)
 from spion_bench.report.evidence.of_group import graded, may_compare
 from spion_bench.report.groups import MethodCells, accuracies
 from spion_bench.report.kernels.points import BOTH
@@ -102,8 +110,12 @@ def _cost(side: Side) -> Entry:
         return Entry.absent("the floor", "baseline")
     ratio = _step_ratio(side, below=FLOOR)
     if ratio is None:
-        return side.cells.missing("speed", STEP.metric)
-    return Entry.estimate(ratio, "times").drawn_from(_with_records(side, FLOOR))
+        is_timed = side.cells.metric("speed", STEP.metric) is not None
+        return Entry.missing(
+            no_number(FLOOR) if is_timed else side.cells.why_missing("speed", STEP.metric)
+        )
+    entry = marked(Entry.estimate(ratio, "times"), side.cells.marks("speed"))
+    return entry.drawn_from(_with_records(side, FLOOR))
 
 
 def _comparison(side: Side, kind: Kind, measure: str) -> Comparison | None:

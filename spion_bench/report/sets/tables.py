@@ -24,9 +24,10 @@ HOW_JUDGED: Final = (
     f"Ratios are those of two runs, which took no turns: not paired, {LEVEL:.0%} intervals of "
     "times and memory, 95 % of others. More or less: the interval excludes 1 (of accuracies 0) "
     "and, of times, lies outside what the baseline did over itself (A/A) in both runs. Same: it "
-    f"lies within {SAME_WITHIN:.0%} of 1. Unclear: neither, or A/A is unknown. All "
-    f"numbers of two sets are judged together: the chance that any that did not change seems to is "
-    f"{FAMILY_LEVEL:.0%} (Holm, p values from the intervals)."
+    f"lies within {SAME_WITHIN:.0%} of 1. Unclear: neither, A/A is unknown, or "
+    "clear only by itself: all numbers of two sets are judged together, so that by noise within "
+    f"the runs any of them seems to change with a chance of {FAMILY_LEVEL:.0%} (Holm, p values "
+    "from the intervals). What changed in a machine between two runs is in no interval."
 )
 
 

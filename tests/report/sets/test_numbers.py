@@ -134,6 +134,18 @@ def test_of_many_differences_only_those_count_that_chance_does_not_explain():
     assert [one is not None and one.is_one_of_many for one in found].index(True) == 3
 
 
+def test_a_ratio_over_another_rival_is_not_compared_and_says_over_which(tmp_path):
+    for name, rival in (("a", "bigbird"), ("b", "reformer")):
+        writer = RunWriter(tmp_path / name)
+        for method, ms in (("spion_cf", 9.0), (rival, 18.0)):
+            writer.add("speed", method, metrics={"train_step_ms": sampled(ms, "ms")})
+    lines = lines_of(load_sets([tmp_path / "a", tmp_path / "b"]))
+    difference = found(lines, "fastest_train_step_ms")
+    assert difference.estimate is None
+    assert difference.reasons == ("other methods: bigbird and reformer",)
+    assert not [number for number in lines if number.key == "cost"]  # nothing without attention
+
+
 def test_shares_of_a_step_and_joules_stand_side_by_side(tmp_path):
     for name, attention, joules in (("a", 30.0, 4.0), ("b", 60.0, 8.0)):
         writer = RunWriter(tmp_path / name)
