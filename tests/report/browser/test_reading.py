@@ -63,7 +63,7 @@ def test_axe_finds_nothing_serious(request, open_page, report, width, scheme):
 
 def test_a_comparison_fits_the_first_screen_and_leads_to_both_records(comparison, open_page):
     page = open_page(comparison)
-    assert "A and B measured alike, 3 differ clearly" in page.inner_text(".answer")
+    assert "A and B measured alike, 5 differ clearly" in page.inner_text(".answer")
     box = page.locator("#differences figure svg").bounding_box()
     assert box["y"] + box["height"] <= 900
     for width in (360, 640, 1280, 1600):
