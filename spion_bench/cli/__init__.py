@@ -21,8 +21,9 @@ from spion_bench.cli.data import data
 from spion_bench.cli.doctor import doctor
 from spion_bench.cli.export import export
 from spion_bench.cli.model import model
+from spion_bench.cli.plan import list_command, plan
 from spion_bench.cli.report import claims, report
-from spion_bench.cli.run import list_command, plan, run
+from spion_bench.cli.run import run
 from spion_bench.cli.stores.merge import merge
 from spion_bench.cli.stores.migrate import migrate
 from spion_bench.cli.stores.verify import verify

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -11,11 +12,12 @@ from rich.table import Table
 
 from spion_bench.cli.console import examples, format_option, print_line, write
 from spion_bench.compare.commits import find_repository, resolve, worktrees
-from spion_bench.compare.folders import compare_folders
-from spion_bench.compare.show import HEADINGS, NOTE, Comparison
 from spion_bench.compare.sides import Side, SideError, choose_cases
 from spion_bench.measure.machine import available_cores, machine_name
 from spion_bench.records.names import UsageError
+
+if TYPE_CHECKING:
+    from spion_bench.compare.show import Comparison
 
 CASES = (
     *("step/retrieval/spion_cf", "step/image/spion_cf"),
@@ -52,10 +54,7 @@ def compare(base: str, head: str, cases: str, form: str, threads: int | None) ->
     """
     try:
         if Path(base).exists() and Path(head).exists():
-            found, apart, problems = compare_folders(Path(base), Path(head))
-            for problem in problems:
-                click.echo(f"warning: {problem}", err=True)
-            result = Comparison(base, head, {"measured": "in two runs, not in turns"}, found, apart)
+            result = _compare_folders(base, head)
         else:
             patterns = tuple(cases.split(","))
             result = _compare_commits(base, head, patterns, threads or available_cores())
@@ -65,8 +64,19 @@ def compare(base: str, head: str, cases: str, form: str, threads: int | None) ->
     raise SystemExit(1 if result.is_slower else 0 if result.compared else 2)
 
 
+def _compare_folders(base: str, head: str) -> Comparison:
+    from spion_bench.compare.folders import compare_folders
+    from spion_bench.compare.show import Comparison
+
+    found, apart, problems = compare_folders(Path(base), Path(head))
+    for problem in problems:
+        click.echo(f"warning: {problem}", err=True)
+    return Comparison(base, head, {"measured": "in two runs, not in turns"}, found, apart)
+
+
 def _compare_commits(base: str, head: str, patterns: tuple[str, ...], threads: int) -> Comparison:
     from spion_bench.compare.rounds import measure
+    from spion_bench.compare.show import Comparison
 
     root = find_repository(Path.cwd())
     commits = resolve(root, base), resolve(root, head)
@@ -106,6 +116,8 @@ def _show(result: Comparison, form: str) -> None:
 
 
 def _print(console: Console, result: Comparison) -> None:
+    from spion_bench.compare.show import HEADINGS, NOTE
+
     table = Table(title=f"{result.head} against {result.base}", title_justify="left")
     for heading in HEADINGS:
         table.add_column(heading, overflow="fold")

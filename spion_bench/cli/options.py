@@ -110,6 +110,12 @@ def selection(command: Callable[..., None]) -> Callable[..., None]:
             "--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"
         ),
         click.option(
+            "--processes-per-cell",
+            type=click.IntRange(min=1),
+            help="How many processes train a cell together, with --threads cores and a GPU each, "
+            "on equal parts of every batch.  [default: 1]",
+        ),
+        click.option(
             "--data-dir",
             type=click.Path(path_type=Path, exists=True, file_okay=False),
             help="Folder with downloaded data sets; `spion-bench doctor` says which.",
@@ -145,14 +151,16 @@ def planned(
     precision: Precision | None,
     device: Literal["cpu", "cuda"],
     threads: int | None,
+    processes_per_cell: int | None,
     data_dir: Path | None,
     out: Path | None,
 ) -> tuple[list[TaskCell | KernelCell], Store]:
     """Return the chosen cells and the store of their results."""
     try:
         chosen = load_profile(profile)
-        cores = threads or available_cores()
-        machine = Machine(device, cores, data_dir, _machine_name(device), precision)
+        processes = processes_per_cell or 1
+        cores = threads or max(1, available_cores() // processes)
+        machine = Machine(device, cores, data_dir, _machine_name(device), precision, processes)
         filters = Filters(tasks, methods, seeds, passes)
         cells = expand(chosen, machine, filters)
         notes = ask(chosen, filters).notes

@@ -19,6 +19,7 @@ from spion_bench.records.cell import KernelCell, TaskCell
 from spion_bench.records.store import Store
 from spion_bench.run.executors.parts import Part, parts_of
 from spion_bench.run.expected import Expected
+from spion_bench.suite.plan import most_processes
 
 if TYPE_CHECKING:
     from spion_bench.run.executors.slurm import Submitted
@@ -28,6 +29,7 @@ _SHARED = {
     "methods": "--method",
     "precision": "--precision",
     "device": "--device",
+    "processes_per_cell": "--processes-per-cell",
     "data_dir": "--data-dir",
 }
 _PATHS = ("data_dir",)
@@ -104,15 +106,15 @@ def run_on_cluster(
     """Hand the parts of a plan to the cluster, and say how to collect what they measure."""
     from spion_bench.run.executors.slurm import read_settings, submit
 
-    folder, threads = folder_of(store), cells[0].threads
+    folder, threads, processes = folder_of(store), cells[0].threads, most_processes(cells)
     with plain_errors():
         submitted = submit(
             parts_of(cells),
             shared_options(options, threads),
             folder,
             read_settings(slurm_file),
-            threads=threads,
-            gpus=int(cells[0].device == "cuda"),
+            threads=threads * processes,
+            gpus=processes if cells[0].device == "cuda" else 0,
         )
     for each in submitted:
         print_line(console, escape(f"{each.part.name}: job {each.job.job_id}, log {each.log}"))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spion_bench.passes.prefix import training_arguments
+from spion_bench.passes.prefix import memory_method, training_arguments
+from spion_bench.passes.ranks import TrainingSession
 from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import Subject
 from spion_bench.passes.synthetic import describe_patterns
-from spion_bench.passes.task_session import TaskSession
 from spion_bench.pattern.placement import overlap
 from spion_bench.records import ChosenWeights, Measurement, Metric, PatternInfo, TransitionInfo
 from spion_bench.records.artifacts import Artifact, Curve, Layer, write_artifact
@@ -18,9 +18,10 @@ from spion_bench.records.statistics import wilson_interval
 from spion_bench.suite.metrics import single
 from spion_bench.tasks import load_config
 from spion_bench.train import RECIPES, TrainResult, train
+from spion_bench.train.ranks import Ranks
 
 
-class AccuracySession(TaskSession):
+class AccuracySession(TrainingSession):
     """A method on a task, trained with one seed; it continues its parent where it has one."""
 
     def __init__(self, job: Job, on_progress: OnProgress) -> None:
@@ -32,15 +33,11 @@ class AccuracySession(TaskSession):
         """Return what is known before training."""
         return super().describe().model_copy(update={"pattern": None})
 
-    def measure(self) -> None:
-        """Train and test, or continue interrupted training.
-
-        Raises:
-            NonFiniteLossError: If a training loss is NaN or infinite.
-        """
+    def train(self, ranks: Ranks) -> None:
+        """Train and test, or continue interrupted training."""
         cell = self._subject.cell
         self._trained = train(
-            **training_arguments(self._subject, self._on_progress),
+            **training_arguments(self._subject, ranks, self._on_progress),
             make_attention=self._subject.make_dense_attention,
             method=cell.method.name,
             out_dir=self._out / "checkpoints" / cell.key,
@@ -59,7 +56,7 @@ class AccuracySession(TaskSession):
             "pattern": _compared_patterns(trained),
             "transition": trained.transition,
             "tested": ChosenWeights(phase=trained.tested_phase, step=trained.tested_step),
-            "memory_method": "peak above what the process held before training",
+            "memory_method": memory_method(subject.cell),
             "deviations": deviations(subject, trained.transition),
             "artifacts": {path.name: digest},
         }

@@ -8,20 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spion_bench.measure.memory import clear_refs_problem, peak_meter, present_bytes
+from spion_bench.passes.ranks import TrainingSession
 from spion_bench.passes.session import Job, OnProgress
 from spion_bench.passes.subject import Subject
-from spion_bench.passes.task_session import TaskSession
-from spion_bench.records import Measurement
+from spion_bench.records import Measurement, TaskCell
 from spion_bench.records.files import file_digest
 from spion_bench.suite.metrics import single
 from spion_bench.train import TrainJob, TrainState, train_prefix
 from spion_bench.train.checkpoint import MANIFEST
+from spion_bench.train.ranks import Ranks
 
 
-def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, Any]:
+def training_arguments(subject: Subject, ranks: Ranks, on_progress: OnProgress) -> dict[str, Any]:
     """Return the arguments that ``train`` and ``train_prefix`` share.
 
     Peak memory is measured where the system lets a process reset its high-water mark.
@@ -35,15 +34,22 @@ def training_arguments(subject: Subject, on_progress: OnProgress) -> dict[str, A
             settings,
             cell.method.variant,
             cell.seed,
-            torch.device(device),
+            ranks.device(device),
             cell.method.blocks,
+            ranks,
         ),
         "progress": on_progress,
         "peak_meter": peak_meter(device, present_bytes(device)) if can_measure else None,
     }
 
 
-class PrefixSession(TaskSession):
+def memory_method(cell: TaskCell) -> str:
+    """Return what a training's peak memory is, in words."""
+    whose = "the process" if cell.processes == 1 else f"the first of {cell.processes} processes"
+    return f"peak above what {whose} held before training"
+
+
+class PrefixSession(TrainingSession):
     """A dense phase on a task; both files of its checkpoint are its artifacts."""
 
     def __init__(self, job: Job, on_progress: OnProgress) -> None:
@@ -51,14 +57,10 @@ class PrefixSession(TaskSession):
         self._folder = Path(job.out) / "artifacts" / job.cell.key
         self._state: TrainState | None = None
 
-    def measure(self) -> None:
-        """Train, or continue interrupted training.
-
-        Raises:
-            NonFiniteLossError: If a training loss is NaN or infinite.
-        """
+    def train(self, ranks: Ranks) -> None:
+        """Train, or continue interrupted training."""
         self._state = train_prefix(
-            **training_arguments(self._subject, self._on_progress), out_dir=self._folder
+            **training_arguments(self._subject, ranks, self._on_progress), out_dir=self._folder
         )
 
     def result(self) -> Measurement:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from spion_bench.literals import Blocks, Precision, RecipeName, Variant
 from spion_bench.records.settings import (
@@ -125,7 +125,7 @@ class CellBase(Stored):
         seed: Seed of everything random.
         device: ``"cpu"`` or ``"cuda"``.
         dtype: Name of the torch dtype of what products take.
-        threads: CPU threads of the worker.
+        threads: CPU threads of each process that measures.
         timeout_s: How long the worker may be busy, in seconds, see ``suite.profile.CellGroup``.
         code: Hash of the sources that can change the cell's numbers.
         turn: Cells of an interleaved pass with the same turn are measured together.
@@ -182,6 +182,7 @@ class TaskCell(CellBase):
         batch_size: Sequences per training step; None for the gate, and where unknown.
         settings: How it is configured; None for a record of schema 1, which did not keep it.
         data_dir: Folder with downloaded data sets, or None.
+        processes: How many train together, each on its share of every batch.
         gate: Key of the gate cell that must be ok before this one is measured; None for cells
             that check themselves.
         parent: Key of the cell that this one continues, or None.
@@ -195,6 +196,7 @@ class TaskCell(CellBase):
     batch_size: int | None = None
     settings: TaskSettings | None = None
     data_dir: str | None = None
+    processes: PositiveInt = 1
     gate: str | None = None
     parent: str | None = None
     factor: Factor | None = None

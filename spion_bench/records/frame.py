@@ -25,7 +25,7 @@ _CATEGORIES = (
 )
 _INTEGERS = (
     *("length", "batch_size", "seed", "threads", "n_samples", "block_size", "nnzb"),
-    "transition_step",
+    *("transition_step", "processes"),
 )
 _NUMBERS = ("value", "low", "high", "density", "sparse_step_share")
 _FLAGS = ("stand_in", "exact", "lower_is_better", "modelled", "is_spion")
@@ -42,7 +42,8 @@ _DTYPES: dict[str, str] = {
 COLUMNS = (
     *("file", "key", "pass", "profile", "label", "task", "source", "stand_in", "length", "case"),
     *("batch_size", "method", "family", "role", "base", "variant", "native", "exact", "seed"),
-    *("factor", "device", "dtype", "compile", "threads", "machine", "cpu", "gpu", "git_sha"),
+    *("factor", "device", "dtype", "compile", "threads", "processes", "machine", "cpu", "gpu"),
+    "git_sha",
     *("status", "reason"),
     *("metric", "value", "low", "high", "n_samples", "unit", "lower_is_better", "modelled"),
     *("block_size", "density", "nnzb", "transition_step", "transition_reason"),
@@ -134,6 +135,7 @@ def _cell(record: Record) -> dict[str, Any]:
     return {
         **shared,
         **{name: getattr(cell, name) for name in ("task", "length", "batch_size", "factor")},
+        "processes": cell.processes,
         "compile": None if cell.settings is None else cell.settings.compile,
     }
 

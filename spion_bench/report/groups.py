@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 
 from spion_bench.records import MethodInfo, Metric, PassName, PatternInfo, TaskCell
-from spion_bench.report.load import Outcome, RecordSet, Setting, setting_of
+from spion_bench.report.load import Outcome, RecordSet, setting_of
 from spion_bench.report.methods import BASELINE, CHAMPION, is_spion, ordered
 from spion_bench.report.parts import Entry
+from spion_bench.report.setting import Setting
 from spion_bench.report.words import format_percent
 
 PATTERN_PASSES: Final[tuple[PassName, ...]] = ("accuracy", "speed", "memory", "gate")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from spion_bench.records import (
 from spion_bench.records.artifacts import Artifact, read_artifact
 from spion_bench.records.frame import frame_of, read_files
 from spion_bench.report.parts import slug
+from spion_bench.report.setting import Setting, label_settings, precision_of, ways_of
 from spion_bench.report.style import Look, looks_of
 from spion_bench.report.versions import versions_of
 from spion_bench.report.words import plural
@@ -91,33 +92,6 @@ class Outcome:
         return self.record.is_ok
 
 
-@dataclass(frozen=True, order=True)
-class Setting:
-    """What must be equal before two numbers may be compared: same data, run, code and machine.
-
-    ``ways`` are the task's settings that are one word, such as its recipe.
-    """
-
-    task: str
-    length: int
-    source: str
-    device: str
-    threads: int
-    precision: str
-    ways: tuple[str, ...]
-    profile: str
-    machine: str
-    version: str
-    file: str
-
-
-def precision_of(cell: TaskCell | KernelCell) -> str:
-    """Return in what a cell multiplies, by the name that its setting has."""
-    if isinstance(cell, KernelCell):
-        return "tf32" if cell.tf32 else cell.dtype
-    return cell.dtype if cell.settings is None else cell.settings.precision
-
-
 def setting_of(outcome: Outcome) -> Setting:
     """Return the setting in which a cell ran; a kernel case has no task."""
     cell = outcome.cell
@@ -128,20 +102,12 @@ def setting_of(outcome: Outcome) -> Setting:
         device=cell.device,
         threads=cell.threads,
         precision=precision_of(cell),
-        ways=_ways(cell),
+        ways=ways_of(cell),
         profile=cell.profile,
         machine=outcome.record.environment.machine,
         version=outcome.version,
         file=outcome.file,
     )
-
-
-def _ways(cell: TaskCell | KernelCell) -> tuple[str, ...]:
-    words = dict(cell.settings) if isinstance(cell, TaskCell) and cell.settings else {}
-    # The precision has a field of its own, and what is not compiled is as it always was.
-    told = {"precision": words.get("precision"), "compile": "none"}
-    ways = {name: value for name, value in words.items() if isinstance(value, str)}
-    return tuple(f"{name} {value}" for name, value in ways.items() if told.get(name) != value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,34 +233,3 @@ def _read_artifact(record: Record, folder: Path) -> tuple[Artifact | None, str]:
             reason = type(error).__name__
         return None, f"artifacts/{path.name}: not shown ({reason}); it belongs to cell {record.key}"
     return None, ""
-
-
-def label_settings(settings: Iterable[Setting]) -> dict[Setting, str]:
-    """Name each setting by task and length, and by anything else in which two differ."""
-    ordered = sorted(settings, key=lambda setting: (not setting.task, setting))
-    extras: tuple[Callable[[Setting], str], ...] = (
-        lambda s: s.source,
-        lambda s: s.device,
-        lambda s: f"{s.threads} thread{'s' if s.threads > 1 else ''}",
-        lambda s: s.precision,
-        lambda s: ", ".join(s.ways),
-        lambda s: f"profile {s.profile}",
-        lambda s: s.machine,
-        lambda s: s.version,
-        lambda s: s.file,
-    )
-    needed = [extra for extra in extras if _differs(extra, ordered)]
-    labels = {s: [_base_label(s), *(extra(s) for extra in needed)] for s in ordered}
-    return {s: ", ".join(part for part in parts if part) for s, parts in labels.items()}
-
-
-def _base_label(setting: Setting) -> str:
-    name = setting.task or "random input"
-    return f"{name}, L\u00a0=\u00a0{setting.length}" if setting.length else name
-
-
-def _differs(extra: Callable[[Setting], str], settings: list[Setting]) -> bool:
-    seen: dict[str, set[str]] = {}
-    for setting in settings:
-        seen.setdefault(_base_label(setting), set()).add(extra(setting))
-    return any(len(values) > 1 for values in seen.values())

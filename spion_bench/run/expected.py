@@ -85,4 +85,5 @@ def _same(cell: TaskCell | KernelCell) -> tuple[str, ...]:
 def _similar(cell: TaskCell | KernelCell) -> tuple[str, ...]:
     settings = cell.settings if isinstance(cell, TaskCell) else None
     how = "none" if settings is None else settings.compile
-    return (cell.profile, cell.pass_name, cell.label, cell.device, how)
+    processes = cell.processes if isinstance(cell, TaskCell) else 1
+    return (cell.profile, cell.pass_name, cell.label, cell.device, how, str(processes))

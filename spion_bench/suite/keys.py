@@ -44,6 +44,8 @@ def with_key(cell: _CellT) -> _CellT:
     """Return the cell with its key: what it asks, its sources, and the versions of libraries."""
     what = cell.model_dump(mode="json", exclude=_UNHASHED)
     what["method"] = cell.method.model_dump(mode="json", exclude=_SHOWN)
+    if what.get("processes") == 1:
+        del what["processes"]  # keys from before several could train together stay valid
     if (settings := what.get("settings")) and settings["compile"] == "none":
         del settings["compile"]  # keys from before encoders could be compiled stay valid
     if isinstance(cell, TaskCell) and settings and not _reads_spion(cell):

@@ -71,6 +71,7 @@ def _gate_cell(cell: TaskCell) -> TaskCell:
         "turn": "",
         "batch_size": None,
         "gate": None,
+        "processes": 1,
         "parent": None,
         "factor": None,
     }

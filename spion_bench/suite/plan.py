@@ -14,6 +14,7 @@ from typing import Literal
 
 from spion_bench.literals import Precision
 from spion_bench.records import KernelCell, MethodInfo, PassName, TaskCell, TaskSettings
+from spion_bench.records.names import UsageError
 from spion_bench.records.settings import PRODUCT_DTYPES, MeasureSettings
 from spion_bench.suite.cases import find_case
 from spion_bench.suite.implementations import find_implementation
@@ -37,6 +38,7 @@ class Machine:
         data_dir: Folder with downloaded data sets, or None.
         name: What tells this machine from others that may share the folder of results.
         precision: In what all models multiply, or None: as the profile says.
+        processes: How many processes train a cell together, each on its share of every batch.
     """
 
     device: Literal["cpu", "cuda"]
@@ -44,6 +46,7 @@ class Machine:
     data_dir: Path | None = None
     name: str = ""
     precision: Precision | None = None
+    processes: int = 1
 
 
 def expand(
@@ -92,6 +95,11 @@ def baseline_of(cells: Sequence[TaskCell | KernelCell]) -> TaskCell | KernelCell
     return min(
         cells, key=lambda cell: (cell.method.name != BASELINE, cell.method.role != "reference")
     )
+
+
+def most_processes(cells: Sequence[TaskCell | KernelCell]) -> int:
+    """Return how many processes train a cell together at most."""
+    return max((cell.processes for cell in cells if isinstance(cell, TaskCell)), default=1)
 
 
 def _place(cell: TaskCell | KernelCell) -> tuple[int, int]:
@@ -173,6 +181,11 @@ def _task_cell(
     trains = pass_name == "accuracy"
     if trains:
         settings = settings.model_copy(update={"measure": MeasureSettings()})
+        if settings.train.batch_size % machine.processes:
+            raise UsageError(
+                f"--processes-per-cell: expected a divisor of the {settings.train.batch_size} "
+                f"examples in a batch of {task}, got {machine.processes}"
+            )
     length = settings.model.max_length
     return with_code(
         TaskCell(
@@ -192,6 +205,7 @@ def _task_cell(
             length=length,
             batch_size=settings.train.batch_size if trains else settings.measure.batch_size,
             settings=settings,
+            processes=machine.processes if trains else 1,
             factor=group.factor,
             data_dir=str(machine.data_dir.resolve()) if machine.data_dir else None,
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 from spion_bench.records.files import replace_file
 from spion_bench.records.quote import shorten
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 
 _TENSOR = "$tensor"  # in a stored tree, the key of a reference to a tensor

@@ -46,12 +46,15 @@ def train(
 ) -> TrainResult:
     """Train one method on one task with one seed, and test it.
 
-    The same seed, machine, torch and thread count give the same losses, bit for bit, whether the
-    run was interrupted and resumed or not, and whether its dense phase was forked or trained. The
-    caller's torch random state and deterministic mode are restored.
+    The same seed, machine, torch, thread and process count give the same losses, bit for bit,
+    whether the run was interrupted and resumed or not, and whether its dense phase was forked or
+    trained. Several processes see the same batches in the same order as one does; without dropout,
+    which each draws for its own share, their losses differ from one process's by rounding alone.
+    The caller's torch random state and deterministic mode are restored.
 
     Args:
-        job: What to train.
+        job: What to train; every process of ``job.ranks`` calls this, and the first one's files and
+            progress count.
         make_attention: Makes the attention module of a layer; ``SpionAttention`` for a variant.
         method: The method's name, part of the checkpoint's identity.
         out_dir: The folder of this run's checkpoint.
@@ -68,10 +71,11 @@ def train(
         NonFiniteLossError: If a training loss is NaN or infinite.
         CheckpointError: If a checkpoint is damaged, of another run, or cannot be written.
     """
-    check_fit(job.task, job.settings, job.variant)
+    check_fit(job, job.variant)
     store = CheckpointStore(out_dir, job.identity(method), checkpoint_every_s)
-    if not resume:
+    if not resume and job.ranks.is_first:
         store.clear()
+    job.ranks.wait()
     with _deterministic(job.device):
         reporter = Reporter(progress, job.settings.train.steps)
         seeks = job.variant is not None
@@ -81,6 +85,7 @@ def train(
             run.restore(checkpoint)
         elif prefix is not None:
             _fork(run, read_prefix(prefix, job.prefix_identity()))
+        job.ranks.wait()  # until all have read what the first one will replace
         _run_phases(run)
         return conclude(run)
 
@@ -108,7 +113,7 @@ def train_prefix(
     Raises:
         ValueError, NonFiniteLossError, CheckpointError: See ``train``.
     """
-    check_fit(job.task, job.settings, None)
+    check_fit(job, None)
     identity = job.prefix_identity()
     store = CheckpointStore(out_dir, identity, checkpoint_every_s)
     with _deterministic(job.device):
@@ -117,6 +122,7 @@ def train_prefix(
         tree = store.load()
         if tree is not None:
             run.restore(tree)
+        job.ranks.wait()
         if tree is None or not is_complete(tree, identity):
             dense_phase(run)
         return run.state
@@ -159,6 +165,8 @@ def _make_run(
             f"make_attention: expected SpionAttention layers for variant {job.variant!r}, got "
             f"{sorted({type(layer).__name__ for layer in layers})}; dense methods have variant None"
         )
+    replica = job.ranks.replica(model)
+    job.ranks.seed(job.seed)
     config = job.settings.train
     optimizer = torch.optim.AdamW(
         model.parameters(), eps=config.adam_eps, weight_decay=config.weight_decay, fused=True
@@ -168,6 +176,7 @@ def _make_run(
         job=job,
         seeks_transition=seeks_transition,
         model=model,
+        replica=replica,
         optimizer=optimizer,
         scaler=job.arithmetic.scaler(),
         order=EpochOrder(len(job.task.train), config.batch_size, job.seed),

@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spion_bench.block_pattern import BlockPattern
@@ -21,10 +19,9 @@ from spion_bench.model.attention import SpionAttention
 from spion_bench.model.classifier import Classifier
 from spion_bench.pattern.generate import pattern_stages
 from spion_bench.pattern.placement import place_blocks
-from spion_bench.tasks.task import Split
 from spion_bench.train.checkpoint import CheckpointStore, Tree
 from spion_bench.train.data import EpochOrder, to_batch
-from spion_bench.train.precision import Arithmetic
+from spion_bench.train.evaluate import evaluate
 from spion_bench.train.progress import Reporter
 from spion_bench.train.schedule import rate_and_beta1
 from spion_bench.train.settings import TrainJob
@@ -55,12 +52,14 @@ class NonFiniteLossError(RuntimeError):
 class Run:
     """Everything that training works on.
 
-    ``seeks_transition`` is true for a SPION run and for the dense prefix of one.
+    ``seeks_transition`` is true for a SPION run and for the dense prefix of one. ``replica``
+    computes training losses: the model, its gradients averaged over the processes that train.
     """
 
     job: TrainJob
     seeks_transition: bool
     model: Classifier
+    replica: nn.Module
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     order: EpochOrder
@@ -75,22 +74,23 @@ class Run:
         return self.state.step >= self.job.settings.train.steps
 
     def save(self) -> None:
-        """Write a checkpoint of the whole run."""
+        """Write a checkpoint of the whole run, with the random state of every process."""
         self.clock.pause()
-        self.store.save(
-            {
-                "model": dict(self.model.state_dict()),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "rng": torch.get_rng_state(),
-                "cuda_rng": (
-                    torch.cuda.get_rng_state(self.job.device)
-                    if self.job.device.type == "cuda"
-                    else None
-                ),
-                "state": self.state.to_tree(),
-            }
-        )
+        ranks, device = self.job.ranks, self.job.device
+        rng = ranks.gathered(torch.get_rng_state())
+        is_cuda = device.type == "cuda"
+        cuda_rng = ranks.gathered(torch.cuda.get_rng_state(device)) if is_cuda else None
+        if ranks.is_first:
+            self.store.save(
+                {
+                    "model": dict(self.model.state_dict()),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.scaler.state_dict(),
+                    "rng": rng,
+                    "cuda_rng": cuda_rng,
+                    "state": self.state.to_tree(),
+                }
+            )
 
     def restore(self, tree: Tree) -> None:
         """Continue from a checkpoint written by ``save``."""
@@ -101,9 +101,10 @@ class Run:
         moments = {int(index): moment for index, moment in optimizer["state"].items()}
         self.optimizer.load_state_dict({**optimizer, "state": moments})
         self.scaler.load_state_dict(tree["scaler"])
-        torch.set_rng_state(tree["rng"])
+        rank = self.job.ranks.rank
+        torch.set_rng_state(tree["rng"][rank])
         if tree["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(tree["cuda_rng"], self.job.device)
+            torch.cuda.set_rng_state(tree["cuda_rng"][rank], self.job.device)
 
     def use_patterns(self, patterns: list[BlockPattern | None]) -> None:
         """Give each layer its pattern, or make it dense where that is None."""
@@ -160,23 +161,6 @@ def sparse_phase(run: Run) -> None:
     run.save()
 
 
-def evaluate(
-    model: nn.Module, split: Split, batch_size: int, arithmetic: Arithmetic
-) -> tuple[float, NDArray[np.bool_]]:
-    """Return the mean cross entropy over ``split``, and which examples are answered correctly."""
-    model.eval()
-    total_loss, correct = 0.0, np.zeros(len(split), dtype=bool)
-    with torch.no_grad():
-        for start in range(0, len(split), batch_size):
-            chosen = slice(start, start + batch_size)
-            inputs, labels = to_batch(split, chosen, arithmetic.device)
-            with arithmetic.autocast():
-                logits = model(inputs).float()
-            total_loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            correct[chosen] = (logits.argmax(dim=1) == labels).cpu().numpy()
-    return total_loss / len(split), correct
-
-
 def update_weights(
     loss: Tensor,
     model: nn.Module,
@@ -209,10 +193,11 @@ def _train_step(run: Run) -> None:
         )
         for group in run.optimizer.param_groups:
             group["lr"], group["betas"] = lr, (beta1, config.adam_beta2)
-        inputs, labels = to_batch(run.job.task.train, run.order.indices(state.step), run.job.device)
+        chosen = run.job.ranks.share(run.order.indices(state.step))
+        inputs, labels = to_batch(run.job.task.train, chosen, run.job.device)
         run.model.train()
-        loss = run.job.arithmetic.loss(run.model, inputs, labels)
-        value = loss.item()
+        loss = run.job.arithmetic.loss(run.replica, inputs, labels)
+        value = run.job.ranks.mean_of(loss.item())
         if not math.isfinite(value):
             raise NonFiniteLossError(state.step + 1, value)
         update_weights(loss, run.model, run.optimizer, run.scaler, config.clip_value)
@@ -242,7 +227,8 @@ def _test_transition(run: Run) -> None:
     state, config = run.state, run.job.settings.train
     layers = _spion_layers(run)
     with run.clock.work("pattern"):
-        maps = [layer.take_map() if layer.pattern is None else None for layer in layers]
+        mean = run.job.ranks.mean
+        maps = [mean(layer.take_map()) if layer.pattern is None else None for layer in layers]
         leaving = [False] * len(layers)
         if state.step % config.eval_every == 0:
             leaving = state.monitor.observe(maps)
@@ -263,7 +249,9 @@ def _evaluate_if_due(run: Run) -> None:
         return
     with run.clock.validation(state.phase):
         dev = run.job.task.dev
-        loss, correct = evaluate(run.model, dev, config.eval_batch_size, run.job.arithmetic)
+        loss, correct = evaluate(
+            run.model, dev, config.eval_batch_size, run.job.arithmetic, run.job.ranks
+        )
     point = DevPoint(state.step, loss, int(correct.sum()) / len(dev))
     state.dev.append(point)
     best = state.best.get(state.phase)
@@ -274,7 +262,7 @@ def _evaluate_if_due(run: Run) -> None:
 
 
 def _end_step(run: Run) -> None:
-    if run.store.is_due():
+    if run.job.ranks.of_first(run.store.is_due()):
         run.save()
     run.reporter.step(run.state.phase, run.state.step, run.state.train_loss[-1])
 

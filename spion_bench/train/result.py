@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from spion_bench.block_pattern import BlockPattern
 from spion_bench.records import TransitionInfo
-from spion_bench.train.phases import Run, evaluate
+from spion_bench.train.evaluate import evaluate
+from spion_bench.train.phases import Run
 from spion_bench.train.state import LayerStages, TrainingPhase, TrainState
 from spion_bench.train.usage import Phase, PhaseUsage
 
@@ -76,7 +77,7 @@ def conclude(run: Run) -> TrainResult:
     run.use_patterns(state.patterns_at(best.point.step))
     run.model.load_state_dict(best.weights)
     test, batch_size = run.job.task.test, run.job.settings.train.eval_batch_size
-    _, correct = evaluate(run.model, test, batch_size, run.job.arithmetic)
+    _, correct = evaluate(run.model, test, batch_size, run.job.arithmetic, run.job.ranks)
     is_spion_method = run.job.variant is not None
     phases: tuple[Phase, ...] = ("dense", "pattern", "sparse") if is_spion_method else ("dense",)
     patterns = [pattern for pattern in state.patterns if pattern is not None]

@@ -11,6 +11,7 @@ from spion_bench.literals import Blocks, Variant
 from spion_bench.records.cell import TaskSettings
 from spion_bench.tasks.task import TaskData, splits_sha256
 from spion_bench.train.precision import Arithmetic
+from spion_bench.train.ranks import ALONE, Ranks
 from spion_bench.train.schedule import RECIPES, Recipe
 
 
@@ -25,8 +26,9 @@ class TrainJob:
         variant: SPION's variant; None keeps the method as it is to the end (a dense run). Of a
             dense prefix: ``"F"`` for its own schedule in the published recipe, None for all others.
         seed: Seed of the weights, dropout and the order of the data.
-        device: Where to train.
+        device: Where this process trains.
         blocks: Where the sparse phase keeps as many blocks as the pattern has.
+        ranks: The processes that train it together, each on its share of every batch.
     """
 
     task: TaskData
@@ -35,6 +37,7 @@ class TrainJob:
     seed: int
     device: torch.device
     blocks: Blocks = "own"
+    ranks: Ranks = ALONE
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -80,12 +83,13 @@ class TrainJob:
             "precision": self.settings.precision,
             "seed": self.seed,
             "device": self.device.type,
+            "processes": self.ranks.count,
         }
 
 
-def check_fit(task: TaskData, settings: TaskSettings, variant: Variant | None) -> None:
-    """Raise ValueError, naming setting and remedy, if the settings do not fit the task's data."""
-    model = settings.model
+def check_fit(job: TrainJob, variant: Variant | None) -> None:
+    """Raise ValueError, naming setting and remedy, if a job's settings do not fit its data."""
+    task, settings, model = job.task, job.settings, job.settings.model
     if task.length > model.max_length:
         raise ValueError(
             f"max_length: expected at least the {task.length} positions of task {task.name}, got "
@@ -104,6 +108,11 @@ def check_fit(task: TaskData, settings: TaskSettings, variant: Variant | None) -
         raise ValueError(
             f"two_towers: got {model.two_towers}, but the inputs of task {task.name} have shape "
             f"{list(task.train.inputs.shape)}; pairs are [N, 2, L]"
+        )
+    if settings.train.batch_size % job.ranks.count:
+        raise ValueError(
+            f"batch_size: expected a multiple of the {job.ranks.count} processes that train "
+            f"together, got {settings.train.batch_size}; each takes an equal share"
         )
     if variant is not None and task.length % settings.spion.block_size:
         raise ValueError(

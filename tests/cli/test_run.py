@@ -1,4 +1,4 @@
-"""``run --workers``; the rest of the command is tested end to end in ``test_main``."""
+"""``run`` with several workers or processes; the rest of it is tested in ``test_main``."""
 
 import pytest
 from click.testing import CliRunner
@@ -31,3 +31,18 @@ def test_gates_run_side_by_side(tmp_path):
     assert {one.measurement.extra["side_by_side"] for one in (first, second)} == {2}
     assert first.started_at < second.ended_at
     assert second.started_at < first.ended_at
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(available_cores() < 2, reason="two processes need two cores")
+def test_two_processes_train_a_cell(tmp_path):
+    shared = ("--processes-per-cell", 2, "--pass", "accuracy", "--method", "spion_cf")
+    result = run(tmp_path, *shared, "--threads", available_cores())
+    assert result.exit_code == 2
+    assert f"2 processes with {available_cores()} threads each" in result.output
+    result = run(tmp_path, *shared)  # the cores are shared
+    assert result.exit_code == 0, result.output
+    prefix, accuracy = Store(tmp_path).records
+    assert [prefix.cell.pass_name, accuracy.cell.pass_name] == ["prefix", "accuracy"]
+    assert {one.cell.processes for one in (prefix, accuracy)} == {2}
+    assert {one.cell.threads for one in (prefix, accuracy)} == {available_cores() // 2}

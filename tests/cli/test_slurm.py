@@ -58,6 +58,18 @@ def test_a_run_is_handed_over_and_says_how_to_collect(tmp_path, submitted):
     assert not out.exists()
 
 
+def test_a_job_has_what_all_processes_of_a_cell_need(tmp_path, submitted):
+    result, _ = invoke(
+        *("run", "--profile", "tiny", "--executor", "slurm", "--threads", 3),
+        *("--processes-per-cell", 2, "--out", tmp_path / "out"),
+    )
+    assert result.exit_code == 0, result.output
+    [(_, options, _, _, resources)] = submitted
+    assert resources == {"threads": 6, "gpus": 0}
+    assert options[options.index("--processes-per-cell") + 1] == "2"
+    assert options[options.index("--threads") + 1] == "3"
+
+
 def test_wrong_settings_are_a_usage_error(tmp_path):
     cluster = tmp_path / "cluster.toml"
     cluster.write_text("hours = -1\n", encoding="utf-8")

@@ -153,11 +153,12 @@ def test_other_commits_are_one_setting_while_no_cell_was_measured_twice(tmp_path
     assert len(load_records(tmp_path).settings) == 1
 
 
-def test_another_recipe_is_another_setting(tmp_path):
+def test_another_recipe_is_another_setting_and_so_is_an_unknown_one(tmp_path):
     cell = tiny_cell("speed", "dense_sdpa")
-    for recipe in ("corrected", "published"):
-        settings = cell.settings.model_copy(update={"recipe": recipe})
-        asked = cell.model_copy(update={"key": recipe, "settings": settings})
+    recipes = ("corrected", "published")
+    settings = [cell.settings.model_copy(update={"recipe": recipe}) for recipe in recipes]
+    for key, known in enumerate((*settings, None)):
+        asked = cell.model_copy(update={"key": str(key), "settings": known})
         append_record(
             tmp_path / "records.jsonl", record_of(asked, metrics={"x": metric(1.0, "ms")})
         )
@@ -165,4 +166,5 @@ def test_another_recipe_is_another_setting(tmp_path):
     assert [label.rpartition(", ")[2] for label in labels] == [
         "recipe corrected",
         "recipe published",
+        "settings not recorded",
     ]

@@ -102,7 +102,7 @@ def test_damaged_tensors_are_named(tmp_path, damage):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"format_version": 2}', '"text"', "\xff", "[" * 100_000],
+    ["", "{", "[]", "{}", '{"format_version": 3}', '"text"', "\xff", "[" * 100_000],
     ids=lambda content: content[:20],
 )
 def test_damaged_manifest_is_named(tmp_path, content):
@@ -126,7 +126,7 @@ def test_other_format_version_is_refused(tmp_path):
     store(tmp_path).save(tree())
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 99}))
-    with pytest.raises(CheckpointError, match="format_version is 99, expected 2"):
+    with pytest.raises(CheckpointError, match="format_version is 99, expected 3"):
         store(tmp_path).load()
 
 

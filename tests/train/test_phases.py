@@ -13,7 +13,8 @@ from spion_bench.pattern.generate import pattern_stages
 from spion_bench.train import NonFiniteLossError, train
 from spion_bench.train import phases as phases_module
 from spion_bench.train import precision as precision_module
-from spion_bench.train.phases import evaluate, update_weights
+from spion_bench.train.evaluate import evaluate
+from spion_bench.train.phases import update_weights
 from spion_bench.train.precision import Arithmetic
 from tests.train.tiny import GOLDEN, METHODS, losses, run, split, tiny_job, tiny_settings
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from spion_bench.train.ranks import Ranks
 from spion_bench.train.schedule import RECIPES
 from spion_bench.train.settings import check_fit
 from tests.train.tiny import tiny_job, tiny_settings, tiny_task
@@ -33,16 +34,23 @@ def test_the_identity_of_a_job_sees_every_split_and_label():
     ],
 )
 def test_misfits_name_the_setting(changes, message):
-    check_fit(tiny_task(), tiny_settings(), "CF")
+    check_fit(tiny_job(), "CF")
     with pytest.raises(ValueError, match=message):
-        check_fit(tiny_task(), tiny_settings(**changes), "CF")
+        check_fit(tiny_job(tiny_settings(**changes)), "CF")
 
 
 def test_a_dense_run_needs_no_block_size_that_fits():
-    check_fit(tiny_task(), tiny_settings(block_size=24), None)
+    check_fit(tiny_job(tiny_settings(block_size=24)), None)
+
+
+def test_processes_share_a_batch_equally():
+    check_fit(replace(tiny_job(), ranks=Ranks(0, 4)), None)
+    with pytest.raises(ValueError, match="batch_size: expected a multiple of the 3 processes"):
+        check_fit(replace(tiny_job(), ranks=Ranks(2, 3)), None)
 
 
 def test_two_towers_fit_pairs():
-    check_fit(tiny_task(towers=True), tiny_settings(two_towers=True), "CF")
+    pairs = tiny_task(towers=True)
+    check_fit(tiny_job(tiny_settings(two_towers=True), task=pairs), "CF")
     with pytest.raises(ValueError, match="two_towers: got False"):
-        check_fit(replace(tiny_task(towers=True)), tiny_settings(), "CF")
+        check_fit(tiny_job(task=pairs), "CF")

@@ -13,6 +13,7 @@ from spion_bench.records import TaskSettings
 from spion_bench.records.settings import MeasureSettings, ModelConfig, SpionConfig, TrainConfig
 from spion_bench.tasks.task import DataSource, Split, TaskData
 from spion_bench.train import TrainJob, train, train_prefix
+from spion_bench.train.ranks import ALONE
 
 GOLDEN = {
     case["id"]: case
@@ -115,16 +116,21 @@ METHODS = {
 }
 
 
-def tiny_job(settings=None, variant=None, task=None, seed=1):
+def tiny_job(settings=None, variant=None, task=None, seed=1, ranks=ALONE):
     return TrainJob(
-        task or tiny_task(), settings or tiny_settings(), variant, seed, torch.device("cpu")
+        task or tiny_task(),
+        settings or tiny_settings(),
+        variant,
+        seed,
+        torch.device("cpu"),
+        ranks=ranks,
     )
 
 
 def run(method, out_dir, settings=None, task=None, **options):
     make, variant = METHODS[method]
     return train(
-        tiny_job(settings, variant, task, options.pop("seed", 1)),
+        tiny_job(settings, variant, task, options.pop("seed", 1), options.pop("ranks", ALONE)),
         make_attention=lambda layer: make(),
         method=method,
         out_dir=out_dir,
@@ -134,7 +140,8 @@ def run(method, out_dir, settings=None, task=None, **options):
 
 def train_tiny_prefix(folder, settings=None, *, variant=None, **options):
     """Train the dense phase that ``run`` continues with ``prefix=folder``."""
-    return train_prefix(tiny_job(settings, variant), out_dir=folder, **options)
+    job = tiny_job(settings, variant, ranks=options.pop("ranks", ALONE))
+    return train_prefix(job, out_dir=folder, **options)
 
 
 def losses(result):

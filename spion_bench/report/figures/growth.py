@@ -19,9 +19,10 @@ from spion_bench.report.figures.lines import (
     spoken,
 )
 from spion_bench.report.groups import Group, groups
-from spion_bench.report.load import RecordSet, Setting, provenance
+from spion_bench.report.load import RecordSet, provenance
 from spion_bench.report.methods import is_dense, ordered
 from spion_bench.report.parts import Column, Entry, Figure, Table, slug
+from spion_bench.report.setting import Setting
 from spion_bench.report.style import Look, new_figure, to_svg
 from spion_bench.report.words import format_percent
 

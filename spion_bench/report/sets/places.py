@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from spion_bench.records import KernelCell, PassName
 from spion_bench.report.groups import Group, MethodCells, cells_by_method, groups
 from spion_bench.report.kernels.points import shape_text
-from spion_bench.report.load import Outcome, RecordSet, Setting, label_settings, precision_of
+from spion_bench.report.load import Outcome, RecordSet
 from spion_bench.report.methods import ordered
 from spion_bench.report.sets.read import Sets
+from spion_bench.report.setting import Setting, label_settings, precision_of
 from spion_bench.report.words import plural
 
 Way = tuple[str, int]

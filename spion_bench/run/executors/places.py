@@ -1,4 +1,4 @@
-"""The places of a machine where workers run side by side: cores of their own, and a GPU each."""
+"""The places of a machine where workers run side by side: cores and GPUs of their own."""
 
 from __future__ import annotations
 
@@ -16,39 +16,56 @@ class Place:
 
     Attributes:
         cpus: The CPUs that it may use.
-        gpu: What ``CUDA_VISIBLE_DEVICES`` calls its GPU; None for work on the CPU.
+        gpus: What ``CUDA_VISIBLE_DEVICES`` calls its GPUs; None for work on the CPU.
     """
 
     cpus: frozenset[int]
-    gpu: str | None = None
+    gpus: tuple[str, ...] | None = None
 
 
-def places(workers: int, threads: int, gpus: Sequence[str] | None = None) -> list[Place]:
-    """Return ``workers`` places with ``threads`` CPUs each, and a GPU each if some are given.
+def places(
+    workers: int, threads: int, gpus: Sequence[str] | None = None, *, processes: int = 1
+) -> list[Place]:
+    """Return ``workers`` places for as many processes each.
 
-    No two share a CPU or a GPU.
+    A process has ``threads`` CPUs, and a GPU if some are given. No two places share any.
 
     Raises:
         UsageError: If the shell's CPUs or the GPUs are too few, with the most that fit, or the
             system binds no processes to CPUs.
     """
     if not hasattr(os, "sched_setaffinity"):
-        raise UsageError("--workers: this system binds no processes to CPUs; leave the option out")
-    cpus = sorted(SHELL_CPUS)
-    if workers * threads > len(cpus):
-        fitting = [f"--workers {len(cpus) // threads}"] if threads <= len(cpus) else []
-        fitting += [f"--threads {len(cpus) // workers}"] if workers <= len(cpus) else []
         raise UsageError(
-            f"--workers: {workers} workers with {threads} threads each need {workers * threads} "
-            f"cores, and here are {len(cpus)}; ask for {' or '.join(fitting)}"
+            "--workers, --processes-per-cell: this system binds no processes to CPUs; leave the "
+            "options out"
         )
-    if gpus is not None and workers > len(gpus):
+    cpus, each = sorted(SHELL_CPUS), threads * processes
+    of = "" if processes == 1 else f" of {processes} processes"
+    if workers * each > len(cpus):
+        most = {
+            "--workers": len(cpus) // each,
+            "--threads": len(cpus) // (workers * processes),
+            "--processes-per-cell": len(cpus) // (workers * threads) if processes > 1 else 0,
+        }
+        fitting = [f"{option} {count}" for option, count in most.items() if count]
         raise UsageError(
-            f"--workers: {workers} workers need a GPU each, and here are {len(gpus)}; ask for "
-            f"--workers {max(1, len(gpus))}"
+            f"--workers: {workers} workers{of} with {threads} threads each need {workers * each} "
+            f"cores, and here are {len(cpus)}; ask for "
+            + (" or ".join(fitting) or f"--workers 1 --threads {len(cpus)}")
+        )
+    if gpus is not None and workers * processes > len(gpus):
+        fits = f"--workers {max(1, len(gpus) // processes)}"
+        if processes > len(gpus):
+            fits = f"--processes-per-cell {max(1, len(gpus))}"
+        raise UsageError(
+            f"--workers: {workers} workers{of} need a GPU each, and here are {len(gpus)}; ask for "
+            f"{fits}"
         )
     return [
-        Place(frozenset(cpus[i * threads : (i + 1) * threads]), None if gpus is None else gpus[i])
+        Place(
+            frozenset(cpus[i * each : (i + 1) * each]),
+            None if gpus is None else tuple(gpus[i * processes : (i + 1) * processes]),
+        )
         for i in range(workers)
     ]
 

@@ -1,6 +1,6 @@
 """Runs cells side by side on one machine: those that take no time that a table compares.
 
-A place for each, with cores and a GPU of its own. A turn that is timed runs alone, on the CPUs of
+A place for each, with cores and GPUs of its own. A turn that is timed runs alone, on the CPUs of
 the user's shell, as it does without this executor. Workers are talked to in threads; the runner is
 called from the main thread alone, so records and display need no lock.
 """
@@ -29,8 +29,8 @@ News = Done | tuple[CellBase, Progress | RoundStarted]
 
 
 def start_at(job: Job, place: Place) -> Child:
-    """Start the worker of ``job`` on the CPUs of a place, where it sees the place's GPU alone."""
-    seen = {} if place.gpu is None else {"CUDA_VISIBLE_DEVICES": place.gpu}
+    """Start the worker of ``job`` on the CPUs of a place, where it sees the place's GPUs alone."""
+    seen = {} if place.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)}
     return start_child(job, place.cpus, seen)
 
 

@@ -137,7 +137,7 @@ def submit(
         gpus: GPUs of a job.
 
     Raises:
-        UsageError: If submitit is missing, or the cluster's commands are.
+        UsageError: If submitit is missing, the cluster's commands are, or it takes no more jobs.
     """
     executor = _executor(folder, settings, threads=threads, gpus=gpus)
     untimed = [part for part in parts if not part.is_timed]
@@ -157,13 +157,32 @@ def submit(
 
 
 def wait(submitted: Sequence[Submitted], shown: Callable[[int], None] = lambda left: None) -> None:
-    """Wait until every job has ended, telling how many are left."""
+    """Wait until every job has ended, telling how many are left.
+
+    A job of a cluster has ended when its queue does not list it: so the wait is over for a job that
+    was lost or cancelled too, and where the cluster keeps no accounts.
+    """
+    from submitit import SlurmJob
+
     while True:
-        left = sum(not each.job.done() for each in submitted)
+        in_queue = _queue() if any(isinstance(each.job, SlurmJob) for each in submitted) else None
+        left = sum(
+            in_queue is None or each.job.job_id in in_queue
+            if isinstance(each.job, SlurmJob)
+            else not each.job.done()
+            for each in submitted
+        )
         shown(left)
         if not left:
             return
         time.sleep(_POLL_S)
+
+
+def _queue() -> set[str] | None:
+    """Return the jobs that the cluster's queue lists; None while it does not answer."""
+    command = ("squeue", "--me", "--noheader", "--array", "--format=%i")
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return set(found.stdout.split()) if found.returncode == 0 else None
 
 
 def _submit(
@@ -175,9 +194,19 @@ def _submit(
 ) -> list[Submitted]:
     if not parts:
         return []
+    from submitit.core.utils import FailedJobError
+
     commands = [part.commands(options, folder, takes_over=bool(after)) for part in parts]
-    with executor.batch():
-        jobs = [executor.submit(Commands(each)) for each in commands]
+    try:
+        with executor.batch():
+            jobs = [executor.submit(Commands(each)) for each in commands]
+    except FailedJobError as error:
+        before = ", ".join(each.job.job_id for each in after) or "none"
+        raise UsageError(
+            f"--executor slurm: the cluster took no job for {', '.join(p.name for p in parts)}: "
+            f"{str(error).strip()}; jobs that it took before: {before}. What these store stays: "
+            "run the same command again when it takes jobs"
+        ) from error
     return [Submitted(part, job) for part, job in zip(parts, jobs, strict=True)]
 
 

@@ -19,7 +19,7 @@ def eight_cpus(monkeypatch):
 
 def test_no_two_places_share_a_cpu_or_a_gpu():
     found = places(3, 2, ["0", "2", "GPU-1f", "7"])
-    assert [place.gpu for place in found] == ["0", "2", "GPU-1f"]
+    assert [place.gpus for place in found] == [("0",), ("2",), ("GPU-1f",)]
     assert [sorted(place.cpus) for place in found] == [[8, 9], [10, 11], [12, 13]]
     assert places(2, 4) == [Place(frozenset(range(8, 12))), Place(frozenset(range(12, 16)))]
 
@@ -30,6 +30,7 @@ def test_no_two_places_share_a_cpu_or_a_gpu():
         (3, 4, "ask for --workers 2 or --threads 2"),
         (2, 9, "ask for --threads 4"),
         (9, 1, "ask for --workers 8"),
+        (9, 9, "ask for --workers 1 --threads 8"),
     ],
 )
 def test_too_few_cores_name_what_fits(workers, threads, remedy):
@@ -41,6 +42,21 @@ def test_too_few_cores_name_what_fits(workers, threads, remedy):
 def test_too_few_gpus_name_what_fits():
     with pytest.raises(UsageError, match="need a GPU each, and here are 2; ask for --workers 2"):
         places(3, 2, ["0", "1"])
+    with pytest.raises(
+        UsageError, match=r"2 workers of 2 processes need .* 3; ask for --workers 1"
+    ):
+        places(2, 1, ["0", "1", "2"], processes=2)
+    with pytest.raises(UsageError, match=r"here are 2; ask for --processes-per-cell 2$"):
+        places(1, 1, ["0", "1"], processes=4)
+
+
+def test_processes_of_a_cell_have_a_place_together():
+    first, second = places(2, 2, ["0", "2", "3", "5"], processes=2)
+    assert (sorted(first.cpus), first.gpus) == ([8, 9, 10, 11], ("0", "2"))
+    assert (sorted(second.cpus), second.gpus) == ([12, 13, 14, 15], ("3", "5"))
+    fitting = "--workers 1 or --threads 1 or --processes-per-cell 2$"
+    with pytest.raises(UsageError, match=f"2 workers of 4 processes .* 16 cores.*{fitting}"):
+        places(2, 2, processes=4)
 
 
 @pytest.fixture
@@ -82,7 +98,7 @@ def test_a_worker_starts_on_its_place(monkeypatch, tmp_path):
     before = os.sched_getaffinity(0)
     cpu = min(before)
     job = Job(cell=tiny_cell("accuracy"), out=str(tmp_path))
-    start_at(job, Place(frozenset({cpu}), "5"))
-    assert (started["CUDA_VISIBLE_DEVICES"], started["cpus"]) == ("5", {cpu})
+    start_at(job, Place(frozenset({cpu}), ("5", "7")))
+    assert (started["CUDA_VISIBLE_DEVICES"], started["cpus"]) == ("5,7", {cpu})
     assert started["OMP_NUM_THREADS"] == "2"
     assert os.sched_getaffinity(0) == before

@@ -148,6 +148,7 @@ def test_wrong_settings_are_named(tmp_path, text, said):
 
 def test_without_submitit_or_slurm_the_error_says_what_to_do(tmp_path, monkeypatch):
     settings = ClusterSettings()
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="a node that submits jobs"):
         submit([TRAINED], (), tmp_path, settings, threads=1, gpus=0)
     monkeypatch.setitem(sys.modules, "submitit", None)
