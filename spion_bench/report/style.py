@@ -36,7 +36,7 @@ GREY = "#8a929b"
 _OF_METHOD = "method:"
 
 # Hues of Okabe and Ito's palette, which stays distinct under the common colour-vision deficiencies.
-_HUES: dict[Family, str] = {
+HUES: dict[Family, str] = {
     "dense": "#0072b2",
     "spion": "#d55e00",
     "sparse": "#009e73",
@@ -112,7 +112,7 @@ def looks_of(methods: Iterable[MethodInfo]) -> dict[str, Look]:
         place = of_family[method.family]
         of_family[method.family] += 1
         marker = _MARKERS[(place + FAMILIES.index(method.family)) % len(_MARKERS)]
-        looks[method.name] = Look(_shade(_HUES[method.family], place), marker)
+        looks[method.name] = Look(_shade(HUES[method.family], place), marker)
     return looks
 
 

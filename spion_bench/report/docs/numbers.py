@@ -15,6 +15,7 @@ from spion_bench.records.files import replace_file
 from spion_bench.records.ratios import KINDS
 from spion_bench.report.claims.table import judgements
 from spion_bench.report.docs.break_even import break_even_section
+from spion_bench.report.docs.commits import commits_picture
 from spion_bench.report.docs.front import THEMES, first_sentence, front_section, steps_picture
 from spion_bench.report.docs.markdown import short_table, shown
 from spion_bench.report.entries import SUMMARY_PASSES, accuracy_entry
@@ -33,6 +34,7 @@ from spion_bench.suite.pages import Section, markdown_table
 ROOT: Final = Path(__file__).resolve().parents[3]
 COMMAND: Final = "python -m spion_bench.report.docs.numbers"
 RECORDS: Final = "results/records"
+COMMITS: Final = "results/asv/intel-r-xeon-r-processor-2-50ghz-x2"
 
 # Section of a page -> the committed records that it is made from.
 SETS: Final = {
@@ -165,14 +167,16 @@ def text_of(page: str, name: str, root: Path = ROOT) -> str:
 
 
 def pictures(root: Path = ROOT) -> dict[str, str]:
-    """Return the picture of README's front in every theme, by its file below ``root``."""
+    """Return README's picture in every theme and that of asv's commits, by file below ``root``."""
     (place,) = SETS["front"]
     run = _records(root / RECORDS / place)
     stamp = f"<!-- Written by `{COMMAND}` from {RECORDS}/{place}. -->"
-    return {
+    steps = {
         f"docs/pictures/steps-{theme}.svg": f"{stamp}\n{steps_picture(run, theme)}\n"
         for theme in THEMES
     }
+    drawn = commits_picture(root / COMMITS, f"Written by `{COMMAND}` from {COMMITS}.")
+    return {**steps, "docs/pictures/commits.svg": drawn}
 
 
 def write_numbers(root: Path = ROOT) -> list[Path]:

@@ -1,10 +1,20 @@
+import json
 import re
 
 import pytest
 
 from spion_bench.report.docs import numbers
+from spion_bench.report.docs.commits import MACHINE_FILE, SERIES, read_commits
 from spion_bench.report.docs.front import THEMES
-from spion_bench.report.docs.numbers import COMMAND, PAGES, ROOT, pictures, section, text_of
+from spion_bench.report.docs.numbers import (
+    COMMAND,
+    COMMITS,
+    PAGES,
+    ROOT,
+    pictures,
+    section,
+    text_of,
+)
 
 SECTIONS = [(page, name) for page, found in PAGES.items() for name in found]
 
@@ -55,12 +65,34 @@ def test_what_the_pattern_is_worth_stands_beside_the_controls():
 
 
 def test_the_picture_shows_rivals_and_the_kernel_on_their_patterns():
-    light, dark = pictures().values()
+    light, dark, _ = pictures().values()
     for name in ("spion_cf", "sliding_window@matched", "spion+window_block", "reformer"):
         assert light.count(f">{name}</text>") == 1
     assert "spion_f<" not in light
     assert THEMES["dark"] in dark
     assert "prefers-color-scheme" not in dark  # the page chooses
+
+
+def test_the_picture_of_commits_shows_every_commit_that_asv_measured():
+    *_, drawn = pictures().values()
+    commits = read_commits(ROOT / COMMITS)
+    assert len(commits) >= 8
+    assert [commit.date for commit in commits] == sorted(commit.date for commit in commits)
+    for commit in commits:
+        assert drawn.count(f">{commit.name}</text>") == len({shape for shape, _ in commit.times})
+        for seconds, low, high in commit.times.values():
+            assert low <= seconds <= high
+
+
+def test_a_commit_without_the_series_is_left_out(tmp_path):
+    (file, *_) = sorted((ROOT / COMMITS).glob("*-*.json"))
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    (tmp_path / file.name).write_text(json.dumps(stored), encoding="utf-8")
+    assert len(read_commits(tmp_path)) == 1
+    stored["results"].pop(SERIES)
+    (tmp_path / file.name).write_text(json.dumps(stored), encoding="utf-8")
+    (tmp_path / MACHINE_FILE).write_text("{}", encoding="utf-8")
+    assert read_commits(tmp_path) == []
 
 
 def test_a_page_without_the_markers_is_refused(tmp_path, monkeypatch):
