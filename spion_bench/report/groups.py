@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from spion_bench.records import MethodInfo, Metric, PassName, PatternInfo, TaskCell
-from spion_bench.report.load import Outcome, RecordSet, setting_of
+from spion_bench.report.load import Outcome, RecordSet
 from spion_bench.report.methods import BASELINE, CHAMPION, is_spion, ordered
 from spion_bench.report.parts import Entry
 from spion_bench.report.setting import Setting
@@ -159,9 +159,9 @@ def _groups(run: RecordSet, passes: tuple[PassName, ...]) -> tuple[Group, ...]:
         if is_level(outcome):
             continue
         if outcome.pass_name in passes:
-            found.setdefault(setting_of(outcome), []).append(outcome)
+            found.setdefault(outcome.setting, []).append(outcome)
         elif outcome.pass_name == "shortcuts":
-            shortcuts.setdefault(setting_of(outcome), []).append(outcome)
+            shortcuts.setdefault(outcome.setting, []).append(outcome)
     return tuple(
         Group(setting, label, cells_by_method(found[setting]), tuple(shortcuts.get(setting, ())))
         for setting, label in run.settings.items()

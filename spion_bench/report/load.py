@@ -91,23 +91,23 @@ class Outcome:
         """Whether the cell gave its numbers."""
         return self.record.is_ok
 
-
-def setting_of(outcome: Outcome) -> Setting:
-    """Return the setting in which a cell ran; a kernel case has no task."""
-    cell = outcome.cell
-    return Setting(
-        task=cell.task if isinstance(cell, TaskCell) else "",
-        length=cell.length if isinstance(cell, TaskCell) else cell.shape.length,
-        source=outcome.task.source if outcome.task else "",
-        device=cell.device,
-        threads=cell.threads,
-        precision=precision_of(cell),
-        ways=ways_of(cell),
-        profile=cell.profile,
-        machine=outcome.record.environment.machine,
-        version=outcome.version,
-        file=outcome.file,
-    )
+    @cached_property
+    def setting(self) -> Setting:
+        """The setting in which the cell ran; a kernel case has no task."""
+        cell = self.cell
+        return Setting(
+            task=cell.task if isinstance(cell, TaskCell) else "",
+            length=cell.length if isinstance(cell, TaskCell) else cell.shape.length,
+            source=self.task.source if self.task else "",
+            device=cell.device,
+            threads=cell.threads,
+            precision=precision_of(cell),
+            ways=ways_of(cell),
+            profile=cell.profile,
+            machine=self.record.environment.machine,
+            version=self.version,
+            file=self.file,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ class RecordSet:
     @cached_property
     def settings(self) -> dict[Setting, str]:
         """Every setting that occurs, in order, with the label a reader sees."""
-        return label_settings({setting_of(outcome) for outcome in self.outcomes})
+        return label_settings({outcome.setting for outcome in self.outcomes})
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -156,7 +156,7 @@ class RecordSet:
 
     def label_of(self, outcome: Outcome) -> str:
         """Return the label of an outcome's setting."""
-        return self.settings[setting_of(outcome)]
+        return self.settings[outcome.setting]
 
     def ok(self, pass_name: PassName) -> list[Outcome]:
         """Return the outcomes of one pass that carry numbers."""

@@ -23,9 +23,9 @@ task = "image"
 options = { source = "digits", length = 256, n_train = 256, n_dev = 64, n_test = 64 }
 methods = ["dense_sdpa", "spion_cf"]
 seeds = [0, 1, 2]
-model = { layers = 2 }
-train = { steps = 160, batch_size = 16, learning_rate = 1e-3, warmup_steps = 10, eval_every = 20, \
-latest_transition_step = 60, eval_batch_size = 32 }
+model = { layers = 1 }
+train = { steps = 80, batch_size = 16, learning_rate = 1e-3, warmup_steps = 10, eval_every = 20, \
+latest_transition_step = 30, eval_batch_size = 32 }
 spion = { block_size = 16, quantile = 0.9 }
 timeout_s = 300
 
@@ -248,7 +248,10 @@ class Campaign:
 
 
 def found_in(out):
-    """Return by cell what must be equal in every run of the plan."""
+    """Return by cell what must be equal in every run of the plan.
+
+    Gates are left out: a job's cells are checked in their own workers.
+    """
     return {
         record.key: {
             name: metric.value
@@ -256,7 +259,7 @@ def found_in(out):
             if name in DETERMINISTIC
         }
         for record in latest_by_cell(Store(out).records).values()
-        if record.is_ok
+        if record.is_ok and record.cell.pass_name != "gate"
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from spion_bench.report.words import join_words
 
 SMOOTHING_SHARE = 0.04
 """Width of the moving average of a loss curve, as a share of the run."""
+
+MOST_LINES = 5
+"""Of more seeds than this, a panel shows the range instead of a line for each."""
 
 LONGEST_LABEL = 27
 """A transition with a longer list of runs is labelled with their number."""
@@ -61,10 +65,10 @@ def _curves(run: RecordSet, group: Group) -> Figure | None:
         key=name,
         title=group.label,
         caption=(
-            "Thin lines: one per seed. Thick lines: mean over seeds. The loss is a moving "
-            f"average over {100 * SMOOTHING_SHARE:g} % of the run. Dashed vertical lines: the step "
-            "at which a SPION run switched from dense to sparse. Until then SPION and the dense "
-            f"method may share one run, and their lines coincide. {_about_time(timed)}{turned}"
+            f"{_about_seeds(drawn)} Thick lines: mean over seeds. The loss is a moving average "
+            f"over {100 * SMOOTHING_SHARE:g} % of the run. Dashed vertical lines: the step at "
+            "which a SPION run switched from dense to sparse. Until then SPION and the dense method "
+            f"may share one run, and their lines coincide. {_about_time(timed)}{turned}"
         ).rstrip(),
         alt=f"Training loss and dev accuracy against the step for {join_words(methods)}. "
         f"{turned}".rstrip(),
@@ -98,6 +102,13 @@ def _draw_course(ax: Axes, timed: Mapping[str, Course], looks: dict[str, Look]) 
     ax.set_xlim(left=0)
 
 
+def _about_seeds(drawn: Sequence[Outcome]) -> str:
+    runs = Counter(outcome.method.name for outcome in drawn)
+    bands = f"Bands, of methods with more than {MOST_LINES} seeds: from the lowest to the highest."
+    said = ["Thin lines: one per seed."] if min(runs.values()) <= MOST_LINES else []
+    return " ".join([*said, bands] if max(runs.values()) > MOST_LINES else said)
+
+
 def _about_time(timed: Mapping[str, Course]) -> str:
     bases = list(dict.fromkeys(course.basis for course in timed.values()))
     return f"Time is computed from {join_words(bases)}. " if bases else ""
@@ -108,15 +119,19 @@ def _draw_lines(
 ) -> None:
     if not lines:
         return
-    if len(lines) > 1:
+    if 1 < len(lines) <= MOST_LINES:
         for steps, values in lines:
             ax.plot(steps, values, color=look.colour, linewidth=0.7, alpha=0.55)
     common = lines[0][0]
     for steps, _ in lines[1:]:
-        common = np.intersect1d(common, steps)
+        if not np.array_equal(common, steps):
+            common = np.intersect1d(common, steps)
     if not len(common):
         return
     aligned = [values[np.isin(steps, common)] for steps, values in lines]
+    if len(lines) > MOST_LINES:
+        ends = np.min(aligned, axis=0), np.max(aligned, axis=0)
+        ax.fill_between(common, *ends, color=look.colour, alpha=0.18, linewidth=0)
     mean = np.mean(aligned, axis=0)
     ax.plot(
         common, mean, color=look.colour, linewidth=2, marker=look.marker, markersize=4, label=method

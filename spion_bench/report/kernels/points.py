@@ -10,7 +10,7 @@ from typing import Final
 from spion_bench.records import KernelCell, KernelShape, MethodInfo, Metric
 from spion_bench.records.paired import ratio_in_turn
 from spion_bench.records.statistics import Estimate, median_of
-from spion_bench.report.load import Outcome, RecordSet, setting_of
+from spion_bench.report.load import Outcome, RecordSet
 from spion_bench.report.methods import BASELINE, is_dense, ordered
 from spion_bench.report.style import Look, looks_of
 
@@ -199,7 +199,7 @@ def _sweeps(run: RecordSet, is_wanted: Callable[[Outcome], bool]) -> list[Sweeps
     by_run: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in run.outcomes:
         if is_wanted(outcome):
-            s = setting_of(outcome)
+            s = outcome.setting
             place = (s.file, s.device, s.profile, s.machine, s.version)
             by_run.setdefault(place, []).append(outcome)
     parts = [

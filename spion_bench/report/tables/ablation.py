@@ -10,7 +10,7 @@ from spion_bench.records.cell import Factor
 from spion_bench.records.statistics import Estimate, mean_over_seeds
 from spion_bench.report.evidence.of_group import may_compare
 from spion_bench.report.groups import Group, accuracies, groups, is_level, is_what_it_says
-from spion_bench.report.load import Outcome, RecordSet, provenance, setting_of
+from spion_bench.report.load import Outcome, RecordSet, provenance
 from spion_bench.report.methods import CHAMPION
 from spion_bench.report.parts import Column, Entry, Table, slug
 
@@ -64,7 +64,7 @@ def ablations(run: RecordSet) -> list[Ablation]:
     """Return every factor of every group that has levels, in the order of the cells."""
     found = []
     for group in groups(run, ("accuracy",)):
-        mine = [o for o in run.outcomes if is_level(o) and setting_of(o) == group.setting]
+        mine = [o for o in run.outcomes if is_level(o) and o.setting == group.setting]
         for factor in dict.fromkeys(_factor(outcome) for outcome in mine):
             assert factor is not None
             varied = [o for o in mine if _factor(o) == factor]

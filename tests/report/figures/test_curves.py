@@ -56,3 +56,20 @@ def test_runs_of_different_length_share_a_figure(tmp_path):
 def test_no_artifacts_no_curves(tmp_path):
     RunWriter(tmp_path).add("accuracy", "dense_sdpa")
     assert curve_figures(load_records(tmp_path)) == []
+
+
+def test_many_seeds_are_a_band_with_their_mean(tmp_path):
+    writer = RunWriter(tmp_path)
+    for seed in range(6):
+        add_training(writer, IMAGE, "dense_sdpa", seed, accuracy=0.5 + 0.01 * seed)
+    add_training(writer, IMAGE, "spion_cf", 0, accuracy=0.5, transition=160)
+    (many,) = curve_figures(load_records(tmp_path))
+    assert "Thin lines: one per seed. Bands, of methods with more than 5 seeds:" in many.caption
+    few = RunWriter(tmp_path / "few")
+    for seed in range(5):
+        add_training(few, IMAGE, "dense_sdpa", seed, accuracy=0.5 + 0.01 * seed)
+    (few,) = curve_figures(load_records(tmp_path / "few"))
+    assert "Bands" not in few.caption
+    assert "Thin lines: one per seed." in few.caption
+    drawn = [figure.svg.count("PolyCollection") for figure in (many, few)]
+    assert drawn == [2, 0]  # of dense attention alone, in both panels
