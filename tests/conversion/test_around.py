@@ -34,6 +34,20 @@ def test_a_sparse_model_compiles_once_for_any_batch_and_length():
     assert compilations.frame_count == 1
 
 
+# torch's compiler looks at the gradients of what a graph break hands on.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_twenty_dropout_seeds_compile_no_more_than_the_first(dynamic):
+    model, compilations = sparse(dropout=0.1), CompileCounter()
+    compiled = torch.compile(model, backend=compilations, dynamic=dynamic)
+    x, counts, outs = batch()[0], [], []
+    for _ in range(20):
+        outs.append(compiled(x))
+        counts.append(compilations.frame_count)
+    assert set(counts) == {counts[0]}
+    assert not torch.equal(outs[-1], outs[-2])  # each step draws anew
+
+
 def test_both_phases_are_exported():
     x = batch()[0]
     for model in (converted()[0].eval(), sparse().eval()):

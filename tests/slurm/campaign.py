@@ -45,8 +45,8 @@ DETERMINISTIC = ("final_train_loss", "test_accuracy", "dev_accuracy")
 TRAINED = ("prefix", "accuracy")
 POLL_S = 0.5
 DELAYS_S = (2.0, 12.0)
-QUEUE_S = 600.0
-MOST_DISTURBANCES = 8  # of a round; then it is let end
+END_S = 10.0
+MOST_SUBMISSIONS = 8  # of a round, each when the queue is empty and cells are missing
 
 
 @dataclass
@@ -125,24 +125,22 @@ class Campaign:
         self._parts = self._out.with_name(f"{self._out.name}-parts")
         self._acknowledged = {}
         self.figures.rounds += 1
-        left = MOST_DISTURBANCES
-        while True:
+        left = list(self._disturbances)
+        self._random.shuffle(left)
+        for _ in range(MOST_SUBMISSIONS):
             self._submit()
             while self._cluster.queued():
                 if left and self._pauses():
-                    name = self._random.choice(list(self._disturbances))
+                    name = left.pop()
                     self._disturbances[name]()
                     self.figures.disturbances[name] += 1
-                    left -= 1
                 self._look()
                 time.sleep(POLL_S)
             self._collect()
             missing = self._expected.keys() - found_in(self._out).keys()
             if not missing:
                 break
-            if not left and self.figures.submissions > 4 * MOST_DISTURBANCES:
-                self.figures.cells_missing += len(missing)
-                break
+        self.figures.cells_missing += len(missing)
         self._judge()
 
     def _pauses(self):
@@ -160,13 +158,17 @@ class Campaign:
         )
         trained = Counter(
             record.key
-            for part in self._parts.glob("*/records.jsonl")
+            for part in self._parts.glob("*-seed*/records.jsonl")  # others take these over
             for record in read_records(part)[0]
             if record.is_ok and record.cell.pass_name in TRAINED
         )
         self.figures.cells_trained_twice += sum(count - 1 for count in trained.values())
-        time.sleep(1.0)
-        self.figures.orphans += len(self._cluster.processes("SLURM_JOB_ID="))
+        deadline = time.monotonic() + END_S
+        while (left := self._cluster.processes("SLURM_JOB_ID=")) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        self.figures.orphans += len(left)
+        for pid in left:
+            print(pid, self._cluster.told(pid, "cmdline"), file=sys.stderr)
 
     def _look(self):
         """See whether everything that was once stored is still there."""

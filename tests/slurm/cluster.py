@@ -147,11 +147,16 @@ class Cluster:
         """Return the processes whose environment or command line holds ``mark``."""
         found = set()
         for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                told = (path / file).read_bytes().decode(errors="replace")
-                if mark in told and int(path.name) != os.getpid():
-                    found.add(int(path.name))
+            pid = int(path.name)
+            if pid != os.getpid() and mark in self.told(pid, file):
+                found.add(pid)
         return found
+
+    def told(self, pid, file):
+        """Return what /proc tells of a process; "" once it is gone."""
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace")
+        return ""
 
     def say(self, *command):
         """Run one of Slurm's commands and return what it prints; "" if it fails."""

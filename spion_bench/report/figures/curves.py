@@ -67,7 +67,7 @@ def _curves(run: RecordSet, group: Group) -> Figure | None:
         caption=(
             f"{_about_seeds(drawn)} Thick lines: mean over seeds. The loss is a moving average "
             f"over {100 * SMOOTHING_SHARE:g} % of the run. Dashed vertical lines: the step at "
-            "which a SPION run switched from dense to sparse. Until then SPION and the dense method "
+            "which a SPION run switched from dense to sparse. Until then SPION and dense attention "
             f"may share one run, and their lines coincide. {_about_time(timed)}{turned}"
         ).rstrip(),
         alt=f"Training loss and dev accuracy against the step for {join_words(methods)}. "
