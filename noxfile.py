@@ -25,7 +25,7 @@ CUDA_TORCH = "torch==2.14.1"  # built for CUDA 13.0
 NIGHTLY_SESSIONS = (
     *("coverage", "sanitize", "sanitize_emulated", "mutations", "cuda_build", "cuda_link"),
     *("cuda_fake", "tests_lowest", "audit", "fuzz", "regressions", "compare_selfcheck"),
-    *("own_model", "wheels", "gpu_rehearsal", "docs"),
+    *("own_model", "wheels", "gpu_rehearsal", "docs", "slurm_tests"),
 )
 CPP_SOURCES = sorted(str(path) for path in Path("csrc").rglob("*.[ch]*"))  # .cpp .h .cu .cuh
 
@@ -50,7 +50,7 @@ class Program(NamedTuple):
     command: str
     packages: str = "--editable .[dev]"  # what pip installs, at pinned versions; "" for nothing
     cuda: bool = False  # beside a CUDA build of torch
-    toolkit: str = ""  # a program of the CUDA toolkit without which the session is skipped
+    needs: str = ""  # a program that the session runs with: without it, it is skipped
     gpu: bool = False  # whether it is skipped without a GPU
     arguments: tuple[str, ...] = ()  # of the command, where nothing follows `--`
 
@@ -126,8 +126,7 @@ PROGRAMS = {
     ),
     "sanitize": Program(
         "Run the CPU kernels without torch under AddressSanitizer, UBSan and ThreadSanitizer.",
-        "python -m tests.native.sanitize",
-        packages="",
+        *("python -m tests.native.sanitize", ""),
     ),
     "sanitize_emulated": Program(
         "Run the emulated CUDA kernels' tests under AddressSanitizer and UBSan.",
@@ -137,23 +136,26 @@ PROGRAMS = {
         "Kill, stop and starve 20 runs at random moments; nothing stored may suffer.",
         "python -m tests.survival",
     ),
+    "slurm_tests": Program(
+        "Start a Slurm of one node here (as root) and disturb the jobs of a plan in every way.",
+        "python -m tests.slurm",
+        needs="slurmctld",
+    ),
     "cuda_build": Program(
         "Compile the CUDA kernels (no GPU needed); check registers, spills and machine code.",
         "python -m tests.native.cuda_build",
         "nvidia-cuda-nvdisasm",  # not every toolkit comes with it
-        toolkit="nvcc",
+        needs="nvcc",
     ),
     "cuda_link": Program(
         "Build, link and load the extension against a CUDA build of torch (5.4 GB; no GPU needed).",
-        "python -m tests.native.cuda_link",
-        "--editable .",
+        *("python -m tests.native.cuda_link", "--editable ."),
         cuda=True,
-        toolkit="nvcc",
+        needs="nvcc",
     ),
     "cuda_fake": Program(
         "Run every method, forward and backward, on fake CUDA tensors (5.4 GB; no GPU needed).",
-        "python -m tests.native.cuda_fake",
-        "--editable .[hf]",
+        *("python -m tests.native.cuda_fake", "--editable .[hf]"),
         cuda=True,
     ),
     "cuda_tests": Program(
@@ -165,7 +167,7 @@ PROGRAMS = {
         "Run some of `cuda_tests` under each of compute-sanitizer's tools.",
         "python -m tests.native.compute_sanitizer",
         cuda=True,
-        toolkit="compute-sanitizer",
+        needs="compute-sanitizer",
         gpu=True,
     ),
 }
@@ -175,8 +177,8 @@ def define(name: str, program: Program, python: str | None = None) -> None:
     """Make a session of a program, for another Python where one is named."""
 
     def run(session: nox.Session) -> None:
-        if program.toolkit and shutil.which(program.toolkit) is None:
-            session.skip(f"no {program.toolkit}; it is part of the CUDA toolkit")
+        if program.needs and shutil.which(program.needs) is None:
+            session.skip(f"no {program.needs}; CONTRIBUTING.md says where it comes from")
         if program.gpu and shutil.which("nvidia-smi") is None:
             session.skip(NO_GPU)
         if program.cuda:
@@ -192,8 +194,7 @@ def define(name: str, program: Program, python: str | None = None) -> None:
 for name, program in PROGRAMS.items():
     define(name, program)
 for version in OTHER_PYTHONS:
-    elsewhere = "Run the whole test suite with another Python, where there is an interpreter."
-    define(f"tests-{version}", Program(elsewhere, "pytest"), version)
+    define(f"tests-{version}", Program("Run all tests with this Python.", "pytest"), version)
 
 
 @nox.session
