@@ -211,6 +211,8 @@ class Campaign:
         self._cluster.start_node()
 
     def _collect_twice(self):
+        while not any(self._parts.glob("*/records.jsonl")):  # there is nothing to collect
+            time.sleep(POLL_S)
         command = self._command("merge", self._parts, "--out", self._out)
         both = [self._start(command) for _ in range(2)]
         for each in both:
