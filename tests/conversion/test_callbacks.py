@@ -51,7 +51,9 @@ def test_a_trainer_turns_a_model_sparse_and_resumes_to_the_bit(saved_at, tmp_pat
         assert torch.equal(ends[1][name], value), name
 
 
-# Lightning asks torch for a class that torch has renamed, and warns of resuming within an epoch.
+# Lightning asks torch for a class that torch has renamed, warns of resuming within an epoch, and
+# where Slurm is installed of not being run by it.
+@pytest.mark.filterwarnings("ignore:The `srun` command is available on your system")
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
 @pytest.mark.parametrize("saved_at", [5, 8])
