@@ -82,10 +82,11 @@ def test_zeros_that_a_causal_row_counts():
 
 
 def test_filling_of_the_last_block_is_no_pruned_score():
-    pattern = BlockPattern.from_mask(torch.tensor([[1, 1], [1, 0]]), 8)
-    q = torch.zeros(1, 1, 11, 4, dtype=torch.float64)
+    pattern = BlockPattern.from_mask(torch.tensor([[1, 0, 1], [1, 1, 1], [1, 0, 0]]), 8)
+    q = torch.zeros(1, 1, 19, 4, dtype=torch.float64)
     out = block_attention(q, q, q + 1, pattern, pruned="zero_logit")
-    assert out[0, 0, :, 0].tolist() == pytest.approx([1.0] * 8 + [8 / 11] * 3)
+    expected = [11 / 19] * 8 + [1.0] * 8 + [8 / 19] * 3  # of 19 keys; the last block holds 3
+    assert out[0, 0, :, 0].tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("pruned", PRUNED)
