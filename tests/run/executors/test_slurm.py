@@ -8,11 +8,19 @@ import time
 
 import pytest
 import submitit
+from submitit.core.utils import FailedJobError
 
 from spion_bench.records.names import UsageError
 from spion_bench.run.executors import slurm
 from spion_bench.run.executors.parts import Part
-from spion_bench.run.executors.slurm import ClusterSettings, Commands, read_settings, submit, wait
+from spion_bench.run.executors.slurm import (
+    ClusterSettings,
+    Commands,
+    Submitted,
+    read_settings,
+    submit,
+    wait,
+)
 
 TRAINED = Part("image-seed0", ("--task", "image"), False, ())
 TIMED = Part("image-speed", ("--task", "image", "--pass", "speed"), True, ())
@@ -82,6 +90,42 @@ def test_timed_jobs_wait_for_the_others_and_have_a_node_for_themselves(executor,
     assert [command[0] for command in trained[0].commands.commands] == ["run"]
     assert [command[0] for command in timed[0].commands.commands] == ["merge", "run"]
     assert (tmp_path / "jobs").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_refused_submission_names_what_was_taken_before(executor, tmp_path, monkeypatch):
+    def refuse_timed(self, *error):
+        if self.parameters.get("slurm_exclusive"):
+            raise FailedJobError("sbatch: error: too many jobs")
+
+    monkeypatch.setattr(FakeExecutor, "__exit__", refuse_timed)
+    with pytest.raises(
+        UsageError, match=r"no job for image-speed: sbatch: .* before: 100_0\. What"
+    ):
+        submit([TRAINED, TIMED], (), tmp_path, ClusterSettings(), threads=1, gpus=0)
+
+
+def queued_job(name):
+    job = object.__new__(submitit.SlurmJob)
+    job._job_id, job._cancel_at_deletion = name, False
+    return Submitted(TRAINED, job)
+
+
+def test_jobs_are_over_when_the_queue_lists_them_no_more(monkeypatch):
+    queues = [None, {"7_0", "7_1", "9"}, {"7_1"}, set()]  # None: no answer
+    monkeypatch.setattr(slurm, "_queue", lambda: queues.pop(0))
+    monkeypatch.setattr(slurm, "_POLL_S", 0.0)
+    told = []
+    wait([queued_job("7_0"), queued_job("7_1")], told.append)
+    assert told == [2, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("code", "found"), [(0, {"7_0", "7_1"}), (1, None)])
+def test_the_queue_is_what_squeue_says(tmp_path, monkeypatch, code, found):
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\nprintf '7_0\\n7_1\\n'\nexit {code}\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert slurm._queue() == found
 
 
 def test_a_job_that_is_cut_off_is_queued_again_as_it_was():
