@@ -43,3 +43,10 @@ def test_a_run_without_standard_streams_gives_its_numbers(tmp_path):
     records, problems = read_records(out / "records.jsonl")
     assert problems == []
     assert {record.measurement.status for record in records} == {"ok"}
+
+
+def test_help_needs_no_heavy_module():
+    heavy = {"torch", "scipy", "pandas", "matplotlib"}
+    program = f"import sys; from spion_bench.cli import main; print({heavy} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
