@@ -11,10 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from spion_bench.measure.checkout import read_checkout
-from spion_bench.suite.influence import PACKAGE
-from tests.slurm.campaign import FAILURES, Campaign, as_json
+from tests.slurm.campaign import FAILURES, Campaign
 from tests.slurm.cluster import Cluster, why_not
+from tests.survival.ending import as_json, conclude
 
 
 def main():
@@ -38,25 +37,15 @@ def main():
             campaign.round()
             print(json.dumps(as_json(campaign.figures)), file=sys.stderr, flush=True)
         version = cluster.say("scontrol", "--version").strip()
-    checkout = read_checkout(PACKAGE)
-    found = {
+    if not campaign.figures.disturbances:
+        sys.exit("nothing was disturbed, so this proves nothing")
+    about = {
         "cluster": version,
         "seed": options.seed,
         "seconds": round(time.monotonic() - began, 1),
-        "git_sha": checkout.sha,
-        "git_dirty": checkout.dirty,
         "refusal": refusal,
-        **as_json(campaign.figures),
     }
-    text = json.dumps(found, indent=2)
-    print(text)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n", encoding="utf-8")
-    if not campaign.figures.disturbances:
-        sys.exit("nothing was disturbed, so this proves nothing")
-    if bad := [name for name in FAILURES if found[name]]:
-        sys.exit(f"not 0: {', '.join(bad)}")
+    conclude(about, campaign.figures, FAILURES, options.out)
 
 
 if __name__ == "__main__":

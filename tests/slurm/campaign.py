@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from spion_bench.records import latest_by_cell, read_records
 from spion_bench.records.store import Store
@@ -265,8 +265,3 @@ def found_in(out):
         for record in latest_by_cell(Store(out).records).values()
         if record.is_ok and record.cell.pass_name != "gate"
     }
-
-
-def as_json(figures):
-    """Return the figures as JSON has them."""
-    return {**asdict(figures), "disturbances": dict(sorted(figures.disturbances.items()))}

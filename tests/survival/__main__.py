@@ -5,15 +5,13 @@ workers measure; else they only pretend, which takes a fraction of a second.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from spion_bench.measure.checkout import read_checkout
-from spion_bench.suite.influence import PACKAGE
-from tests.survival.campaign import FAILURES, Campaign, as_json
+from tests.survival.campaign import FAILURES, Campaign
+from tests.survival.ending import conclude
 
 
 def main():
@@ -29,24 +27,14 @@ def main():
         for _ in range(options.rounds):
             campaign.round()
         campaign.close()
-    checkout = read_checkout(PACKAGE)
-    found = {
+    if not campaign.figures.disturbed_at_work:
+        sys.exit("no run was disturbed before it ended, so this proves nothing")
+    about = {
         "workers": "real" if options.real else "pretending",
         "seed": options.seed,
         "seconds": round(time.monotonic() - began, 1),
-        "git_sha": checkout.sha,
-        "git_dirty": checkout.dirty,
-        **as_json(campaign.figures),
     }
-    text = json.dumps(found, indent=2)
-    print(text)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n", encoding="utf-8")
-    if not campaign.figures.disturbed_at_work:
-        sys.exit("no run was disturbed before it ended, so this proves nothing")
-    if bad := [name for name in FAILURES if found[name]]:
-        sys.exit(f"not 0: {', '.join(bad)}")
+    conclude(about, campaign.figures, FAILURES, options.out)
 
 
 if __name__ == "__main__":

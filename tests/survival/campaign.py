@@ -269,8 +269,3 @@ def _on_disk(folder, disk):
         subprocess.run(["cp", "-a", f"{disk}/.", str(folder)], check=True)
         subprocess.run(["umount", str(disk)], check=True)
         disk.rmdir()
-
-
-def as_json(figures):
-    """Return the figures as what a JSON file holds."""
-    return {**vars(figures), "disturbances": dict(sorted(figures.disturbances.items()))}
