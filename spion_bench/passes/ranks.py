@@ -2,7 +2,7 @@
 
 All of them prepare the cell's subject and train on their share of every batch (``train.ranks``).
 The worker alone reports, stores and answers. The others end with it, because they are in its
-process group, and it fails with the reason of the first of them that fails.
+process group, and it fails with the reason of the one that fails, not of those that lose it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
+import torch.distributed as dist
 
 from spion_bench.model.attention import UnavailableError
 from spion_bench.passes.session import Job, OnProgress
@@ -32,6 +33,8 @@ from spion_bench.train.ranks import ALONE, Ranks, meeting
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from spion_bench.passes.ranks import main; main()"
 READY = "ready"
 FAULT_GRACE_S = 3.0
+LOST_ANOTHER = 3
+"""Exit code of a process that failed because it lost another one."""
 
 
 class RankError(RuntimeError):
@@ -95,10 +98,11 @@ def together(job: Job) -> Iterator[Ranks]:
         except NonFiniteLossError:
             raise
         except Exception as error:
-            faults = [fault for other in others if (fault := other.fault()) is not None]
-            if not faults:
+            failed = [other for other in others if other.has_failed()]
+            if not failed:
                 raise
-            raise RankError(faults[0]) from error
+            cause = min(failed, key=lambda other: other.has_lost_another)
+            raise RankError(cause.end()) from error
 
 
 class _Other:
@@ -115,9 +119,9 @@ class _Other:
             stdout=subprocess.PIPE,
             text=True,
         )
-        requests, self._process.stdin = self._process.stdin, None  # communicate() would flush it
-        assert requests is not None
-        with suppress(BrokenPipeError), requests:  # it has ended: noticed when it is awaited
+        assert self._process.stdin is not None
+        # One that has ended is noticed when it is awaited.
+        with suppress(BrokenPipeError), self._process.stdin as requests:
             requests.write(self._job.model_dump_json())
         return self
 
@@ -131,24 +135,27 @@ class _Other:
         assert self._process.stdout is not None
         self._said = self._process.stdout.readline()
         if self._said.strip() != READY:
-            raise RankError(self._end())
+            raise RankError(self.end())
         self._said = ""
 
     def await_end(self) -> None:
         """Wait until it has trained; RankError says why it has not."""
-        end = self._end()
+        end = self.end()
         if self._process.returncode:
             raise RankError(end)
 
-    def fault(self) -> str | None:
-        """Return why it failed, if it has: the others then fail too, as they lose it."""
-        try:
-            self._process.wait(FAULT_GRACE_S)
-        except subprocess.TimeoutExpired:
-            return None
-        return self._end() if self._process.returncode else None
+    def has_failed(self) -> bool:
+        """Return whether it has failed, or does in a moment: all fail when one does."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(FAULT_GRACE_S) != 0
+        return False
 
-    def _end(self) -> str:
+    @property
+    def has_lost_another(self) -> bool:
+        """Whether it failed because another process was gone."""
+        return self._process.returncode == LOST_ANOTHER
+
+    def end(self) -> str:
         """Wait for its end, and return it in words."""
         assert self._process.stdout is not None
         self._said += self._process.stdout.read()
@@ -174,7 +181,13 @@ def main() -> None:
             traceback.print_exc()
             first_line = str(error).partition("\n")[0]
             print(f"{type(error).__name__}: {first_line}", file=told)
-            raise SystemExit(1) from error
+            raise SystemExit(LOST_ANOTHER if lost_another(error) else 1) from error
+
+
+def lost_another(error: Exception) -> bool:
+    """Return whether ``error`` says that another process was gone, as gloo and NCCL put it."""
+    said = str(error)
+    return isinstance(error, dist.DistError) or "gloo" in said or "closed by peer" in said
 
 
 def _train(job: Job, rank: int, place: Path, told: TextIO) -> None:

@@ -78,6 +78,23 @@ def test_a_process_that_is_killed_ends_the_training(tmp_path, monkeypatch):
         trains_together(tmp_path, waits=1000)
 
 
+def test_the_process_that_failed_is_blamed_not_those_that_lost_it(tmp_path, monkeypatch):
+    program = (
+        f"{JOINS}\nrank = int(sys.argv[1])\n"
+        "with meeting(rank, 3, Path(sys.argv[2])) as ranks:\n"
+        "  ranks.wait()\n"
+        "  if rank == 2: print('ValueError: the cause', flush=True); sys.exit(1)\n"
+        "  try:\n"
+        "    while True: ranks.wait()\n"
+        "  except Exception as error:\n"
+        "    from spion_bench.passes.ranks import LOST_ANOTHER, lost_another\n"
+        "    sys.exit(LOST_ANOTHER if lost_another(error) else 1)\n"
+    )
+    other_does(monkeypatch, program)
+    with pytest.raises(RankError, match=r"^process 3 of those .*: ValueError: the cause$"):
+        trains_together(tmp_path, waits=1000, processes=3)
+
+
 def test_a_process_that_fails_at_the_end_is_noticed(tmp_path, monkeypatch):
     other_does(monkeypatch, f"{JOINS}{MEETS}raise SystemExit(3)")
     with pytest.raises(RankError, match="exit code 3"):
