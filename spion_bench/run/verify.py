@@ -24,6 +24,7 @@ from spion_bench.run.executors.executor import Conduct, OneByOne
 from spion_bench.run.runner import Display, Runner
 from spion_bench.suite.keys import with_code, with_key
 from spion_bench.suite.passes import PASSES
+from spion_bench.suite.plan import most_processes
 
 LEARNED: Final = "accuracy cell "
 
@@ -145,8 +146,9 @@ def why_not(again: Again, here: Environment) -> str | None:
         then, now = getattr(record.environment, name), getattr(here, name)
         if then != now:
             return f"{name}: it was measured with {then}, here is {now}"
-    if cell.threads > here.cores:
-        return f"threads: it was measured with {cell.threads}, here are {here.cores} cores"
+    threads = cell.threads * most_processes([cell])
+    if threads > here.cores:
+        return f"threads: it was measured with {threads}, here are {here.cores} cores"
     try:
         current = with_key(with_code(cell))
     except (KeyError, ValueError) as error:
