@@ -2,10 +2,10 @@
 // log-sum-exp kept for the backward pass, nothing of size [L, L] stored.
 //
 // Mapping: a panel of query rows lies along the vector lanes and everything is transposed:
-//   S^T = K Q^T,  P^T = 2^(S^T - m),  O^T += V^T P^T          (forward)
-//   dV += P^T dO,  dS^T = P^T (V dO^T - delta),  dK += dS^T Q,  dQ^T += K^T dS^T   (backward)
-// so K and V are read in place by broadcasts and the softmax is vertical. Scores are kept in base-2
-// units (q is scaled by scale * log2 e once, when it is packed).
+//   S^T = K Q^T,  P^T = 2^(S^T - m),  O += P V                                   (forward)
+//   dV += P^T dO,  dS^T = P^T (V dO^T - delta),  dK += dS^T Q,  dQ += dS K        (backward)
+// so K and V are read in place, the softmax is vertical, and what is summed lies as it is stored.
+// Scores are kept in base-2 units (q is scaled by scale * log2 e once, when it is packed).
 //
 // Cost per kept block: 4 * D * S^2 FLOPs forward, 10 * D * S^2 backward. Test: tests/ops/
 // test_block_attention.py. Time:
@@ -54,51 +54,53 @@ struct Row {
   }
 };
 
-// S^T of one panel and one key block; scores of padded keys, and of keys that a query does not see,
-// become -infinity.
+// S^T of one panel and one key block, into columns of [keys][queries]; scores of padded keys, and
+// of keys that a query does not see, become -infinity.
 template <typename T, int W, int NV>
 inline void scores_panel(const Row<T>& row, int64_t query, int64_t key, const T* q_panel,
                          T* scores) {
   constexpr int P = W * NV;
   const AttentionArgs<T>& args = row.args;
-  const int64_t stride = args.k.row_stride;
-  product<T, W, false>(args.block_size, P, args.width, row.k + key * stride, stride, 1, q_panel, P,
-                       scores, P);
+  const int64_t k_row = args.k.row_stride, stride = args.block_size;
+  product<T, W, false>(args.block_size, P, args.width, row.k + key * k_row, k_row, 1, q_panel, P,
+                       scores, stride);
   if (args.causal && key + args.block_size > query)
     for (int64_t j = 0; j < args.block_size; ++j)
-      for (int64_t i = 0; i < P && query + i < key + j; ++i) scores[j * P + i] = -kInfinity<T>;
+      for (int64_t i = 0; i < P && query + i < key + j; ++i) scores[j * stride + i] = -kInfinity<T>;
   if (row.mask == nullptr) return;
   for (int64_t j = 0; j < args.block_size; ++j)
     if (!row.mask[key + j])
-      for (int n = 0; n < NV; ++n) store<T, W>(scores + j * P + n * W, splat<T, W>(-kInfinity<T>));
+      for (int n = 0; n < NV; ++n)
+        store<T, W>(scores + j * stride + n * W, splat<T, W>(-kInfinity<T>));
 }
 
-// One step of the online softmax on W query rows: scores become 2^(score - maximum).
-// Returns the factor by which everything summed so far has to be rescaled.
+// One step of the online softmax on W query rows: scores become 2^(score - maximum). `rescale` gets
+// the factor by which everything summed so far has to be rescaled.
 template <typename T, int W>
-inline Vec<T, W> softmax_step(int64_t keys, int64_t stride, T* scores, T* maximum, T* denominator) {
+inline void softmax_step(int64_t stride, T* scores, T* maximum, T* denominator, T* rescale) {
   const Vec<T, W> before = load<T, W>(maximum);
   Vec<T, W> highest = before;
-  for (int64_t j = 0; j < keys; ++j) highest = max<T, W>(highest, load<T, W>(scores + j * stride));
+  for (int64_t j = 0; j < stride; ++j)
+    highest = max<T, W>(highest, load<T, W>(scores + j * stride));
   store<T, W>(maximum, highest);
   // A row without a finite score yet has maximum -infinity; 0 keeps -inf - base from being NaN.
   const Vec<T, W> zero = {};
   const Vec<T, W> base = highest == splat<T, W>(-kInfinity<T>) ? zero : highest;
-  const Vec<T, W> rescale = exp2<T, W>(before - base);
-  Vec<T, W> total = load<T, W>(denominator) * rescale;
-  for (int64_t j = 0; j < keys; ++j) {
+  const Vec<T, W> factor = exp2<T, W>(before - base);
+  store<T, W>(rescale, factor);
+  Vec<T, W> total = load<T, W>(denominator) * factor;
+  for (int64_t j = 0; j < stride; ++j) {
     const Vec<T, W> p = exp2<T, W>(load<T, W>(scores + j * stride) - base);
     total += p;
     store<T, W>(scores + j * stride, p);
   }
   store<T, W>(denominator, total);
-  return rescale;
 }
 
 // values[j][i] *= keep factor, for the S keys from `key` and W query rows from `query`.
 template <typename T, int W>
-inline void apply_dropout(const Row<T>& row, int64_t query, int64_t key, T* values,
-                          int64_t stride) {
+inline void apply_dropout(const Row<T>& row, int64_t query, int64_t key, T* values) {
+  const int64_t stride = row.args.block_size;
   T factors[8 * W];
   for (int64_t j = 0; j < row.args.block_size; j += 8) {
     dropout_factors<T, W>(row.args.dropout, query, key + j, row.bh(), factors, W);
@@ -109,57 +111,71 @@ inline void apply_dropout(const Row<T>& row, int64_t query, int64_t key, T* valu
   }
 }
 
+// rows[i][...] *= factors[i]
+template <typename T, int W>
+inline void scale_rows(int64_t count, int64_t width, const T* factors, T* rows, int64_t stride) {
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t d = 0; d < width; d += W) {
+      T* value = rows + i * stride + d;
+      store<T, W>(value, load<T, W>(value) * splat<T, W>(factors[i]));
+    }
+}
+
+template <typename T>
+inline void clear_rows(int64_t count, int64_t width, T* rows, int64_t stride) {
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t d = 0; d < width; ++d) rows[i * stride + d] = T{0};
+}
+
 template <typename T, int W, int NV>
-inline void forward_panel(const Row<T>& row, int64_t query, T* scratch) {
+inline void forward_row(const Row<T>& row, T* scratch) {
   constexpr int P = W * NV;
   const AttentionArgs<T>& args = row.args;
-  const int64_t S = args.block_size, D = args.width;
-  T* q_panel = scratch;
-  T* out_panel = q_panel + D * P;
-  T* scores = out_panel + D * P;
-  T* maximum = scores + S * P;
-  T* denominator = maximum + P;
+  const int64_t S = args.block_size, D = args.width, query = row.block * S;
+  const int64_t q_row = args.q.row_stride, v_row = args.v.row_stride;
+  const int64_t out_row = args.out.row_stride;
+  T* q_panels = scratch;         // [S / P][D][P]
+  T* scores = q_panels + S * D;  // [keys][queries]
+  T* maximum = scores + S * S;
+  T* denominator = maximum + S;
+  T* rescale = denominator + S;
+  T* out = args.out.at(row.b, row.h) + query * out_row;
 
-  transpose<T, W>(P, D, row.q + query * args.q.row_stride, args.q.row_stride, q_panel, P,
-                  static_cast<T>(args.scale * kLog2E));
+  for (int64_t i = 0; i < S; i += P)
+    transpose<T, W>(P, D, row.q + (query + i) * q_row, q_row, q_panels + i * D, P,
+                    static_cast<T>(args.scale * kLog2E));
   // Pruned scores count as logits of 0: the softmax starts from their maximum and their count.
-  for (int i = 0; i < P; ++i) {
+  for (int64_t i = 0; i < S; ++i) {
     const int64_t absent = args.zero_logit ? row.absent(query + i) : 0;
     maximum[i] = absent > 0 ? T{0} : -kInfinity<T>;
     denominator[i] = static_cast<T>(absent);
   }
-  for (int64_t i = 0; i < D * P; ++i) out_panel[i] = T{0};
+  if (row.first_tile() == row.last_tile()) clear_rows(S, D, out, out_row);
 
   for (int64_t tile = row.first_tile(); tile < row.last_tile(); ++tile) {
     const int64_t key = args.col[tile] * S;
-    scores_panel<T, W, NV>(row, query, key, q_panel, scores);
-    for (int n = 0; n < NV; ++n) {
-      const Vec<T, W> rescale =
-          softmax_step<T, W>(S, P, scores + n * W, maximum + n * W, denominator + n * W);
-      for (int64_t d = 0; d < D; ++d) {
-        T* value = out_panel + d * P + n * W;
-        store<T, W>(value, load<T, W>(value) * rescale);
+    for (int64_t i = 0; i < S; i += P) {
+      scores_panel<T, W, NV>(row, query + i, key, q_panels + i * D, scores + i);
+      for (int64_t n = i; n < i + P; n += W) {
+        softmax_step<T, W>(S, scores + n, maximum + n, denominator + n, rescale + n);
+        if (args.dropout.enabled) apply_dropout<T, W>(row, query + n, key, scores + n);
       }
-      if (args.dropout.enabled) apply_dropout<T, W>(row, query + n * W, key, scores + n * W, P);
     }
-    const int64_t stride = args.v.row_stride;
-    product<T, W, true>(D, P, S, row.v + key * stride, 1, stride, scores, P, out_panel, P);
+    // The first tile overwrites the output: nothing has to be zeroed or rescaled for it.
+    const bool is_first = tile == row.first_tile();
+    if (!is_first) scale_rows<T, W>(S, D, rescale, out, out_row);
+    const auto add = is_first ? product<T, W, false> : product<T, W, true>;
+    add(S, D, S, scores, 1, S, row.v + key * v_row, v_row, out, out_row);
   }
 
   T* lse = args.lse + row.bh() * args.length + query;
-  for (int i = 0; i < P; ++i) {
+  for (int64_t i = 0; i < S; ++i) {
     const bool empty = denominator[i] == T{0};
     lse[i] =
         empty ? kInfinity<T> : static_cast<T>((maximum[i] + __builtin_log2(denominator[i])) * kLn2);
     denominator[i] = empty ? T{0} : T{1} / denominator[i];
   }
-  for (int64_t d = 0; d < D; ++d)
-    for (int n = 0; n < NV; ++n) {
-      T* value = out_panel + d * P + n * W;
-      store<T, W>(value, load<T, W>(value) * load<T, W>(denominator + n * W));
-    }
-  transpose<T, W>(D, P, out_panel, P, args.out.at(row.b, row.h) + query * args.out.row_stride,
-                  args.out.row_stride, T{1});
+  scale_rows<T, W>(S, D, denominator, out, out_row);
 }
 
 // delta = sum_d dout * out - dlse: what the softmax's backward pass subtracts from every dP.
@@ -178,68 +194,75 @@ inline void delta_panel(const Row<T>& row, int64_t query, int64_t count, T* delt
   }
 }
 
-// From scores and dprobs (dP^T) of a panel to probs and dscores, in place.
-template <typename T, int W, int NV>
-inline void softmax_backward_panel(const Row<T>& row, int64_t query, int64_t key, const T* lse2,
+// From scores and scaled dprobs (scale * dP^T) of W queries to probs and dscores, in place.
+template <typename T, int W>
+inline void softmax_backward_lanes(const Row<T>& row, int64_t query, int64_t key, const T* lse2,
                                    const T* delta, T* scores, T* dprobs) {
-  constexpr int P = W * NV;
-  const AttentionArgs<T>& args = row.args;
-  const Vec<T, W> scale = splat<T, W>(static_cast<T>(args.scale));
-  for (int n = 0; n < NV; ++n) {
-    const Vec<T, W> lse_n = load<T, W>(lse2 + n * W);
-    const Vec<T, W> delta_n = load<T, W>(delta + n * W);
-    if (args.dropout.enabled) apply_dropout<T, W>(row, query + n * W, key, dprobs + n * W, P);
-    for (int64_t j = 0; j < args.block_size; ++j) {
-      T* score = scores + j * P + n * W;
-      T* dprob = dprobs + j * P + n * W;
-      const Vec<T, W> p = exp2<T, W>(load<T, W>(score) - lse_n);
-      store<T, W>(score, p);
-      store<T, W>(dprob, p * (load<T, W>(dprob) - delta_n) * scale);
-    }
-    if (args.dropout.enabled) apply_dropout<T, W>(row, query + n * W, key, scores + n * W, P);
+  const int64_t S = row.args.block_size;
+  const bool has_dropout = row.args.dropout.enabled;
+  const Vec<T, W> lse = load<T, W>(lse2), scaled_delta = load<T, W>(delta);
+  if (has_dropout) apply_dropout<T, W>(row, query, key, dprobs);
+  for (int64_t j = 0; j < S; ++j) {
+    const Vec<T, W> p = exp2<T, W>(load<T, W>(scores + j * S) - lse);
+    store<T, W>(scores + j * S, p);
+    store<T, W>(dprobs + j * S, p * (load<T, W>(dprobs + j * S) - scaled_delta));
   }
+  if (has_dropout) apply_dropout<T, W>(row, query, key, scores);
 }
 
+// A whole block row: sums over its queries (dK, dV) are as deep as a block, which keeps them in
+// registers longer than those of a panel. Only what lies along the lanes is cut into panels.
 template <typename T, int W, int NV>
-inline void backward_panel(const Row<T>& row, int64_t query, ColumnTiles<T> columns, T* scratch) {
+inline void backward_row(const Row<T>& row, ColumnTiles<T> columns, T* scratch) {
   constexpr int P = W * NV;
   const AttentionArgs<T>& args = row.args;
-  const int64_t S = args.block_size, D = args.width;
-  T* q_panel = scratch;
-  T* dout_panel = q_panel + D * P;
-  T* dq_panel = dout_panel + D * P;
-  T* scores = dq_panel + D * P;
-  T* dprobs = scores + S * P;
-  T* lse2 = dprobs + S * P;
-  T* delta = lse2 + P;
+  const int64_t S = args.block_size, D = args.width, query = row.block * S;
+  const int64_t q_row = args.q.row_stride, dout_row = args.dout.row_stride;
+  const int64_t k_row = args.k.row_stride, v_row = args.v.row_stride;
+  T* q_panels = scratch;  // [S / P][D][P], as are those of dout
+  T* dout_panels = q_panels + S * D;
+  T* scores = dout_panels + S * D;  // [keys][queries], as are dprobs
+  T* dprobs = scores + S * S;
+  T* lse2 = dprobs + S * S;
+  T* delta = lse2 + S;
 
-  const T* q = row.q + query * args.q.row_stride;
-  const T* dout = args.dout.at(row.b, row.h) + query * args.dout.row_stride;
-  transpose<T, W>(P, D, q, args.q.row_stride, q_panel, P, static_cast<T>(args.scale * kLog2E));
-  transpose<T, W>(P, D, dout, args.dout.row_stride, dout_panel, P, T{1});
-  delta_panel<T, W>(row, query, P, delta);
-  for (int i = 0; i < P; ++i)
+  const T scale = static_cast<T>(args.scale);
+  const T* q = row.q + query * q_row;
+  const T* dout = args.dout.at(row.b, row.h) + query * dout_row;
+  T* dq = args.dq.at(row.b, row.h) + query * args.dq.row_stride;
+  for (int64_t i = 0; i < S; i += P) {
+    transpose<T, W>(P, D, q + i * q_row, q_row, q_panels + i * D, P,
+                    static_cast<T>(args.scale * kLog2E));
+    transpose<T, W>(P, D, dout + i * dout_row, dout_row, dout_panels + i * D, P, scale);
+  }
+  delta_panel<T, W>(row, query, S, delta);
+  for (int64_t i = 0; i < S; ++i) {
+    delta[i] *= scale;
     lse2[i] = args.lse[row.bh() * args.length + query + i] * static_cast<T>(kLog2E);
-  for (int64_t i = 0; i < D * P; ++i) dq_panel[i] = T{0};
+  }
+  if (row.first_tile() == row.last_tile()) clear_rows(S, D, dq, args.dq.row_stride);
 
   for (int64_t tile = row.first_tile(); tile < row.last_tile(); ++tile) {
     const int64_t column = args.col[tile], key = column * S;
     const int32_t slot = columns.slot[column];
     T* dk = slot >= 0 ? columns.dk_parts + slot * S * D : columns.dk + key * D;
     T* dv = slot >= 0 ? columns.dv_parts + slot * S * D : columns.dv + key * D;
-    const int64_t k_row = args.k.row_stride, v_row = args.v.row_stride;
-    scores_panel<T, W, NV>(row, query, key, q_panel, scores);
-    product<T, W, false>(S, P, D, row.v + key * v_row, v_row, 1, dout_panel, P, dprobs, P);
-    softmax_backward_panel<T, W, NV>(row, query, key, lse2, delta, scores, dprobs);
-    // The first share of a column's tile overwrites it: nothing has to be zeroed beforehand.
+    const T *k = row.k + key * k_row, *v = row.v + key * v_row;
+    for (int64_t i = 0; i < S; i += P) {
+      scores_panel<T, W, NV>(row, query + i, key, q_panels + i * D, scores + i);
+      product<T, W, false>(S, P, D, v, v_row, 1, dout_panels + i * D, P, dprobs + i, S);
+      for (int64_t n = i; n < i + P; n += W)
+        softmax_backward_lanes<T, W>(row, query + n, key, lse2 + n, delta + n, scores + n,
+                                     dprobs + n);
+    }
+    // The first share of a tile of dk, dv or dq overwrites it: nothing is zeroed beforehand.
     const auto add = columns.touched[column] ? product<T, W, true> : product<T, W, false>;
     columns.touched[column] = true;
-    add(S, D, P, scores, P, 1, dout, args.dout.row_stride, dv, D);
-    add(S, D, P, dprobs, P, 1, q, args.q.row_stride, dk, D);
-    product<T, W, true>(D, P, S, row.k + key * k_row, 1, k_row, dprobs, P, dq_panel, P);
+    add(S, D, S, scores, S, 1, dout, dout_row, dv, D);
+    add(S, D, S, dprobs, S, 1, q, q_row, dk, D);
+    const auto add_dq = tile == row.first_tile() ? product<T, W, false> : product<T, W, true>;
+    add_dq(S, D, S, dprobs, 1, S, k, k_row, dq, args.dq.row_stride);
   }
-  transpose<T, W>(D, P, dq_panel, P, args.dq.at(row.b, row.h) + query * args.dq.row_stride,
-                  args.dq.row_stride, T{1});
 }
 
 template <typename T, int W>
@@ -247,12 +270,10 @@ inline void attention_forward_lanes(const AttentionArgs<T>& args, int64_t b, int
                                     int64_t row_begin, int64_t row_end, T* scratch) {
   for (int64_t r = row_begin; r < row_end; ++r) {
     const Row<T> row(args, b, h, r);
-    const int64_t begin = r * args.block_size, end = begin + args.block_size;
     if (args.block_size >= 2 * W)
-      for (int64_t query = begin; query < end; query += 2 * W)
-        forward_panel<T, W, 2>(row, query, scratch);
+      forward_row<T, W, 2>(row, scratch);
     else
-      forward_panel<T, W, 1>(row, begin, scratch);
+      forward_row<T, W, 1>(row, scratch);
   }
 }
 
@@ -262,12 +283,10 @@ inline void attention_backward_lanes(const AttentionArgs<T>& args, int64_t b, in
                                      T* scratch) {
   for (int64_t r = row_begin; r < row_end; ++r) {
     const Row<T> row(args, b, h, r);
-    const int64_t begin = r * args.block_size, end = begin + args.block_size;
     if (args.block_size >= 2 * W)
-      for (int64_t query = begin; query < end; query += 2 * W)
-        backward_panel<T, W, 2>(row, query, columns, scratch);
+      backward_row<T, W, 2>(row, columns, scratch);
     else
-      backward_panel<T, W, 1>(row, begin, columns, scratch);
+      backward_row<T, W, 1>(row, columns, scratch);
   }
 }
 

@@ -3,7 +3,7 @@
 #pragma GCC target("avx2,fma")
 #endif
 #define SPION_ISA avx2
-#define SPION_TILE_ROWS 4
+#define SPION_TILE_ROWS 6
 #include "isa.h"
 
 namespace spion_bench::cpu {

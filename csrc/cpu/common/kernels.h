@@ -90,10 +90,9 @@ struct ColumnTiles {
 };
 
 // Scratch elements that one call of a kernel needs, whatever the instruction set: exactly those of
-// the widest one, so that a sanitizer sees any access beyond them.
-constexpr int64_t kWidestPanel = 32;  // query rows: two vectors of AVX-512
+// the larger pass, so that a sanitizer sees any access beyond them.
 inline int64_t attention_scratch(int64_t width, int64_t block_size) {
-  return kWidestPanel * (3 * width + 2 * block_size + 2);
+  return 2 * block_size * (width + block_size + 1);
 }
 inline int64_t sddmm_scratch(int64_t width, int64_t block_size) { return width * block_size; }
 constexpr int64_t kMapRows = 16;  // query rows that one attention_map call handles

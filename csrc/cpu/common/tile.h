@@ -45,13 +45,21 @@ inline void product_tile(int64_t depth, const T* a, int64_t a_row, int64_t a_col
 template <typename T, int W, int NV, bool kAccumulate>
 inline void product_columns(int64_t rows, int64_t depth, const T* a, int64_t a_row, int64_t a_col,
                             const T* b, int64_t b_row, T* c, int64_t c_row) {
-  int64_t m = 0;
-  for (; m + kRows <= rows; m += kRows)
-    product_tile<T, W, kRows, NV, kAccumulate>(depth, a + m * a_row, a_row, a_col, b, b_row,
-                                               c + m * c_row, c_row);
-  for (; m < rows; ++m)
-    product_tile<T, W, 1, NV, kAccumulate>(depth, a + m * a_row, a_row, a_col, b, b_row,
-                                           c + m * c_row, c_row);
+  const auto tile = [&]<int MR>(int64_t m) {
+    product_tile<T, W, MR, NV, kAccumulate>(depth, a + m * a_row, a_row, a_col, b, b_row,
+                                            c + m * c_row, c_row);
+    return m + MR;
+  };
+  for (int64_t m = 0; m < rows;) {
+    const int64_t left = rows - m;
+    // Tiles of fewer than 4 rows cannot hide the latency of their sums: 8 are 4 + 4, not 6 + 2.
+    if (left >= kRows && (kRows != 6 || left != 8))
+      m = tile.template operator()<kRows>(m);
+    else if (left >= 4)
+      m = tile.template operator()<4>(m);
+    else
+      m = tile.template operator()<1>(m);
+  }
 }
 
 // C[rows][columns] (+)= A * B; `columns` is a multiple of W.

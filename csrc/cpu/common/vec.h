@@ -71,10 +71,11 @@ struct Exp2<float> {
                                              0.0096180566785246380754f,
                                              0.001340042817761583794f,
                                              0.00015461444698569129083f};
-  static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  static constexpr float kLowest = -127.0f;     // its exponent field is 0, so the result is 0
+  // 1.5 * 2^23 + the exponent's bias: adding it rounds to an integer and leaves, in the low bits,
+  // the exponent field of its power of two.
+  static constexpr float kRound = 12582912.0f + 127;
+  static constexpr float kLowest = -127.0f;  // its exponent field is 0, so the result is 0
   static constexpr int kMantissa = 23;
-  static constexpr int32_t kBias = 127;
 };
 template <>
 struct Exp2<double> {
@@ -84,10 +85,9 @@ struct Exp2<double> {
       0.055504108664821627039,   0.0096181291075872566681,   0.0013333558146406470697,
       0.00015403530463724354209, 0.000015252733841556772589, 1.3215432535912376166e-6,
       1.0178057087733941105e-7,  7.0741942972885210056e-9,   4.455817908336064493e-10};
-  static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double kRound = 6755399441055744.0 + 1023;  // 1.5 * 2^52 + the bias
   static constexpr double kLowest = -1023.0;
   static constexpr int kMantissa = 52;
-  static constexpr int64_t kBias = 1023;
 };
 
 // 2^x for x below the largest exponent, as a softmax needs it: 0 where the result would not be a
@@ -97,13 +97,12 @@ inline Vec<T, W> exp2(Vec<T, W> x) {
   using E = Exp2<T>;
   using I = typename IntOf<T>::type;
   const Vec<T, W> low = splat<T, W>(E::kLowest);
-  const Vec<T, W> clamped = x < low ? low : x;
+  const Vec<T, W> clamped = max<T, W>(low, x);
   const Vec<T, W> shifted = clamped + E::kRound;
   const Vec<T, W> fraction = clamped - (shifted - E::kRound);
   Vec<T, W> poly = splat<T, W>(E::kCoefficients[E::kDegree]);
   for (int i = E::kDegree - 1; i >= 0; --i) poly = poly * fraction + E::kCoefficients[i];
-  const Vec<I, W> exponent = (Vec<I, W>)shifted + E::kBias;  // low bits hold round(x) + bias
-  return poly * (Vec<T, W>)(exponent << E::kMantissa);
+  return poly * (Vec<T, W>)((Vec<I, W>)shifted << E::kMantissa);
 }
 
 // Exchanges, between two rows, the lanes that a transpose has to exchange at distance kStep.
