@@ -2,6 +2,7 @@
 
 BASE has two workers, whose ratio (A/A) shows what noise does. Every round starts new workers, so
 what a process gets by chance (addresses, pages, cores) is part of the spread, not of the result.
+Within a round, the sides take many short turns, so what changes within seconds changes for all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any, Protocol
 
 from spion_bench.compare.sides import Side, Worker
@@ -20,7 +21,9 @@ from spion_bench.measure.load import LoadSampler, Sampler
 from spion_bench.records.paired import StoppingRule, is_disturbed, paired_ratio
 
 AGAIN = "BASE again"
-TURN = {"warmup_s": 0.05, "seconds": 0.3, "min_samples": 3}
+TURN = {"warmup_s": 0.01, "seconds": 0.04, "min_samples": 1}
+LEAST_TURNS = 3  # of each side in a round, each time in another order
+SECONDS = 0.6  # that each side is timed in a round, at least
 
 
 class SideWorker(Protocol):
@@ -41,7 +44,7 @@ class Measured:
     """What was measured of some cases.
 
     Attributes:
-        values: Milliseconds of each round, by case and side.
+        values: Milliseconds of each round, by case and side: the mean over its turns.
         problems: Why a case could not be measured.
         rounds: How many rounds were taken.
         disturbed: In how many rounds that count other processes disturbed it, by case.
@@ -111,33 +114,39 @@ def measure(
         on_round(measured.rounds, waiting)
         with _started(sides, threads, start) as workers:
             for case in waiting:
-                while not _take(measured, case, next(orders), workers, sampler, rule):
+                while not _take(measured, case, orders, workers, sampler, rule):
                     measured.repeated[case] += 1
 
 
 def _take(
     measured: Measured,
     case: str,
-    order: list[str],
+    orders: Iterator[list[str]],
     workers: dict[str, SideWorker],
     sampler: Sampler,
     rule: StoppingRule,
 ) -> bool:
     """Take one round of a case; return whether it counts: else it was disturbed."""
-    taken = {}
+    taken: dict[str, list[float]] = {name: [] for name in workers}
+    timed_ms = 0.0
     sampler.start()
-    for name in order:
-        answer = workers[name].turn({"case": case, **TURN})
-        if "problem" in answer:
-            measured.problems[case] = f"{name}: {answer['problem']}"
-            return True
-        taken[name] = median(answer["samples_ms"])
+    for turns, order in enumerate(orders, start=1):
+        for name in order:
+            answer = workers[name].turn({"case": case, **TURN})
+            if "problem" in answer:
+                measured.problems[case] = f"{name}: {answer['problem']}"
+                return True
+            taken[name].append(median(answer["samples_ms"]))
+            timed_ms += sum(answer["samples_ms"])
+        if turns >= LEAST_TURNS and timed_ms >= 1e3 * SECONDS * len(order):
+            break
     if is_disturbed(sampler.stop(), sampler.cpus):
         if measured.repeated[case] < rule.most_repeats:
             return False
         measured.disturbed[case] += 1
-    for name, value in taken.items():
-        measured.values[case][name].append(value)
+    # Geometric means: the ratio of two sides is the mean of their turns' ratios.
+    for name, values in taken.items():
+        measured.values[case][name].append(geometric_mean(values))
     return True
 
 

@@ -12,6 +12,8 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module, util
 from pathlib import Path
 from types import ModuleType
@@ -50,18 +52,25 @@ def timed_calls(folder: Path) -> dict[str, tuple[type, str, tuple[str, ...]]]:
     return found
 
 
-def take_turn(request: dict[str, Any], calls: dict[str, Any], clock: ModuleType) -> dict[str, Any]:
-    """Set a case up, warm it up and time it."""
-    kind, method, parameters = calls[request["case"]]
-    benchmark = kind()
+def take_turn(
+    request: dict[str, Any],
+    calls: dict[str, Any],
+    clock: ModuleType,
+    prepared: dict[str, Callable[[], object]],
+) -> dict[str, Any]:
+    """Warm a case up and time it; ``prepared`` keeps the last one that was set up."""
+    case = request["case"]
+    kind, method, parameters = calls[case]
     try:
-        benchmark.setup(*parameters)
-        call = getattr(benchmark, method)
-        clock.warm_up(lambda: call(*parameters), seconds=request["warmup_s"])
+        if case not in prepared:
+            prepared.clear()
+            benchmark = kind()
+            benchmark.setup(*parameters)
+            prepared[case] = partial(getattr(benchmark, method), *parameters)
+        call = prepared[case]
+        clock.warm_up(call, seconds=request["warmup_s"])
         samples = clock.sample_ms(
-            lambda: call(*parameters),
-            seconds=request["seconds"],
-            min_samples=request["min_samples"],
+            call, seconds=request["seconds"], min_samples=request["min_samples"]
         )
     except Exception as error:  # of the package under test, whatever it is
         return {"problem": f"{type(error).__name__}: {error}"}
@@ -83,8 +92,9 @@ def main() -> None:
     package = str(Path(str(spion_bench.__file__)).resolve().parents[1])
     ready = {"package": package, "torch": torch.__version__, "cases": list(calls)}
     print(json.dumps(ready), file=answers, flush=True)
+    prepared: dict[str, Callable[[], object]] = {}
     for line in sys.stdin:
-        answer = take_turn(json.loads(line), calls, clock)
+        answer = take_turn(json.loads(line), calls, clock, prepared)
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -21,7 +21,7 @@ _TEXT = ("key", "reason", "git_sha")
 _CATEGORIES = (
     *("file", "pass", "profile", "label", "task", "source", "case", "method", "family", "role"),
     *("base", "variant", "native", "device", "dtype", "machine", "cpu", "gpu", "status"),
-    *("metric", "unit", "transition_reason", "compile", "factor"),
+    *("metric", "unit", "transition_reason", "compile", "factor", "level"),
 )
 _INTEGERS = (
     *("length", "batch_size", "seed", "threads", "n_samples", "block_size", "nnzb"),
@@ -42,8 +42,8 @@ _DTYPES: dict[str, str] = {
 COLUMNS = (
     *("file", "key", "pass", "profile", "label", "task", "source", "stand_in", "length", "case"),
     *("batch_size", "method", "family", "role", "base", "variant", "native", "exact", "seed"),
-    *("factor", "device", "dtype", "compile", "threads", "processes", "machine", "cpu", "gpu"),
-    "git_sha",
+    *("factor", "level", "device", "dtype", "compile", "threads", "processes", "machine", "cpu"),
+    *("gpu", "git_sha"),
     *("status", "reason"),
     *("metric", "value", "low", "high", "n_samples", "unit", "lower_is_better", "modelled"),
     *("block_size", "density", "nnzb", "transition_step", "transition_reason"),
@@ -132,11 +132,13 @@ def _cell(record: Record) -> dict[str, Any]:
         shape = cell.shape
         of_case = {"case": cell.case, "length": shape.length, "batch_size": shape.batch}
         return {**shared, **of_case, "block_size": shape.block_size}
+    settings, factor = cell.settings, cell.factor
     return {
         **shared,
         **{name: getattr(cell, name) for name in ("task", "length", "batch_size", "factor")},
+        "level": None if settings is None or factor is None else str(cell.level(factor)),
         "processes": cell.processes,
-        "compile": None if cell.settings is None else cell.settings.compile,
+        "compile": None if settings is None else settings.compile,
     }
 
 

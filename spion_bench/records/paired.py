@@ -50,7 +50,6 @@ class StoppingRule:
         most_rounds: The bound: no more rounds, however wide the intervals are.
         half_width: Go on until the interval of each paired ratio is within this share of it.
         level: Level of that interval.
-        most_repeats: How many rounds, disturbed or slowed down, are taken again at most.
         limit_s: How long each subject may be busy in its rounds after the first, in seconds.
     """
 
@@ -58,8 +57,12 @@ class StoppingRule:
     most_rounds: int = 24
     half_width: float = 0.03
     level: float = 0.95
-    most_repeats: int = 4
     limit_s: float = math.inf
+
+    @property
+    def most_repeats(self) -> int:
+        """How many rounds, disturbed or slowed down, are taken again at most: a quarter of all."""
+        return max(4, self.most_rounds // 4)
 
     def has_time(self, spent: Mapping[str, Sequence[float]]) -> bool:
         """Return whether another round fits, if it takes no subject longer than its longest.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -36,8 +36,14 @@ class MethodCells:
 
     def of(self, pass_name: PassName) -> list[Outcome]:
         """Return the outcomes of one pass, whatever their status, by seed."""
-        found = [outcome for outcome in self.outcomes if outcome.pass_name == pass_name]
-        return sorted(found, key=lambda outcome: outcome.cell.seed)
+        return list(self._by_pass.get(pass_name, ()))
+
+    @cached_property
+    def _by_pass(self) -> dict[PassName, list[Outcome]]:
+        found: dict[PassName, list[Outcome]] = {}
+        for outcome in sorted(self.outcomes, key=lambda outcome: outcome.cell.seed):
+            found.setdefault(outcome.pass_name, []).append(outcome)
+        return found
 
     def ok(self, pass_name: PassName) -> list[Outcome]:
         """Return the outcomes of one pass that carry numbers."""

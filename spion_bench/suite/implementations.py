@@ -121,6 +121,12 @@ def _of_method(name: str, method: str, build: str, **facts: Any) -> Implementati
     )
 
 
+def _forward_of(method: str, build: str, summary: str, **facts: Any) -> Implementation:
+    """Return the forward pass alone of what a method of the suite is."""
+    facts |= {"summary": summary, "forward_only": True}
+    return _of_method(f"{method}_forward", method, build, **facts)
+
+
 _csr_pipeline = partial(
     Implementation,
     family="spion",
@@ -162,24 +168,11 @@ _ATTENTION_IMPLEMENTATIONS = (
     _of_method("cudnn_bsa", "cudnn_bsa", "bind_peer"),
     _of_method("flashinfer", "flashinfer", "bind_peer", forward_only=True),
     _of_method("dense_sdpa", "dense_sdpa", "bind_dense", scores="all"),
-    _of_method(
-        "dense_sdpa_forward",
-        "dense_sdpa",
-        "bind_dense",
-        summary="the forward pass of dense_sdpa alone",
-        scores="all",
-        forward_only=True,
-    ),
+    _forward_of("dense_sdpa", "bind_dense", "the forward pass of dense_sdpa alone", scores="all"),
     _of_method("dense_eager", "dense_eager", "bind_dense", scores="all", stores_scores=True),
     _of_method("dense_xformers", "xformers_fmha", "bind_dense", scores="all"),
     _of_method("flex", "flex", "bind_flex", summary="FlexAttention on the same blocks"),
-    _of_method(
-        "flex_forward",
-        "flex",
-        "bind_flex",
-        summary="the forward pass of FlexAttention on the same blocks",
-        forward_only=True,
-    ),
+    _forward_of("flex", "bind_flex", "the forward pass of FlexAttention on the same blocks"),
     _of_method(
         "sliding_window",
         "sliding_window",

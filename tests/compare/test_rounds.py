@@ -98,6 +98,37 @@ def test_every_round_starts_new_workers_of_which_base_has_two():
     assert {len(values) for values in measured.values["case"].values()} == {measured.rounds}
 
 
+class Slowing:
+    """A worker whose turns take 10, 20, 40 ms and so on."""
+
+    def __init__(self):
+        self.turns = 0
+
+    def wait_ready(self):
+        return {}
+
+    def turn(self, request):
+        self.turns += 1
+        return {"samples_ms": [10 * 2 ** (self.turns - 1)]}
+
+    def end(self):
+        pass
+
+
+def test_a_round_is_the_geometric_mean_of_its_turns():
+    started = []
+
+    def start(side, threads):
+        started.append(Slowing())
+        return started[-1]
+
+    measured = run(start)
+    # 10 + 20 + ... + 320 ms, until each side was timed for 0.6 s.
+    assert {worker.turns for worker in started} == {6}
+    for values in measured.values["case"].values():
+        assert values == pytest.approx([10 * 2**2.5] * measured.rounds)
+
+
 def test_noise_takes_more_rounds_up_to_the_bound():
     measured = run(Machine(1.0, noise=0.5))
     assert measured.rounds == RULE.most_rounds

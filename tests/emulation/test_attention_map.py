@@ -9,11 +9,7 @@ from spion_bench.ops import attention_map, reference
 from tests.ops.cases import as_expanded, as_packed_slice, as_strided_views, golden
 from tests.ops.maps import compare_map
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory"),
-]
+pytestmark = pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory")
 
 
 SHAPES = {

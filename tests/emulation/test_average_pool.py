@@ -8,11 +8,7 @@ import torch
 from spion_bench.ops.average_pool import average_pool
 from tests.emulation.pattern_cases import DTYPES, STRIDED, assert_same_bits, many, random
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory"),
-]
+pytestmark = pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

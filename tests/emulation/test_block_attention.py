@@ -16,8 +16,7 @@ from tests.ops.oracle import compare_attention, forward_backward
 
 HALF = [torch.float16, torch.bfloat16]
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("emulated_backend")]
+pytestmark = pytest.mark.usefixtures("emulated_backend")
 
 
 def one_long_column(block_size):

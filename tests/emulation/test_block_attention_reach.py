@@ -9,7 +9,7 @@ from tests.emulation.test_block_attention import one_long_column
 from tests.ops.cases import PRUNED, REACH, Case, is_square
 from tests.ops.oracle import compare_attention
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("emulated_backend")]
+pytestmark = pytest.mark.usefixtures("emulated_backend")
 
 # Of float16, the type that mutations are built for; types differ in nothing that is new here.
 CASES = {name: case for name, case in REACH.items() if name != "many_keys_in_chunks"}

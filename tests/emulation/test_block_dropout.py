@@ -6,9 +6,6 @@ import torch
 from spion_bench.ops import block_dropout
 from tests.emulation.pipeline_cases import CASES, DTYPES, emulated, operators, random_tiles
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("seed", [0, 2**32 + 5, 2**63 - 1])

@@ -7,9 +7,6 @@ from spion_bench.block_pattern import BlockPattern
 from spion_bench.ops import block_sddmm, reference
 from tests.emulation.pipeline_cases import CASES, DTYPES, check, emulated, operators
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["block_16", "block_128", "width_40", "holes"])

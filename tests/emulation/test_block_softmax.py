@@ -10,9 +10,6 @@ from tests.budgets import assert_within_budget
 from tests.emulation.pipeline_cases import CASES, DTYPES, emulated, operators, random_tiles, shifted
 from tests.ops.cases import PRUNED
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pruned", PRUNED)

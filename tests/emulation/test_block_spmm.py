@@ -14,9 +14,6 @@ from tests.emulation.pipeline_cases import (
     shifted,
 )
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["block_16", "block_128", "width_40", "holes"])

@@ -16,11 +16,7 @@ FLOODS = [
     if case["group"] == "flood_fill"
 ]
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory"),
-]
+pytestmark = pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -5,8 +5,7 @@ import torch
 
 from spion_bench.kernel_limits import LIMITS
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("emulated_backend")]
+pytestmark = pytest.mark.usefixtures("emulated_backend")
 
 CUDA = LIMITS["cuda"]
 DTYPES = ["float16", "bfloat16", "float32", "float64"]

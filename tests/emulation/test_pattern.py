@@ -11,11 +11,7 @@ from spion_bench.pattern.generate import VARIANTS, generate_pattern, pattern_sta
 from tests.emulation.pattern_cases import DTYPES, SELECTIONS, on_cpu, random
 from tests.ops.cases import golden
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory"),
-]
+pytestmark = pytest.mark.usefixtures("emulated_backend", "nan_in_uninitialised_memory")
 
 
 def test_golden_filter_and_pool():

@@ -15,9 +15,6 @@ from tests.ops.cases import PRUNED, Case, as_strided_views
 from tests.ops.cases import random_pattern as random
 from tests.ops.oracle import NAMES, forward_backward
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
 compare_attention = partial(
     oracle.compare_attention, implementation="pipeline", run=partial(emulated, forward_backward)
 )

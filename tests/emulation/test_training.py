@@ -9,9 +9,6 @@ from tests.ops.cases import IMPLEMENTATIONS
 from tests.ops.oracle import check_compiled
 from tests.train.tiny import losses, run, tiny_settings, tiny_task
 
-# The first test of a fresh checkout waits for the compiler.
-pytestmark = pytest.mark.timeout(900)
-
 LENGTH = 64
 SETTINGS = {"max_length": LENGTH, "block_size": 16, "head_dim": 32, "steps": 10}
 

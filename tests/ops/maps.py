@@ -36,6 +36,15 @@ def check_registration(operator, *arguments):
             torch.library.opcheck(op, (layout(random_map(32, dtype)), argument))
 
 
+def check_refused_argument(operator, name, value, expected):
+    """Check that an operator on maps of length 8, and its native half, refuse an argument."""
+    with pytest.raises(ValueError, match=f"{name}: expected {expected}, got {value}"):
+        operator(torch.zeros(8, 8), value)
+    library.load()
+    with pytest.raises(RuntimeError, match=f"{name}: expected"):
+        getattr(torch.ops.spion_bench, operator.__name__)(torch.zeros(8, 8), value)
+
+
 def check_refused_maps(operator, argument):
     """Check that an operator says what is wrong with a map."""
     square = r"attention_map: expected a square \[L, L\] matrix, got "

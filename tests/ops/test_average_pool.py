@@ -3,11 +3,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spion_bench.native import library
 from spion_bench.ops.average_pool import average_pool
 from spion_bench.ops.reference import pattern as reference_pattern
 from tests.ops.cases import golden
-from tests.ops.maps import check_refused_maps, check_registration, check_threads, random_map
+from tests.ops.maps import (
+    check_refused_argument,
+    check_refused_maps,
+    check_registration,
+    check_threads,
+    random_map,
+)
 
 # float32 is rounded once from float64; float64 sums of up to 2^14 positive values in two orders.
 BUDGETS = {torch.float32: 1.2e-7, torch.float64: 1e-14}
@@ -75,12 +80,8 @@ def test_the_registration():
 
 @pytest.mark.parametrize("block_size", [3, 0])
 def test_a_block_size_that_is_no_divisor_is_refused(block_size):
-    message = f"block_size: expected a divisor of the map's length 8, got {block_size}"
-    with pytest.raises(ValueError, match=message):
-        average_pool(torch.zeros(8, 8), block_size)
-    library.load()
-    with pytest.raises(RuntimeError, match="block_size: expected a divisor"):
-        torch.ops.spion_bench.average_pool(torch.zeros(8, 8), block_size)
+    expected = "a divisor of the map's length 8"
+    check_refused_argument(average_pool, "block_size", block_size, expected)
 
 
 def test_maps_that_are_none_are_refused():

@@ -7,10 +7,15 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spion_bench.native import library
 from spion_bench.ops.diagonal_conv import diagonal_conv
 from spion_bench.ops.reference import pattern as reference_pattern
-from tests.ops.maps import check_refused_maps, check_registration, check_threads, random_map
+from tests.ops.maps import (
+    check_refused_argument,
+    check_refused_maps,
+    check_registration,
+    check_threads,
+    random_map,
+)
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.json"
 
@@ -101,12 +106,8 @@ def test_the_registration():
 
 @pytest.mark.parametrize("filter_size", [4, -1])
 def test_a_filter_that_is_even_or_less_than_one_is_refused(filter_size):
-    message = f"filter_size: expected a positive odd number, got {filter_size}"
-    with pytest.raises(ValueError, match=message):
-        diagonal_conv(torch.zeros(4, 4), filter_size)
-    library.load()
-    with pytest.raises(RuntimeError, match="filter_size: expected a positive odd number"):
-        torch.ops.spion_bench.diagonal_conv(torch.zeros(4, 4), filter_size)
+    expected = "a positive odd number"
+    check_refused_argument(diagonal_conv, "filter_size", filter_size, expected)
 
 
 def test_maps_that_are_none_are_refused():

@@ -97,6 +97,7 @@ def test_a_cell_says_how_it_is_compiled_and_what_it_varies(writer, mode):
     writer.add("speed", "spion_cf", cell=cell, metrics={"attention_ms": metric(1.0, "ms")})
     row = only(records_frame(writer.folder))
     assert (row["compile"], row["factor"]) == (mode, "spion.quantile")
+    assert row["level"] == str(settings.spion.quantile)
 
 
 def test_a_kernel_case_has_its_shape(writer):
@@ -108,7 +109,7 @@ def test_a_kernel_case_has_its_shape(writer):
         1,
         64,
     )
-    assert all(pd.isna(row[name]) for name in ("task", "factor", "compile"))
+    assert all(pd.isna(row[name]) for name in ("task", "factor", "level", "compile"))
 
 
 def test_a_cell_without_numbers_has_a_row_without_a_metric(writer):

@@ -54,7 +54,20 @@ def front_section(run: RecordSet) -> str:
 
 def first_sentence(run: RecordSet, *studies: RecordSet) -> str:
     """Return in one sentence what the learned pattern is worth, and how much faster a step is."""
-    settings = groups(run, ("speed",))
+    step, worth = _step(run), _worth(studies)
+    if worth is None:
+        unknown = "whether the pattern that it learns is worth more than a window of the same cost"
+        return f"On a CPU, {step}; {unknown} is not measured yet, and no GPU has run anything."
+    return f"{worth}; on a CPU, {step}; no GPU has run anything."
+
+
+def _step(run: RecordSet) -> str:
+    """Say how much faster a step is, in the settings whose times are not marked."""
+    settings = [
+        group
+        for group in groups(run, ("speed",))
+        if not any(cells.marks("speed") for cells in group.methods.values())
+    ]
     dense = [r.value for group in settings if (r := _speedup(group, CHAMPION)) is not None]
     leads = [c.ratio.value for group in settings if (c := _lead(group)) is not None]
     rivals = {
@@ -63,16 +76,13 @@ def first_sentence(run: RecordSet, *studies: RecordSet) -> str:
         for name, cells in group.methods.items()
         if cells.info.role == "rival" and _speedup(group, name) is not None
     }
-    step = (
+    if not leads:
+        return "no time of a training step is free of marks"
+    return (
         f"a training step with SPION-CF is {_span(leads)} as fast as with the fastest of "
         f"{len(rivals)} settings of other sparse attention, and {_span(dense)} as fast as with "
         "PyTorch's dense attention"
     )
-    worth = _worth(studies)
-    if worth is None:
-        unknown = "whether the pattern that it learns is worth more than a window of the same cost"
-        return f"On a CPU, {step}; {unknown} is not measured yet, and no GPU has run anything."
-    return f"{worth}; on a CPU, {step}; no GPU has run anything."
 
 
 def _worth(studies: Sequence[RecordSet]) -> str | None:

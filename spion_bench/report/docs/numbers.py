@@ -41,7 +41,7 @@ SETS: Final = {
     "first": ("amd-epyc-avx2-x2/speed", "intel-xeon-avx512-x2/study"),
     "front": ("amd-epyc-avx2-x2/speed",),
     "smoke": ("amd-epyc-x2/smoke",),
-    "speed": ("amd-epyc-avx2-x2/speed",),
+    "speed": ("amd-epyc-avx2-x2/ratios",),
     "accuracy": ("amd-epyc-avx2-x2/laptop",),
     "growth": ("amd-epyc-avx2-x2/scaling",),
     "worth": ("intel-xeon-avx512-x2/study",),

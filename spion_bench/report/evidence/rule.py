@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -108,15 +109,26 @@ def minus_shortcut(
         )
     difference = np.stack(dense).astype(np.float64) - shortcut
     n_seeds, n = difference.shape
-    generator = np.random.default_rng(RESAMPLING_SEED)
-    means = []
-    for _ in range(_RESAMPLES // _RESAMPLES_AT_ONCE):
-        seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), _RESAMPLES_AT_ONCE)
-        examples = generator.multinomial(n, np.full(n, 1 / n), _RESAMPLES_AT_ONCE)
-        means.append(((seeds @ difference) * examples).sum(axis=1) / (n_seeds * n))
+    means = [
+        ((seeds @ difference) * examples).sum(axis=1) / (n_seeds * n)
+        for seeds, examples in _resamples(n_seeds, n)
+    ]
     low, high = bounds(np.concatenate(means))
     basis = "bootstrap over seeds and test examples"
     return Estimate(float(difference.mean()), low, high, n_seeds, basis, "bootstrap")
+
+
+@lru_cache(maxsize=2)  # drawing takes longer than all else, and every predictor has the same
+def _resamples(n_seeds: int, n: int) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """Return how often resamples draw each seed and each test example, some at a time."""
+    generator = np.random.default_rng(RESAMPLING_SEED)
+    found = []
+    for _ in range(_RESAMPLES // _RESAMPLES_AT_ONCE):
+        seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), _RESAMPLES_AT_ONCE)
+        examples = generator.multinomial(n, np.full(n, 1 / n), _RESAMPLES_AT_ONCE)
+        # A byte each, as many are kept: no example is drawn hundreds of times among so many.
+        found.append((seeds, np.minimum(examples, 255).astype(np.uint8)))
+    return found
 
 
 def last_gain(curves: Sequence[Curve]) -> float | None:

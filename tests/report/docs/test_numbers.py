@@ -5,7 +5,7 @@ import pytest
 
 from spion_bench.report.docs import numbers
 from spion_bench.report.docs.commits import MACHINE_FILE, SERIES, read_commits
-from spion_bench.report.docs.front import THEMES
+from spion_bench.report.docs.front import THEMES, first_sentence
 from spion_bench.report.docs.numbers import (
     COMMAND,
     COMMITS,
@@ -15,6 +15,9 @@ from spion_bench.report.docs.numbers import (
     section,
     text_of,
 )
+from spion_bench.report.load import load_records
+from tests.report.full_run import write_full_run
+from tests.report.run_writer import IMAGE, LISTOPS
 
 SECTIONS = [(page, name) for page, found in PAGES.items() for name in found]
 
@@ -55,6 +58,18 @@ def test_the_first_sentence_is_what_the_table_says():
     assert "13 settings of other sparse attention" in sentence
     lead = re.search(r"on listops, L = 64 \((.*points)", sentence.replace("\u00a0", " "))
     assert f"| {lead[1]} [" in text_of("README.md", "worth").replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ((LISTOPS, IMAGE), "a training step with SPION-CF is 1.4"),
+        ((IMAGE,), "On a CPU, no time of a training step is free of marks; "),
+    ],
+)
+def test_marked_times_are_not_in_the_first_sentence(tmp_path, tasks, said):
+    run = load_records(write_full_run(tmp_path, tasks=tasks, lengths=(128,), seeds=1))
+    assert said in first_sentence(run)
 
 
 def test_what_the_pattern_is_worth_stands_beside_the_controls():
