@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -49,7 +50,8 @@ def front_section(run: RecordSet) -> str:
         ]
     )
     header = ("A training step with SPION-CF is faster than", *(group.label for group in settings))
-    return f"{picture}\n\n{markdown_table(header, _ratio_rows(settings))}"
+    parts = [picture, markdown_table(header, _ratio_rows(settings)), _marks(settings)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def first_sentence(run: RecordSet, *studies: RecordSet) -> str:
@@ -120,17 +122,40 @@ def _ratio_rows(settings: Sequence[Group]) -> list[tuple[str, ...]]:
     rows = [
         (
             "dense attention (`dense_sdpa`)",
-            *(shown(_entry(_speedup(group, CHAMPION))) for group in settings),
+            *(shown(_dense_entry(group)) for group in settings),
         )
     ]
     for kind, label in KINDS.items():
-        entries = [shown(ratio_entry(r.get(kind)), noted=kind in r) for r in ratios]
-        rows.append((label, *entries))
+        found = [_pointing(r.get(kind)) for r in ratios]
+        rows.append((label, *(shown(ratio_entry(c), noted=c is not None) for c in found)))
     return rows
 
 
-def _entry(ratio: Estimate | None) -> Entry:
-    return Entry.missing("not timed") if ratio is None else Entry.estimate(ratio, "times")
+def _pointing(comparison: Comparison | None) -> Comparison | None:
+    """Return a ratio whose marks are said once, below the table."""
+    if comparison is None or not comparison.marks:
+        return comparison
+    return replace(comparison, marks=("see below",))
+
+
+def _marks(settings: Sequence[Group]) -> str:
+    """Say why times are marked, setting by setting; nothing where none is."""
+    found = {
+        group.label: join_words(group.baseline.marks(STEP.pass_name))
+        for group in settings
+        if group.baseline and group.baseline.marks(STEP.pass_name)
+    }
+    said = "; ".join(f"{label}: {why}" for label, why in found.items())
+    return f"Marked times speak for no claim. {said}." if said else ""
+
+
+def _dense_entry(group: Group) -> Entry:
+    ratio = _speedup(group, CHAMPION)
+    if ratio is None:
+        return Entry.missing("not timed")
+    if group.baseline is not None and group.baseline.marks(STEP.pass_name):
+        return Entry.estimate(ratio, "times", note="marked: see below", flag="warning")
+    return Entry.estimate(ratio, "times")
 
 
 def _lead(group: Group) -> Comparison | None:

@@ -38,8 +38,8 @@ COMMITS: Final = "results/asv/intel-r-xeon-r-processor-2-50ghz-x2"
 
 # Section of a page -> the committed records that it is made from.
 SETS: Final = {
-    "first": ("amd-epyc-avx2-x2/speed", "intel-xeon-avx512-x2/study"),
-    "front": ("amd-epyc-avx2-x2/speed",),
+    "first": ("amd-epyc-avx2-x2/ratios", "intel-xeon-avx512-x2/study"),
+    "front": ("amd-epyc-avx2-x2/ratios",),
     "smoke": ("amd-epyc-x2/smoke",),
     "speed": ("amd-epyc-avx2-x2/ratios",),
     "accuracy": ("amd-epyc-avx2-x2/laptop",),
